@@ -1,2 +1,12 @@
 //! Keeps a local directory in step with an FTP server.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+pub mod sync;
+
+pub mod target;
+
+pub mod error;
+pub mod job;
+pub mod path;
+pub mod side;
+pub mod time;

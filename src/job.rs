@@ -1,0 +1,335 @@
+//! A job: one run's full, validated request. Whatever holds a `Job` need not check it again.
+
+use std::fmt;
+use std::num::NonZeroU8;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::path::{Escaped, RelPath};
+use crate::side::Side;
+
+/// One run's request.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Which way changes travel.
+    pub direction: Direction,
+    /// The local root.
+    pub local: PathBuf,
+    /// The remote root.
+    pub remote: Location,
+    /// What may be done.
+    pub policy: Policy,
+    /// Which entries take part.
+    pub selection: Selection,
+    /// How much, how fast, how long.
+    pub limits: Limits,
+    /// Where metadata lives.
+    pub state: StateDir,
+    /// Whether missing roots are made.
+    pub create_folder: bool,
+    /// Whether metadata of other versions is discarded.
+    pub migrate: bool,
+    /// Whether to plan and print only.
+    pub dry_run: bool,
+    /// A file that must be in both roots.
+    pub check_file: Option<RelPath>,
+}
+
+/// Which way changes travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The remote side follows the local one.
+    Upload,
+    /// The local side follows the remote one.
+    Download,
+    /// Both ways.
+    Sync,
+}
+
+impl Direction {
+    /// The side that follows the other one; none when both do.
+    pub const fn follower(self) -> Option<Side> {
+        match self {
+            Self::Upload => Some(Side::Remote),
+            Self::Download => Some(Side::Local),
+            Self::Sync => None,
+        }
+    }
+
+    /// Whether entries on that side may be written or deleted.
+    pub fn writes(self, side: Side) -> bool {
+        self.follower().is_none_or(|follower| follower == side)
+    }
+}
+
+/// Where a target is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A directory on this machine.
+    Path(PathBuf),
+    /// A directory on an FTP server.
+    Ftp(FtpLocation),
+}
+
+/// A directory on an FTP server, and the account that reaches it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FtpLocation {
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port of the control connection.
+    pub port: u16,
+    /// User name.
+    pub user: String,
+    /// Password.
+    pub password: Secret,
+    /// The root on the server.
+    pub path: ServerPath,
+}
+
+/// A root directory on a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerPath {
+    /// From the server's root: `ftp://host/a/b`.
+    Absolute(RelPath),
+    /// From the login directory: `ftp://host/~/a/b`.
+    FromLogin(RelPath),
+}
+
+impl fmt::Display for ServerPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absolute(path) => write!(f, "/{}", Escaped(path.as_bytes())),
+            Self::FromLogin(path) if path.is_root() => f.write_str("/~"),
+            Self::FromLogin(path) => write!(f, "/~/{}", Escaped(path.as_bytes())),
+        }
+    }
+}
+
+/// As a person would write it, without the password.
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => {
+                use std::os::unix::ffi::OsStrExt;
+                write!(f, "{}", Escaped(path.as_os_str().as_bytes()))
+            }
+            Self::Ftp(ftp) => write!(f, "{ftp}"),
+        }
+    }
+}
+
+impl fmt::Display for FtpLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ftp://")?;
+        if self.user != ANONYMOUS {
+            write!(f, "{}@", Escaped(self.user.as_bytes()))?;
+        }
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host)?;
+        } else {
+            f.write_str(&self.host)?;
+        }
+        if self.port != FTP_PORT {
+            write!(f, ":{}", self.port)?;
+        }
+        write!(f, "{}", self.path)
+    }
+}
+
+/// The user name of those who have none (RFC 1635).
+pub const ANONYMOUS: &str = "anonymous";
+
+/// The control connection's port (RFC 959).
+pub const FTP_PORT: u16 = 21;
+
+/// A password: it can be used, but not shown.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `text`.
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The password itself, for the one place that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("****")
+    }
+}
+
+/// What may be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether the follower's own changes are overwritten (upload and download).
+    pub force: bool,
+    /// What may be deleted by upload and download; sync always deletes what the other side deleted.
+    pub delete: Delete,
+    /// How conflicts are resolved.
+    pub resolve: Resolve,
+    /// How names that differ only in case are paired.
+    pub case: Case,
+    /// What happens to symbolic links.
+    pub links: Links,
+    /// Files that changed less than this ago are left alone.
+    pub min_age: Duration,
+    /// Where deleted and overwritten entries go instead.
+    pub trash: Option<Trash>,
+    /// What is compared after a transfer.
+    pub verify: Verify,
+    /// Whether the remote side is listed at all.
+    pub remote_scan: RemoteScan,
+    /// Guards that this run overrides.
+    pub allow: Overrides,
+}
+
+/// What upload and download may delete on the side that follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Delete {
+    /// Nothing.
+    Never,
+    /// What the other side does not have.
+    Missing,
+    /// That, and what the filter rejects.
+    Unmatched,
+}
+
+/// How conflicts are resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resolve {
+    /// The older file wins.
+    Old,
+    /// The newer file wins.
+    New,
+    /// The local side wins.
+    Local,
+    /// The remote side wins.
+    Remote,
+    /// Nothing is done.
+    Skip,
+    /// The user is asked; without a terminal nothing is done.
+    Ask,
+    /// Both files are kept, the loser under another name.
+    Both,
+}
+
+/// How names that differ only in case are paired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Case {
+    /// Not at all, and such names stop the run.
+    Refuse,
+    /// They are different names.
+    Strict,
+    /// They are one; new entries take the local spelling.
+    Local,
+    /// They are one; new entries take the remote spelling.
+    Remote,
+}
+
+/// What happens to symbolic links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Links {
+    /// They are left alone.
+    Skip,
+    /// What they lead to is synced, as long as it lies within the root.
+    Follow,
+}
+
+/// Where deleted and overwritten entries go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trash {
+    /// The trash directory, from the root of each side.
+    pub dir: RelPath,
+    /// How long it keeps what is in it; for ever when none.
+    pub keep_days: Option<u32>,
+}
+
+/// What is compared after a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verify {
+    /// The size.
+    Size,
+    /// The size, and a digest where the server can compute one.
+    Hash,
+}
+
+/// Whether the remote side is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RemoteScan {
+    /// It is.
+    Full,
+    /// It is not: the records say what is there (upload only).
+    Trusted,
+}
+
+/// Guards that this run overrides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overrides {
+    /// A side may have become empty.
+    pub empty: bool,
+    /// All files may have changed by one time shift; the records are corrected.
+    pub time_shift: bool,
+    /// How many files may be deleted.
+    pub delete: MaxDelete,
+}
+
+/// How many files of a side a run may delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MaxDelete {
+    /// Up to half of them, or up to nine.
+    Half,
+    /// This many.
+    Files(u64),
+    /// This share of them, in per cent.
+    Percent(u8),
+}
+
+/// Which entries take part.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Patterns of which a file must match one; any file when empty.
+    pub matching: Vec<String>,
+    /// Patterns of which no entry may match one.
+    pub excluded: Vec<String>,
+}
+
+/// How much, how fast, how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most connections to the remote side at a time.
+    pub connections: NonZeroU8,
+    /// How long a socket may be silent.
+    pub timeout: Duration,
+    /// How often a failed connection is tried again.
+    pub retries: u32,
+    /// After this time the run stops cleanly.
+    pub max_duration: Option<Duration>,
+    /// Bytes a second over all connections together.
+    pub bytes_per_sec: Option<std::num::NonZeroU64>,
+    /// Who opens data connections.
+    pub data: DataMode,
+}
+
+/// Who opens FTP data connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DataMode {
+    /// The client does (EPSV, PASV).
+    Passive,
+    /// The server does (EPRT, PORT).
+    Active,
+}
+
+/// Where metadata lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateDir {
+    /// Beside the files, as pyftpsync keeps it.
+    Beside,
+    /// In a tree of its own below this directory.
+    Below(PathBuf),
+}

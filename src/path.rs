@@ -1,0 +1,372 @@
+//! Names and paths: the one door through which a name, whoever sent it, gets into coracle.
+//!
+//! Names are bytes. A name that could leave its directory, end a command line or vanish is refused here,
+//! so that everything behind this door may join, send and print without looking again.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+/// The metadata file of a directory, as pyftpsync names it.
+pub const METADATA_NAME: &[u8] = b".pyftpsync-meta.json";
+/// Where a metadata file goes that cannot be read.
+pub const CORRUPT_METADATA_NAME: &[u8] = b".pyftpsync-meta.json.corrupt";
+/// The lock file in a remote root, as pyftpsync names it.
+pub const LOCK_NAME: &[u8] = b".pyftpsync-lock.json";
+/// The journal of a run, in the local root or the state directory.
+pub const JOURNAL_NAME: &[u8] = b".coracle-journal";
+/// What every partial name starts with.
+pub const PARTIAL_PREFIX: &[u8] = b".coracle-part-";
+
+/// Task files, which no command copies or deletes.
+const TASK_FILE_NAMES: [&[u8]; 2] = [b"pyftpsync.yaml", b"coracle.yaml"];
+
+/// The longest name that is used: what a Linux file system holds is 255, and SMB shares and some servers go
+/// further; a name beyond this is an attack.
+pub const MAX_NAME_BYTES: usize = 1024;
+
+/// Why a name is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadName {
+    /// It has no bytes.
+    Empty,
+    /// It is `.` or `..`, or holds a `/`: it would name something outside its directory.
+    Escapes,
+    /// It holds NUL, CR or LF, which end a command line or cut a name on some server.
+    Breaks,
+    /// It is longer than [`MAX_NAME_BYTES`].
+    TooLong,
+}
+
+impl fmt::Display for BadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "the name is empty",
+            Self::Escapes => "the name would leave its directory",
+            Self::Breaks => "the name holds a line break or a NUL byte",
+            Self::TooLong => "the name is too long",
+        })
+    }
+}
+
+/// One name within a directory: not empty, not `.` or `..`, without `/`, NUL, CR and LF.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name<'a>(&'a [u8]);
+
+impl<'a> Name<'a> {
+    /// Accepts `bytes` as a name, or says why not.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, BadName> {
+        match bytes {
+            b"" => Err(BadName::Empty),
+            b"." | b".." => Err(BadName::Escapes),
+            _ if bytes.contains(&b'/') => Err(BadName::Escapes),
+            _ if bytes.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) => Err(BadName::Breaks),
+            _ if bytes.len() > MAX_NAME_BYTES => Err(BadName::TooLong),
+            _ => Ok(Self(bytes)),
+        }
+    }
+
+    /// The bytes of the name.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Whether coracle or pyftpsync keeps something of its own under this name; such names are never synced.
+    pub fn is_reserved(self) -> bool {
+        self.is_disposable()
+            || self.0 == LOCK_NAME
+            || self.0 == JOURNAL_NAME
+            || TASK_FILE_NAMES.contains(&self.0)
+    }
+
+    /// Whether a directory that holds nothing but such names counts as empty: metadata and partial files.
+    pub fn is_disposable(self) -> bool {
+        self.0 == METADATA_NAME || self.0 == CORRUPT_METADATA_NAME || self.is_partial()
+    }
+
+    /// Whether this is a partial name of ours.
+    pub fn is_partial(self) -> bool {
+        self.0.starts_with(PARTIAL_PREFIX)
+    }
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_escaped(self.0, f)
+    }
+}
+
+impl fmt::Debug for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// A path below a root: names joined by `/`, without a leading or trailing one; the root itself is empty.
+///
+/// Paths order as a walk meets them: a directory before what is in it, `a/b` before `a-b`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct RelPath(Box<[u8]>);
+
+impl RelPath {
+    /// The root itself.
+    pub fn root() -> Self {
+        Self::default()
+    }
+
+    /// Reads a path from bytes: names between single or repeated `/`; leading, trailing ones and `.` do not count.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BadName> {
+        let mut path = Self::root();
+        for part in bytes.split(|byte| *byte == b'/') {
+            if !part.is_empty() && part != b"." {
+                path = path.join(Name::new(part)?);
+            }
+        }
+        Ok(path)
+    }
+
+    /// The path of `name` in this directory.
+    pub fn join(&self, name: Name<'_>) -> Self {
+        let mut bytes = Vec::with_capacity(self.0.len() + 1 + name.0.len());
+        bytes.extend_from_slice(&self.0);
+        if !bytes.is_empty() {
+            bytes.push(b'/');
+        }
+        bytes.extend_from_slice(name.0);
+        Self(bytes.into_boxed_slice())
+    }
+
+    /// The path of `other` taken from this directory.
+    pub fn join_path(&self, other: &Self) -> Self {
+        other
+            .names()
+            .fold(self.clone(), |path, name| path.join(name))
+    }
+
+    /// Whether this is the root.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The directory this path is in; the root's is the root.
+    pub fn parent(&self) -> Self {
+        match self.0.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => Self(self.0[..slash].into()),
+            None => Self::root(),
+        }
+    }
+
+    /// The last name; none for the root.
+    pub fn name(&self) -> Option<Name<'_>> {
+        self.names().next_back()
+    }
+
+    /// The names from the root down.
+    pub fn names(&self) -> impl DoubleEndedIterator<Item = Name<'_>> {
+        self.0
+            .split(|byte| *byte == b'/')
+            .filter(|part| !part.is_empty())
+            .map(Name)
+    }
+
+    /// How many names the path has; 0 for the root.
+    pub fn depth(&self) -> usize {
+        self.names().count()
+    }
+
+    /// Whether this path is `other` or lies below it.
+    pub fn is_within(&self, other: &Self) -> bool {
+        other.is_root()
+            || (self.0.starts_with(&other.0)
+                && matches!(self.0.get(other.0.len()), None | Some(b'/')))
+    }
+
+    /// The bytes of the path.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Ord for RelPath {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.names().cmp(other.names())
+    }
+}
+
+impl PartialOrd for RelPath {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for RelPath {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl fmt::Display for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_root() {
+            f.write_str(".")
+        } else {
+            write_escaped(&self.0, f)
+        }
+    }
+}
+
+impl fmt::Debug for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// Text from outside (names, server replies) as it may be shown: what could steer a terminal or a log is escaped.
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_escaped(self.0, f)
+    }
+}
+
+/// Control characters, invisible and direction-changing ones and bytes that are not UTF-8 become `\xNN`, and a
+/// backslash is doubled so that the result can be told apart from such a name.
+fn write_escaped(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c == '\\' {
+                f.write_str("\\\\")?;
+            } else if is_harmless(c) {
+                fmt::Write::write_char(f, c)?;
+            } else {
+                let mut buffer = [0; 4];
+                for byte in c.encode_utf8(&mut buffer).bytes() {
+                    write!(f, "\\x{byte:02x}")?;
+                }
+            }
+        }
+        for byte in chunk.invalid() {
+            write!(f, "\\x{byte:02x}")?;
+        }
+    }
+    Ok(())
+}
+
+fn is_harmless(c: char) -> bool {
+    let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    !c.is_control() && !hidden
+}
+
+/// The partial name for a transfer of `name` with that size and mtime (nanoseconds, if known).
+///
+/// The same source gives the same name, so an interrupted transfer can go on; a source that changed gives another
+/// one, and what lies under the old name is stale.
+pub fn partial_name(name: Name<'_>, size: u64, mtime_nanos: Option<i64>) -> Vec<u8> {
+    let mut hash = Fnv64::new();
+    hash.update(name.as_bytes());
+    hash.update(&[0]);
+    hash.update(&size.to_le_bytes());
+    // Whole seconds: a server that lists no fractions must give the same name when it is the source.
+    hash.update(
+        &mtime_nanos
+            .map_or(i64::MIN, |nanos| nanos.div_euclid(1_000_000_000))
+            .to_le_bytes(),
+    );
+    let mut partial = PARTIAL_PREFIX.to_vec();
+    partial.extend_from_slice(format!("{:016x}", hash.finish()).as_bytes());
+    partial
+}
+
+/// FNV-1a with 64 bits: a stable, tiny hash for names; it resists accidents, not attackers.
+#[derive(Debug, Clone)]
+pub struct Fnv64(u64);
+
+impl Fnv64 {
+    /// An empty hash.
+    pub fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    /// Takes in `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    /// The hash of all that was taken in.
+    pub fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Default for Fnv64 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_names_that_leave_their_directory() {
+        for bad in [&b".."[..], b".", b"a/b", b"/", b"/etc"] {
+            assert_eq!(Name::new(bad), Err(BadName::Escapes), "{bad:?}");
+        }
+        assert_eq!(Name::new(b""), Err(BadName::Empty));
+    }
+
+    #[test]
+    fn refuses_names_that_end_a_command_line() {
+        for bad in [&b"a\r"[..], b"a\nDELE b", b"a\0b"] {
+            assert_eq!(Name::new(bad), Err(BadName::Breaks), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn takes_any_other_bytes() {
+        for good in [&b"..."[..], b" lead", b"caf\xe9", b"a;b", b"-rf", b"\xff"] {
+            assert_eq!(Name::new(good).map(Name::as_bytes), Ok(good));
+        }
+    }
+
+    #[test]
+    fn paths_order_as_a_walk_meets_them() {
+        let mut paths: Vec<RelPath> = [&b"a-b"[..], b"a/b", b"a", b""]
+            .iter()
+            .map(|p| RelPath::parse(p).unwrap())
+            .collect();
+        paths.sort();
+        let shown: Vec<String> = paths.iter().map(RelPath::to_string).collect();
+        assert_eq!(shown, [".", "a", "a/b", "a-b"]);
+    }
+
+    #[test]
+    fn within_does_not_take_a_sibling_with_the_same_start() {
+        let path = |text: &str| RelPath::parse(text.as_bytes()).unwrap();
+        assert!(path("a/b").is_within(&path("a")));
+        assert!(path("a").is_within(&path("a")));
+        assert!(path("a").is_within(&RelPath::root()));
+        assert!(!path("ab").is_within(&path("a")));
+    }
+
+    #[test]
+    fn shows_nothing_that_steers_a_terminal() {
+        let path = RelPath::parse("\u{1b}[31mé\u{202e}\\".as_bytes()).unwrap();
+        assert_eq!(path.to_string(), r"\x1b[31mé\xe2\x80\xae\\");
+        assert_eq!(Escaped(b"caf\xe9\r").to_string(), r"caf\xe9\x0d");
+    }
+
+    #[test]
+    fn partial_name_follows_the_source() {
+        let name = Name::new(b"photo.jpg").unwrap();
+        let first = partial_name(name, 10, Some(5_000_000_000));
+        assert_eq!(first, partial_name(name, 10, Some(5_400_000_000)));
+        assert_ne!(first, partial_name(name, 11, Some(5_000_000_000)));
+        assert_ne!(first, partial_name(name, 10, Some(6_000_000_000)));
+        assert!(Name::new(&first).unwrap().is_partial());
+    }
+}

@@ -1,0 +1,258 @@
+//! What a run tells while it works, and what it asks. The run knows nothing of terminals: it is handed somebody who
+//! listens and somebody who answers.
+
+use crate::error::{Error, Result};
+use crate::path::RelPath;
+use crate::side::{Side, Sides};
+use crate::sync::classify::Status;
+use crate::target::{Kind, Stat};
+use crate::time::Timestamp;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The run begins, the targets are reached.
+    Started,
+    /// A directory was listed on the sides that have it.
+    Scanned {
+        /// Files seen, on each side.
+        files: Sides<u64>,
+        /// Directories seen, on each side.
+        dirs: Sides<u64>,
+    },
+    /// All is planned; so much is to be copied.
+    Planned {
+        /// Files to be copied.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// An entry was dealt with; in a dry run: would be.
+    Entry {
+        /// Its path.
+        path: &'a RelPath,
+        /// File or directory.
+        kind: Kind,
+        /// What was done.
+        deed: Deed,
+    },
+    /// Bytes of files went from one side to the other.
+    Moved {
+        /// How many since the last such event.
+        bytes: u64,
+    },
+    /// An entry failed; the run goes on.
+    Failed {
+        /// Its path.
+        path: &'a RelPath,
+        /// What was being done, what happened, what was kept.
+        error: &'a Error,
+    },
+    /// Something the user should know or act on.
+    Warning(&'a str),
+    /// Something worth knowing.
+    Notice(&'a str),
+}
+
+/// What was done with an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// It was equal on both sides.
+    Equal,
+    /// It was found equal for the first time, and recorded.
+    Recorded,
+    /// A directory that was there on both sides without a record.
+    Visited,
+    /// It was copied.
+    Copied {
+        /// The side it came from.
+        from: Side,
+        /// Why: its status on that side.
+        status: Status,
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// It was renamed on the peer of that side, as it had been renamed there.
+    Renamed {
+        /// The side on which the user had renamed it.
+        from: Side,
+    },
+    /// It was deleted.
+    Deleted {
+        /// On that side.
+        on: Side,
+        /// Why.
+        why: DeletedFor,
+    },
+    /// A record was dropped: the entry is gone on both sides.
+    Forgotten,
+    /// A conflict was resolved.
+    Resolved(Resolved),
+    /// A conflict was left as it is.
+    ConflictSkipped,
+    /// Nothing was done.
+    Skipped(Skipped),
+}
+
+/// Why an entry was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeletedFor {
+    /// It is missing on the other side.
+    Missing,
+    /// The filter rejects it.
+    Unmatched,
+}
+
+/// How a conflict was resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolved {
+    /// One side's file was copied over the other's.
+    Copied {
+        /// The side that won.
+        from: Side,
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// A file that one side had deleted was restored there.
+    Restored {
+        /// The side that still had it.
+        from: Side,
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// A file that one side had deleted was deleted on the other, too.
+    Deleted {
+        /// The side that still had it.
+        on: Side,
+    },
+    /// Both files were kept; the loser has another name now.
+    KeptBoth {
+        /// The side whose file kept its name.
+        winner: Side,
+    },
+}
+
+/// Why nothing was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skipped {
+    /// The filter rejects it.
+    Unmatched,
+    /// Upload and download copy one way only.
+    OneWay {
+        /// The side it would have been copied from.
+        from: Side,
+    },
+    /// Deleting was not asked for, or this side is never written.
+    NotDeleted {
+        /// The side it would have been deleted on.
+        on: Side,
+    },
+    /// It changed a moment ago (`--min-age`).
+    TooYoung,
+    /// A link, a device, a type nobody knows: on that side.
+    Special {
+        /// The side that has it.
+        on: Side,
+    },
+    /// Its directory could not be listed in full, so nothing is deleted there.
+    Protected {
+        /// The side it would have been deleted on.
+        on: Side,
+    },
+}
+
+/// A conflict that needs a decision.
+#[derive(Debug)]
+pub struct Conflict<'a> {
+    /// The entry.
+    pub path: &'a RelPath,
+    /// What is there on each side.
+    pub stats: Sides<Option<Stat>>,
+    /// What the record says: size, mtime and when it was made.
+    pub record: Option<Recorded>,
+    /// Which answers make sense.
+    pub choices: Choices,
+}
+
+/// What the record of a conflicting file says.
+#[derive(Debug, Clone, Copy)]
+pub struct Recorded {
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// When it was recorded.
+    pub at: Timestamp,
+}
+
+/// Which answers to a conflict make sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choices {
+    /// The side that may win; both when none (a mirror's source is the only one that can).
+    pub only: Option<Side>,
+    /// Whether older and newer can be told: both files are there, and their times differ.
+    pub by_time: bool,
+    /// Whether both files are there, so that their bytes can be compared.
+    pub comparable: bool,
+}
+
+/// An answer to a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// This side wins.
+    Use(Side),
+    /// The older file wins.
+    Older,
+    /// The newer file wins.
+    Newer,
+    /// Nothing is done.
+    Skip,
+}
+
+/// An answer, and for how long it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// For this conflict.
+    Once(Choice),
+    /// For this one and all that follow.
+    Always(Choice),
+}
+
+/// Somebody who answers conflicts.
+pub trait Ask {
+    /// Asks about one conflict. `compare` tells whether the bytes of both files are equal; it reads them.
+    ///
+    /// Fails with `Interrupted` when the user breaks off.
+    fn ask(
+        &mut self,
+        conflict: &Conflict<'_>,
+        compare: &mut dyn FnMut() -> Result<bool>,
+    ) -> Result<Answer>;
+}
+
+/// What a run did, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Files seen on each side.
+    pub files: Sides<u64>,
+    /// Directories seen on each side.
+    pub dirs: Sides<u64>,
+    /// Files copied to each side.
+    pub files_written: Sides<u64>,
+    /// Bytes copied to each side.
+    pub bytes_written: Sides<u64>,
+    /// Directories made on either side.
+    pub dirs_created: u64,
+    /// Files deleted on either side.
+    pub files_deleted: u64,
+    /// Directories deleted on either side.
+    pub dirs_deleted: u64,
+    /// Conflicts met.
+    pub conflicts: u64,
+    /// Conflicts left as they are.
+    pub conflicts_skipped: u64,
+    /// Copies that failed.
+    pub copy_errors: u64,
+    /// Entries that failed, copies included.
+    pub errors: u64,
+}

@@ -1,0 +1,4 @@
+//! The algorithm.
+
+pub mod classify;
+pub mod event;

@@ -1,0 +1,363 @@
+//! What a directory holds: compact, because a directory may hold 50,000 names and the router 32 MB.
+//!
+//! All names of a listing lie in one arena, and a row is 24 bytes.
+
+use crate::path::{BadName, Escaped, Name};
+use crate::time::Timestamp;
+
+/// The most names a listing may have. A home has photo folders of 50,000 files; a million is a server gone mad.
+const MAX_ENTRIES: usize = 1_000_000;
+
+/// What kind of thing an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// Anything else: a link that is not followed, a device, a pipe, a type this program does not know, a name
+    /// listed twice. It is there, and nothing is done with it.
+    Special,
+}
+
+/// How exactly a time was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// To the second or better.
+    Exact,
+    /// To the minute: `LIST` for the last half year. The time is the minute's beginning.
+    Minute,
+    /// To the day: `LIST` for older and future files. The time is the day's beginning.
+    Day,
+}
+
+impl Precision {
+    /// How long after the told time the true one may lie, in seconds.
+    pub const fn span_secs(self) -> i64 {
+        match self {
+            Self::Exact => 0,
+            Self::Minute => 59,
+            Self::Day => 86_399,
+        }
+    }
+}
+
+/// A modification time and how exactly it was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mtime {
+    /// The time, or the beginning of the span it lies in.
+    pub at: Timestamp,
+    /// How exactly.
+    pub precision: Precision,
+}
+
+impl Mtime {
+    /// A time told exactly.
+    pub const fn exact(at: Timestamp) -> Self {
+        Self {
+            at,
+            precision: Precision::Exact,
+        }
+    }
+
+    /// The last moment that this time may mean.
+    pub const fn latest(self) -> Timestamp {
+        self.at.plus_secs(self.precision.span_secs())
+    }
+
+    /// Whether `time` may be the time that is meant, give or take the tolerance.
+    pub fn may_be(self, time: Timestamp) -> bool {
+        (self.at <= time && time <= self.latest())
+            || self.at.is_close_to(time)
+            || self.latest().is_close_to(time)
+    }
+}
+
+/// What a target says of one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// File, directory or something else.
+    pub kind: Kind,
+    /// Bytes; 0 for anything but a file.
+    pub size: u64,
+    /// The modification time, where it was told.
+    pub mtime: Option<Mtime>,
+}
+
+impl Stat {
+    /// A file of that size and exactly told time.
+    pub const fn file(size: u64, mtime: Timestamp) -> Self {
+        Self {
+            kind: Kind::File,
+            size,
+            mtime: Some(Mtime::exact(mtime)),
+        }
+    }
+
+    /// A directory.
+    pub const fn dir() -> Self {
+        Self {
+            kind: Kind::Dir,
+            size: 0,
+            mtime: None,
+        }
+    }
+
+    /// The time, when it was told exactly.
+    pub fn exact_mtime(&self) -> Option<Timestamp> {
+        self.mtime
+            .filter(|mtime| mtime.precision == Precision::Exact)
+            .map(|mtime| mtime.at)
+    }
+
+    /// Whether the two may be the same state of one file: kind, size, and times that do not contradict each other.
+    pub fn may_equal(&self, other: &Self) -> bool {
+        let times_agree = match (self.mtime, other.mtime) {
+            (Some(one), Some(two)) => one.may_be(two.at) || two.may_be(one.at),
+            // A target that tells no time cannot contradict.
+            (None, _) | (_, None) => true,
+        };
+        self.kind == other.kind
+            && (self.kind != Kind::File || (self.size == other.size && times_agree))
+    }
+}
+
+/// One name in a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Its name.
+    pub name: Name<'a>,
+    /// What the target says of it.
+    pub stat: Stat,
+}
+
+/// The entries of one directory, and whether they are all.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    arena: Vec<u8>,
+    rows: Vec<Row>,
+    gap: Option<Box<str>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    size: u64,
+    mtime_nanos: i64,
+    name_start: u32,
+    name_bytes: u16,
+    kind: Kind,
+    /// None where no time was told.
+    precision: Option<Precision>,
+}
+
+impl Listing {
+    /// An empty and so far complete listing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets all entries, keeps the memory.
+    pub fn clear(&mut self) {
+        self.arena.clear();
+        self.rows.clear();
+        self.gap = None;
+    }
+
+    /// Adds an entry. A name that must not be used is left out and makes the listing incomplete.
+    pub fn push(&mut self, name: &[u8], stat: Stat) {
+        match Name::new(name) {
+            Ok(name) => self.push_name(name, stat),
+            Err(why) => self.push_refused(name, why),
+        }
+    }
+
+    fn push_name(&mut self, name: Name<'_>, stat: Stat) {
+        let Ok(name_start) = u32::try_from(self.arena.len()) else {
+            return self.mark_incomplete("the listing is too large");
+        };
+        if self.rows.len() >= MAX_ENTRIES {
+            return self.mark_incomplete("the listing has more than 1,000,000 names");
+        }
+        self.arena.extend_from_slice(name.as_bytes());
+        self.rows.push(Row {
+            size: stat.size,
+            mtime_nanos: stat.mtime.map_or(0, |mtime| mtime.at.as_nanos()),
+            name_start,
+            // A name is at most `MAX_NAME_BYTES` long.
+            name_bytes: name.as_bytes().len() as u16,
+            kind: stat.kind,
+            precision: stat.mtime.map(|mtime| mtime.precision),
+        });
+    }
+
+    fn push_refused(&mut self, name: &[u8], why: BadName) {
+        self.mark_incomplete(format!(
+            "{why}: \"{}\"",
+            Escaped(&name[..name.len().min(80)])
+        ));
+    }
+
+    /// Says that entries may be missing, and why. The first reason stays.
+    pub fn mark_incomplete(&mut self, why: impl Into<Box<str>>) {
+        self.gap.get_or_insert_with(|| why.into());
+    }
+
+    /// Why entries may be missing; none when the listing is complete.
+    pub fn gap(&self) -> Option<&str> {
+        self.gap.as_deref()
+    }
+
+    /// Sorts the entries by the bytes of their names. A name that came twice becomes one [`Kind::Special`] entry,
+    /// and the listing incomplete: nobody can say which of the two is meant.
+    pub fn sort(&mut self) {
+        let arena = &self.arena;
+        self.rows
+            .sort_unstable_by(|one, two| one.name(arena).cmp(two.name(arena)));
+        let mut doubled = None;
+        self.rows.dedup_by(|later, earlier| {
+            let same = later.name(arena) == earlier.name(arena);
+            if same {
+                earlier.kind = Kind::Special;
+                doubled.get_or_insert(*earlier);
+            }
+            same
+        });
+        if let Some(row) = doubled {
+            let why = format!(
+                "the name \"{}\" is listed twice",
+                Escaped(row.name(&self.arena))
+            );
+            self.mark_incomplete(why);
+        }
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The entry at that place.
+    pub fn at(&self, index: usize) -> Option<Entry<'_>> {
+        self.rows.get(index).map(|row| row.entry(&self.arena))
+    }
+
+    /// The entries in their order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Entry<'_>> + ExactSizeIterator {
+        self.rows.iter().map(|row| row.entry(&self.arena))
+    }
+
+    /// The entry of that name, in a sorted listing.
+    pub fn find(&self, name: &[u8]) -> Option<Entry<'_>> {
+        let place = self.position(name)?;
+        self.at(place)
+    }
+
+    /// Where that name stands in a sorted listing.
+    pub fn position(&self, name: &[u8]) -> Option<usize> {
+        self.rows
+            .binary_search_by(|row| row.name(&self.arena).cmp(name))
+            .ok()
+    }
+
+    /// Replaces what is said of the entry at that place.
+    pub fn set_stat(&mut self, index: usize, stat: Stat) {
+        let row = &mut self.rows[index];
+        row.kind = stat.kind;
+        row.size = stat.size;
+        row.mtime_nanos = stat.mtime.map_or(0, |mtime| mtime.at.as_nanos());
+        row.precision = stat.mtime.map(|mtime| mtime.precision);
+    }
+
+    /// Leaves only the entries for which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(Entry<'_>) -> bool) {
+        let arena = &self.arena;
+        self.rows.retain(|row| keep(row.entry(arena)));
+    }
+}
+
+impl Row {
+    fn name<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
+        &arena[self.name_start as usize..][..usize::from(self.name_bytes)]
+    }
+
+    fn entry<'a>(&self, arena: &'a [u8]) -> Entry<'a> {
+        let name = Name::new(self.name(arena)).expect("only accepted names are in the arena");
+        let mtime = self.precision.map(|precision| Mtime {
+            at: Timestamp::from_nanos(self.mtime_nanos),
+            precision,
+        });
+        Entry {
+            name,
+            stat: Stat {
+                kind: self.kind,
+                size: self.size,
+                mtime,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing(names: &[&str]) -> Listing {
+        let mut listing = Listing::new();
+        for name in names {
+            listing.push(name.as_bytes(), Stat::file(1, Timestamp::from_secs(5)));
+        }
+        listing.sort();
+        listing
+    }
+
+    #[test]
+    fn sorts_by_bytes_and_finds() {
+        let listing = listing(&["b", "a", "é", "B"]);
+        let names: Vec<String> = listing.iter().map(|entry| entry.name.to_string()).collect();
+        assert_eq!(names, ["B", "a", "b", "é"]);
+        assert!(listing.find(b"a").is_some() && listing.find(b"c").is_none());
+        assert_eq!(listing.gap(), None);
+    }
+
+    #[test]
+    fn a_bad_name_makes_it_incomplete() {
+        let listing = listing(&["a", "../b"]);
+        assert_eq!(listing.len(), 1);
+        assert_eq!(
+            listing.gap(),
+            Some("the name would leave its directory: \"../b\"")
+        );
+    }
+
+    #[test]
+    fn a_doubled_name_is_kept_once_and_never_used() {
+        let listing = listing(&["a", "b", "a"]);
+        assert_eq!(listing.find(b"a").unwrap().stat.kind, Kind::Special);
+        assert_eq!(listing.find(b"b").unwrap().stat.kind, Kind::File);
+        assert_eq!(listing.gap(), Some("the name \"a\" is listed twice"));
+    }
+
+    #[test]
+    fn a_row_stays_small() {
+        assert_eq!(size_of::<Row>(), 24);
+    }
+
+    #[test]
+    fn a_minute_may_be_any_second_in_it() {
+        let minute = Mtime {
+            at: Timestamp::from_secs(600),
+            precision: Precision::Minute,
+        };
+        assert!(
+            minute.may_be(Timestamp::from_secs(600)) && minute.may_be(Timestamp::from_secs(659))
+        );
+        assert!(
+            !minute.may_be(Timestamp::from_secs(663)) && !minute.may_be(Timestamp::from_secs(597))
+        );
+    }
+}

@@ -1,0 +1,264 @@
+//! Targets: the two replicas, each behind one trait.
+//!
+//! The trait is path-based (no current directory that a caller could get wrong) and coarse: one call is one thing
+//! done for good, so that a protocol can send all the commands it takes back to back and wait once. No rule of
+//! syncing lives here; a target says what is there and does what it is told, all or nothing.
+
+mod listing;
+
+pub use listing::{Entry, Kind, Listing, Mtime, Precision, Stat};
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::error::Result;
+use crate::path::RelPath;
+
+/// One replica: a directory tree that can be listed, read and written.
+///
+/// Paths are relative to the target's root. Every method that takes several paths returns one result for each, in
+/// their order, and a failure of one does not keep the others from being tried.
+pub trait Target: Send {
+    /// What this target can do, as far as it is known by now: it may learn more while working.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Lists the directory into `listing` (emptied first), sorted, with everything in it but `.` and `..`.
+    ///
+    /// A listing that broke off or held what cannot be understood is not an error: it is marked incomplete, with
+    /// what was read. An error means that nothing is known: [`ErrorKind::NotFound`](crate::error::ErrorKind) when
+    /// there is certainly no such directory.
+    fn list(&mut self, dir: &RelPath, listing: &mut Listing) -> Result<()>;
+
+    /// Asks for exactly these names: what is there, or that there is certainly nothing.
+    ///
+    /// Times come as exactly as this target can tell them. An error means that it cannot be told.
+    fn look_up(&mut self, paths: &[RelPath]) -> Vec<Result<Option<Stat>>>;
+
+    /// Opens the file for reading from `offset`.
+    ///
+    /// A source dropped before [`Source::finish`] ends its transfer, and the target stays usable.
+    fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>>;
+
+    /// Writes a file: partial name, bytes, [`Source::finish`], size check, mtime, [`Watch::placing`], rename, and
+    /// a look at the result. All or nothing: after a failure the final name holds what it held before. The partial
+    /// file stays only where it can serve to go on (see [`NewFile::keep_partial`]).
+    fn write(
+        &mut self,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<Written>;
+
+    /// Makes directories, parents before children as given. One that is there already is a success.
+    fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>>;
+
+    /// Removes files, and directories that are empty; never more. Something that is gone already is a success.
+    fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>>;
+
+    /// Renames a file or directory, replacing nothing: an existing `to` is an error where the target can tell.
+    fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()>;
+
+    /// The file's digest in the first of these algorithms that this target can compute; none where it can do none.
+    fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>>;
+
+    /// Bytes that may still be written, where this target can tell.
+    fn free_space(&mut self) -> Result<Option<u64>>;
+}
+
+/// What a target can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Whether files keep the mtime they are given.
+    pub times: Times,
+    /// Whether names that differ only in case are different files.
+    pub case: CaseSensitivity,
+}
+
+/// Whether a target keeps the mtimes it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Times {
+    /// Yes.
+    Kept,
+    /// No: files carry the time they were uploaded, and the true one must be remembered elsewhere.
+    Lost,
+    /// Not tried yet.
+    Unknown,
+}
+
+/// Whether a target tells names apart that differ only in case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaseSensitivity {
+    /// It does.
+    Sensitive,
+    /// It does not, as FAT, exFAT and Windows servers.
+    Insensitive,
+    /// Nobody has asked yet.
+    Unknown,
+}
+
+/// Bytes of a file on their way, in order.
+pub trait Source {
+    /// Reads the next bytes into `buffer`; 0 means that there are no more.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize>;
+
+    /// A descriptor from which the bytes can be moved inside the kernel, where there is one.
+    ///
+    /// Whoever moves bytes through it says so with [`Source::moved_by_fd`].
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Counts bytes that were moved through [`Source::as_fd`].
+    fn moved_by_fd(&mut self, bytes: u64) {
+        let _ = bytes;
+    }
+
+    /// Ends the transfer and says whether all went well: the server confirmed it, the file did not change
+    /// meanwhile. What was read may be used only after this.
+    fn finish(&mut self) -> Result<()>;
+}
+
+/// A source of bytes that are in memory: metadata and lock files.
+pub struct Bytes<'a>(pub &'a [u8]);
+
+impl Source for Bytes<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let count = buffer.len().min(self.0.len());
+        buffer[..count].copy_from_slice(&self.0[..count]);
+        self.0 = &self.0[count..];
+        Ok(count)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A file to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct NewFile<'a> {
+    /// Its final path.
+    pub path: &'a RelPath,
+    /// The path in the same directory under which its bytes land first.
+    pub partial: &'a RelPath,
+    /// Its size in bytes: the source must yield exactly this much, `resume_at` included.
+    pub size: u64,
+    /// The modification time it is to have; none leaves it to the target.
+    pub mtime: Option<crate::time::Timestamp>,
+    /// How many bytes lie under the partial name already and are to be kept; the source starts there. Where the
+    /// partial file has another size by now, the write fails with `Changed`.
+    pub resume_at: u64,
+    /// What is expected at `path` now; anything else there fails with `Changed` before it is replaced. None:
+    /// nothing was there when it was listed.
+    pub replaces: Option<Stat>,
+    /// Where what is at `path` goes instead of being replaced (trash, the loser of a conflict); its directory exists.
+    pub set_aside: Option<&'a RelPath>,
+    /// Whether a transfer that breaks off may leave its bytes under the partial name for the next try.
+    pub keep_partial: bool,
+}
+
+/// What became of a written file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// The file as this target reports it now.
+    pub stat: Stat,
+    /// Whether it has the mtime that was asked for; never `Unknown` when one was asked for.
+    pub times: Times,
+}
+
+/// Watches a write: counts, slows down, remembers, stops.
+pub trait Watch {
+    /// Called after each piece of at most a few hundred KiB. An error stops the transfer.
+    fn moved(&mut self, bytes: u64) -> Result<()>;
+
+    /// Called when all bytes are safe under the partial name, right before the rename, with the file as it will
+    /// appear. An error stops the write before anything is replaced.
+    fn placing(&mut self, stat: &Stat, times: Times) -> Result<()>;
+}
+
+/// A watch for writes that need none: small files of our own.
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn moved(&mut self, _bytes: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn placing(&mut self, _stat: &Stat, _times: Times) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Something to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// A file, or a link itself.
+    File(RelPath),
+    /// A directory, which must be empty.
+    Dir(RelPath),
+}
+
+impl Removal {
+    /// What is to be removed.
+    pub const fn path(&self) -> &RelPath {
+        match self {
+            Self::File(path) | Self::Dir(path) => path,
+        }
+    }
+}
+
+/// A digest algorithm that servers offer for files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// SHA-256.
+    Sha256,
+    /// MD5: against accidents only.
+    Md5,
+    /// CRC-32 as in zip: against accidents only.
+    Crc32,
+}
+
+/// A file's digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest {
+    /// How it was computed.
+    pub algorithm: Algorithm,
+    /// The digest, most significant byte first.
+    pub bytes: Vec<u8>,
+}
+
+/// Reads a small file of ours whole; none when it is not there.
+///
+/// Fails with `Metadata` when it is larger than `limit` bytes.
+pub fn load(target: &mut dyn Target, file: &RelPath, limit: usize) -> Result<Option<Vec<u8>>> {
+    let mut source = match target.open(file, 0) {
+        Ok(source) => source,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut content = Vec::new();
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        match source.read(&mut buffer)? {
+            0 => break,
+            count => content.extend_from_slice(&buffer[..count]),
+        }
+        if content.len() > limit {
+            return Err(crate::error::ErrorKind::Metadata(format!(
+                "{file} is larger than {limit} bytes; it cannot be ours"
+            ))
+            .into());
+        }
+    }
+    source.finish()?;
+    Ok(Some(content))
+}
+
+/// Presents a source to code that wants [`io::Read`].
+pub struct Reader<'a>(pub &'a mut dyn Source);
+
+impl io::Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(io::Error::other)
+    }
+}
