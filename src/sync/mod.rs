@@ -1,4 +1,6 @@
 //! The algorithm.
 
 pub mod classify;
+pub mod decide;
 pub mod event;
+pub mod filter;
