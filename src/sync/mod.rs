@@ -4,3 +4,7 @@ pub mod classify;
 pub mod decide;
 pub mod event;
 pub mod filter;
+pub mod guard;
+pub mod pool;
+pub mod resolve;
+pub mod scan;
