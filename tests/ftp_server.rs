@@ -624,6 +624,27 @@ fn sends_rubbish_slow_and_endless_replies() {
 }
 
 #[test]
+fn drips_a_true_reply() {
+    let (_root, server) = serve("drip", |_| {});
+    server.inject(Fault::on("NOOP").then(Effect::slow_reply(Duration::from_millis(2))));
+    let mut client = Client::login(&server);
+    let before = Instant::now();
+    assert_eq!(client.ask("NOOP"), "200 NOOP ok.");
+    assert!(
+        before.elapsed() >= Duration::from_millis(20),
+        "ten bytes cost ten pauses"
+    );
+}
+
+#[test]
+fn takes_telnet_bytes_before_abor() {
+    let (_root, server) = serve("abor", |_| {});
+    let mut client = Client::login(&server);
+    client.write(b"\xff\xf4\xff\xf2ABOR\r\n");
+    assert_eq!(client.reply(), "225 No transfer to ABOR.");
+}
+
+#[test]
 fn closes_the_control_connection_gently_or_by_reset() {
     let (root, server) = serve("close", |_| {});
     for (how, seen) in [

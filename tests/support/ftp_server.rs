@@ -408,21 +408,21 @@ impl Fault {
     }
 
     /// Counts only commands with this in their argument.
-    pub fn containing(self, part: impl Into<Vec<u8>>) -> Self {
-        Self {
-            part: part.into(),
-            ..self
-        }
+    pub fn containing(mut self, part: impl Into<Vec<u8>>) -> Self {
+        self.part = part.into();
+        self
     }
 
     /// Begins with the n-th of the matching commands, counted from 1.
-    pub fn nth(self, nth: usize) -> Self {
-        Self { nth, ..self }
+    pub fn nth(mut self, nth: usize) -> Self {
+        self.nth = nth;
+        self
     }
 
     /// Befalls so many in a row instead of one.
-    pub fn times(self, times: usize) -> Self {
-        Self { times, ..self }
+    pub fn times(mut self, times: usize) -> Self {
+        self.times = times;
+        self
     }
 
     /// Befalls all from there on.
@@ -430,8 +430,10 @@ impl Fault {
         self.times(usize::MAX)
     }
 
-    pub fn then(self, effect: Effect) -> Self {
-        Self { effect, ..self }
+    /// Sets what befalls them; without it they are served honestly.
+    pub fn then(mut self, effect: Effect) -> Self {
+        self.effect = effect;
+        self
     }
 
     fn into_hook(self) -> Hook {
@@ -461,13 +463,14 @@ pub struct Effect {
 }
 
 impl Effect {
+    /// The three parts freely combined; the functions below name the usual ones.
+    pub fn of(act: Act, say: Say, then: Then) -> Self {
+        Self { act, say, then }
+    }
+
     /// Does nothing and says this: a refusal, or with a 2xx a lie.
     pub fn reply(code: u16, text: &str) -> Self {
-        Self {
-            act: Act::Skip,
-            ..Self::default()
-        }
-        .saying(code, text)
+        Self::of(Act::Skip, Say::Code(code, text.into()), Then::GoOn)
     }
 
     /// Does what was asked, and says this at the end.
@@ -477,27 +480,17 @@ impl Effect {
 
     /// Does what was asked, and never says so.
     pub fn drop_reply() -> Self {
-        Self {
-            say: Say::Nothing,
-            ..Self::default()
-        }
+        Self::of(Act::Truly, Say::Nothing, Then::GoOn)
     }
 
     /// Does nothing and sends these bytes.
     pub fn raw_reply(bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            act: Act::Skip,
-            say: Say::Raw(bytes.into()),
-            ..Self::default()
-        }
+        Self::of(Act::Skip, Say::Raw(bytes.into()), Then::GoOn)
     }
 
     /// Does what was asked, and sends what `edit` makes of the true reply.
     pub fn edit_reply(edit: impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self {
-            say: Say::Edited(Arc::new(edit)),
-            ..Self::default()
-        }
+        Self::of(Act::Truly, Say::Edited(Arc::new(edit)), Then::GoOn)
     }
 
     /// Does what was asked, and sends the true reply twice.
@@ -505,67 +498,46 @@ impl Effect {
         Self::edit_reply(|reply| reply.repeat(2))
     }
 
+    /// Does what was asked, and sends the true reply byte by byte, with a pause after each.
+    pub fn slow_reply(pause: Duration) -> Self {
+        Self::of(Act::Truly, Say::Slowly(pause), Then::GoOn)
+    }
+
     /// Sends `chunk` over and over, with a pause after each.
     pub fn endless_reply(chunk: impl Into<Vec<u8>>, pause: Duration) -> Self {
-        Self {
-            act: Act::Skip,
-            say: Say::Endless {
-                chunk: chunk.into(),
-                pause,
-            },
-            ..Self::default()
-        }
+        let chunk = chunk.into();
+        Self::of(Act::Skip, Say::Endless { chunk, pause }, Then::GoOn)
     }
 
     /// Closes the control connection instead of an answer; nothing is done.
     pub fn close_control(how: Close) -> Self {
-        Self {
-            act: Act::Skip,
-            say: Say::Nothing,
-            then: Then::Close(how),
-        }
+        Self::of(Act::Skip, Say::Nothing, Then::Close(how))
     }
 
     /// Does what was asked, then closes the control connection without a reply.
     pub fn act_then_close(how: Close) -> Self {
-        Self {
-            act: Act::Truly,
-            say: Say::Nothing,
-            then: Then::Close(how),
-        }
+        Self::of(Act::Truly, Say::Nothing, Then::Close(how))
     }
 
     /// Never answers and never reads on; nothing is done.
     pub fn stall() -> Self {
-        Self {
-            act: Act::Skip,
-            say: Say::Nothing,
-            then: Then::Stall,
-        }
+        Self::of(Act::Skip, Say::Nothing, Then::Stall)
     }
 
-    /// Ends the data connection after so many bytes. The reply is 426; `.saying(226, …)` makes it a lie.
+    /// Ends the data connection after so many bytes. The reply is 426; `.saying(226, …)` makes it
+    /// a lie.
     pub fn cut_data(after_bytes: u64) -> Self {
-        Self {
-            act: Act::CutData { after_bytes },
-            ..Self::default()
-        }
+        Self::of(Act::CutData { after_bytes }, Say::Truth, Then::GoOn)
     }
 
     /// Leaves the data connection open after so many bytes, but moves nothing more.
     pub fn stall_data(after_bytes: u64) -> Self {
-        Self {
-            act: Act::StallData { after_bytes },
-            ..Self::default()
-        }
+        Self::of(Act::StallData { after_bytes }, Say::Truth, Then::GoOn)
     }
 
     /// Sends (RETR, listings) or stores (STOR, APPE) what `edit` makes of the bytes, and says 226.
     pub fn edit_data(edit: impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self {
-            act: Act::EditData(Arc::new(edit)),
-            ..Self::default()
-        }
+        Self::of(Act::EditData(Arc::new(edit)), Say::Truth, Then::GoOn)
     }
 
     /// Takes the whole upload, stores only its first bytes, and says 226.
@@ -576,7 +548,8 @@ impl Effect {
         })
     }
 
-    /// A listing without the lines that `drop` picks by their place (from 0) and text (without its end).
+    /// A listing without the lines that `drop` picks by their place (from 0) and text (without
+    /// their end).
     pub fn short_listing(drop: impl Fn(usize, &[u8]) -> bool + Send + Sync + 'static) -> Self {
         Self::edit_data(move |bytes| {
             let lines = bytes.split_inclusive(|&byte| byte == b'\n').enumerate();
@@ -587,10 +560,8 @@ impl Effect {
 
     /// A listing with these lines at its end.
     pub fn extra_listing_lines(lines: &[&[u8]]) -> Self {
-        let extra: Vec<u8> = lines
-            .iter()
-            .flat_map(|line| [line, &b"\r\n"[..]].concat())
-            .collect();
+        let lines = lines.iter().flat_map(|line| [line, &b"\r\n"[..]].concat());
+        let extra: Vec<u8> = lines.collect();
         Self::edit_data(move |bytes| [bytes, extra.clone()].concat())
     }
 
@@ -602,31 +573,24 @@ impl Effect {
 
     /// PASV names another host; the port is the true one.
     pub fn foreign_address(host: Ipv4Addr) -> Self {
+        let host = host.octets().map(|octet| octet.to_string()).join(",");
         Self::edit_reply(move |reply| {
-            let text = String::from_utf8_lossy(&reply).into_owned();
-            let Some((_, numbers)) = text.split_once('(') else {
-                return reply;
-            };
-            let port: Vec<&str> = numbers.splitn(5, ',').skip(4).collect();
-            let host = host.octets().map(|octet| octet.to_string()).join(",");
-            format!("227 Entering Passive Mode ({host},{}", port.concat()).into_bytes()
+            let text = String::from_utf8_lossy(&reply);
+            let port = text.splitn(5, ',').nth(4).unwrap_or_default();
+            format!("227 Entering Passive Mode ({host},{port}").into_bytes()
         })
     }
 
     /// The same effect with this as its final reply.
-    pub fn saying(self, code: u16, text: &str) -> Self {
-        Self {
-            say: Say::Code(code, text.into()),
-            ..self
-        }
+    pub fn saying(mut self, code: u16, text: &str) -> Self {
+        self.say = Say::Code(code, text.into());
+        self
     }
 
     /// The same effect, and afterwards the control connection is closed.
-    pub fn closing(self, how: Close) -> Self {
-        Self {
-            then: Then::Close(how),
-            ..self
-        }
+    pub fn closing(mut self, how: Close) -> Self {
+        self.then = Then::Close(how);
+        self
     }
 }
 
@@ -656,7 +620,7 @@ pub enum Say {
     Nothing,
     Raw(Vec<u8>),
     Edited(Edit),
-    /// The true reply byte by byte, with a pause after each.
+    /// The true reply byte by byte, with this pause after each.
     Slowly(Duration),
     Endless {
         chunk: Vec<u8>,
@@ -907,6 +871,10 @@ fn reply_bytes(code: u16, text: &[u8]) -> Reply {
     Reply(bytes)
 }
 
+fn denied() -> Reply {
+    reply(550, "Permission denied.")
+}
+
 impl From<io::Error> for Reply {
     fn from(error: io::Error) -> Self {
         let code = if error.kind() == ErrorKind::StorageFull {
@@ -1120,7 +1088,7 @@ impl Session {
             "STOR", "APPE", "MKD", "XMKD", "RMD", "XRMD", "DELE", "RNFR", "RNTO", "MFMT", "SITE",
         ];
         if self.config().read_only && writes.contains(&verb) {
-            return Err(reply(550, "Permission denied."));
+            return Err(denied());
         }
         match verb {
             CONNECT => Ok(reply(220, &self.config().greeting)),
@@ -1265,14 +1233,7 @@ impl Session {
             b"I" | b"L 8" => false,
             _ => return Err(reply(504, "Unrecognised TYPE command.")),
         };
-        Ok(reply(
-            200,
-            if self.is_ascii {
-                "Switching to ASCII mode."
-            } else {
-                "Switching to Binary mode."
-            },
-        ))
+        Ok(reply(200, "Type set."))
     }
 
     // Paths. Clients see the root as `/`; nothing outside it can be reached, not through `..` and not through a link.
@@ -1287,9 +1248,7 @@ impl Session {
             match part {
                 b"" | b"." => {}
                 b".." => {
-                    components
-                        .pop()
-                        .ok_or_else(|| reply(550, "Permission denied."))?;
+                    components.pop().ok_or_else(denied)?;
                 }
                 name => components.push(name.to_vec()),
             }
@@ -1300,9 +1259,7 @@ impl Session {
     /// The entry that a command names: a link itself, not what it points to. The root cannot be named.
     fn path(&self, argument: &[u8]) -> Result<PathBuf, Reply> {
         let mut components = self.components(argument)?;
-        let name = components
-            .pop()
-            .ok_or_else(|| reply(550, "Permission denied."))?;
+        let name = components.pop().ok_or_else(denied)?;
         let parent = self.inside(fs::canonicalize(self.on_disk(&components))?)?;
         Ok(parent.join(OsStr::from_bytes(&name)))
     }
@@ -1319,11 +1276,8 @@ impl Session {
     }
 
     fn inside(&self, path: PathBuf) -> Result<PathBuf, Reply> {
-        if path.starts_with(&self.shared.root) {
-            Ok(path)
-        } else {
-            Err(reply(550, "Permission denied."))
-        }
+        let is_inside = path.starts_with(&self.shared.root);
+        is_inside.then_some(path).ok_or_else(denied)
     }
 
     /// An existing plain file; a FIFO would block whoever opens it.
@@ -1386,7 +1340,7 @@ impl Session {
         {
             let (path, _) = self.file(name)?;
             if self.config().read_only {
-                return Err(reply(550, "Permission denied."));
+                return Err(denied());
             }
             set_mtime(&path, time)?;
             return Ok(reply(213, "File modification time set."));
