@@ -787,8 +787,7 @@ fn accept_sessions(listener: &TcpListener, shared: &Arc<Shared>) {
             shared.config.max_sessions,
         ) else {
             // The client may have left without waiting for the refusal.
-            let _ = (&stream)
-                .write_all(&reply(421, "There are too many connected users, please try later.").0);
+            let _ = (&stream).write_all(&reply(421, "There are too many users, try later.").0);
             continue;
         };
         // A reply is small and the client waits for it; without this the kernel would hold back the second of two.
@@ -818,7 +817,7 @@ struct Session {
     login: Login,
     act: Act,
     directory: Vec<Vec<u8>>,
-    data_port: DataPort,
+    data_port: Option<DataPort>,
     is_ascii: bool,
     facts: Vec<String>,
     rest: u64,
@@ -832,7 +831,6 @@ enum Login {
 }
 
 enum DataPort {
-    Unset,
     Passive(TcpListener),
     Active(SocketAddr),
 }
@@ -851,12 +849,8 @@ struct Reply(Vec<u8>);
 type Answer = Result<Reply, Reply>;
 
 /// A reply; line feeds in the text make it a multi-line one (RFC 959, 4.2).
-fn reply(code: u16, text: &str) -> Reply {
-    reply_bytes(code, text.as_bytes())
-}
-
-fn reply_bytes(code: u16, text: &[u8]) -> Reply {
-    let mut lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').collect();
+fn reply(code: u16, text: impl AsRef<[u8]>) -> Reply {
+    let mut lines: Vec<&[u8]> = text.as_ref().split(|&byte| byte == b'\n').collect();
     let last = lines.pop().expect("split yields at least one part");
     let mut bytes = Vec::new();
     for (place, line) in lines.into_iter().enumerate() {
@@ -882,7 +876,7 @@ impl From<io::Error> for Reply {
         } else {
             550
         };
-        reply(code, &format!("{error}."))
+        reply(code, format!("{error}."))
     }
 }
 
@@ -905,7 +899,7 @@ impl Session {
             login: Login::Out,
             act: Act::Truly,
             directory: Vec::new(),
-            data_port: DataPort::Unset,
+            data_port: None,
             is_ascii: true,
             facts: FACTS.map(str::to_owned).to_vec(),
             rest: 0,
@@ -997,7 +991,7 @@ impl Session {
     fn say(&self, say: Say, truth: Reply) {
         match say {
             Say::Truth => self.write(&truth.0),
-            Say::Code(code, text) => self.write(&reply(code, &text).0),
+            Say::Code(code, text) => self.write(&reply(code, text).0),
             Say::Nothing => true,
             Say::Raw(bytes) => self.write(&bytes),
             Say::Edited(edit) => self.write(&edit(truth.0)),
@@ -1103,7 +1097,7 @@ impl Session {
             }
             "FEAT" => Ok(reply(
                 211,
-                &format!("Features:\n{}End", self.config().features()),
+                format!("Features:\n{}End", self.config().features()),
             )),
             "OPTS" => self.opts(argument),
             "SYST" => Ok(match self.config().list_style {
@@ -1135,7 +1129,7 @@ impl Session {
                 self.rest = number(argument)?;
                 Ok(reply(
                     350,
-                    &format!("Restart position accepted ({}).", self.rest),
+                    format!("Restart position accepted ({}).", self.rest),
                 ))
             }
             "RETR" => self.retrieve(argument),
@@ -1147,7 +1141,7 @@ impl Session {
             "MLST" => self.mlst(argument),
             "STAT" => self.stat(argument),
             "SIZE" if self.is_ascii => Err(reply(550, "SIZE not allowed in ASCII mode.")),
-            "SIZE" => Ok(reply(213, &self.file(argument)?.1.len().to_string())),
+            "SIZE" => Ok(reply(213, self.file(argument)?.1.len().to_string())),
             "MDTM" => self.mdtm(argument),
             "MFMT" => self.mfmt(argument),
             "SITE" => self.site(argument),
@@ -1200,10 +1194,7 @@ impl Session {
             return Err(reply(530, "Login incorrect."));
         }
         let Some(seat) = Seat::take(&self.shared, |counts| &mut counts.logins, *max_logins) else {
-            return Err(reply(
-                530,
-                "Sorry, the maximum number of clients for this user are already connected.",
-            ));
+            return Err(reply(530, "Too many users are logged in already."));
         };
         self.login = Login::In { _seat: seat };
         Ok(reply(230, "Login successful."))
@@ -1301,7 +1292,7 @@ impl Session {
                 array::from_ref(&byte)
             });
         }
-        reply_bytes(257, &[&line, &b"\" "[..], text.as_bytes()].concat())
+        reply(257, [&line, &b"\" "[..], text.as_bytes()].concat())
     }
 
     fn change_directory(&mut self, argument: &[u8]) -> Answer {
@@ -1347,7 +1338,7 @@ impl Session {
         }
         Ok(reply(
             213,
-            &Civil::at(self.file(argument)?.1.mtime()).stamp(),
+            Civil::at(self.file(argument)?.1.mtime()).stamp(),
         ))
     }
 
@@ -1357,9 +1348,9 @@ impl Session {
         let time = parse_time(stamp).ok_or_else(|| reply(501, "Invalid time."))?;
         set_mtime(&self.followed(name)?, time)?;
         let stamp = Civil::at(time).stamp();
-        Ok(reply_bytes(
+        Ok(reply(
             213,
-            &[format!("Modify={stamp}; ").as_bytes(), name].concat(),
+            [format!("Modify={stamp}; ").as_bytes(), name].concat(),
         ))
     }
 
@@ -1392,13 +1383,13 @@ impl Session {
     fn pasv(&mut self) -> Answer {
         let port = self.listen()?;
         let IpAddr::V4(own) = self.control.local_addr()?.ip() else {
-            self.data_port = DataPort::Unset;
+            self.data_port = None;
             return Err(reply(425, "PASV cannot name an IPv6 address."));
         };
         let [a, b, c, d] = self.config().pasv_host.unwrap_or(own).octets();
         Ok(reply(
             227,
-            &format!(
+            format!(
                 "Entering Passive Mode ({a},{b},{c},{d},{},{}).",
                 port >> 8,
                 port & 0xff
@@ -1415,7 +1406,7 @@ impl Session {
                 let port = self.listen()?;
                 Ok(reply(
                     229,
-                    &format!("Entering Extended Passive Mode (|||{port}|)."),
+                    format!("Entering Extended Passive Mode (|||{port}|)."),
                 ))
             }
         }
@@ -1424,25 +1415,27 @@ impl Session {
     fn listen(&mut self) -> io::Result<u16> {
         let listener = TcpListener::bind((self.control.local_addr()?.ip(), 0))?;
         let port = listener.local_addr()?.port();
-        self.data_port = DataPort::Passive(listener);
+        self.data_port = Some(DataPort::Passive(listener));
         Ok(port)
     }
 
     fn active(&mut self, addr: Option<SocketAddr>) -> Answer {
         // Anything but the client's own address would let it attack others through us (RFC 2577, 3).
         let addr = addr.filter(|addr| addr.ip() == self.peer.ip() && addr.port() >= 1024);
-        self.data_port = DataPort::Active(addr.ok_or_else(|| reply(500, "Illegal PORT command."))?);
+        let addr = addr.ok_or_else(|| reply(500, "Illegal PORT command."))?;
+        self.data_port = Some(DataPort::Active(addr));
         Ok(reply(200, "PORT command successful."))
     }
 
     /// Opens the data connection that was agreed on and says 150.
     fn open_data(&mut self) -> Result<Arc<TcpStream>, Reply> {
+        let port = self.data_port.take();
+        let port = port.ok_or_else(|| reply(425, "Use PORT or PASV first."))?;
         let opening = reply(150, "Here it comes.");
         if self.config().early_150 {
             self.write(&opening.0);
         }
-        let stream = match mem::replace(&mut self.data_port, DataPort::Unset) {
-            DataPort::Unset => Err(reply(425, "Use PORT or PASV first.")),
+        let stream = match port {
             DataPort::Passive(listener) => self.accept_data(&listener),
             DataPort::Active(addr) => {
                 TcpStream::connect_timeout(&addr, self.config().accept_timeout)
@@ -1545,7 +1538,7 @@ impl Session {
             .truncate(false)
             .open(&path);
         let mut file =
-            opened.map_err(|error| reply(553, &format!("Could not create file: {error}.")))?;
+            opened.map_err(|error| reply(553, format!("Could not create file: {error}.")))?;
         let data = match self.open_data() {
             Ok(data) => data,
             Err(refusal) => {
@@ -1686,26 +1679,21 @@ impl Session {
             return Err(reply(501, "Not a directory."));
         }
         let names = self.names(&path, Dotfiles::Shown)?;
-        let mut lines = vec![
-            self.facts(&path, Some("cdir"))
-                .map(|facts| [&facts, &b" ."[..]].concat()),
-        ];
+        let mut listing = Vec::new();
+        let mut add = |path: &Path, kind: Option<&str>, name: &[u8]| {
+            // An entry may be gone since its name was read.
+            let facts = self.facts(path, kind);
+            let facts = facts.map(|facts| [&facts[..], b" ", name, b"\r\n"].concat());
+            listing.extend(facts.unwrap_or_default());
+        };
+        add(&path, Some("cdir"), b".");
         if path != self.shared.root {
-            lines.push(
-                self.facts(&path.join(".."), Some("pdir"))
-                    .map(|facts| [&facts, &b" .."[..]].concat()),
-            );
+            add(&path.join(".."), Some("pdir"), b"..");
         }
-        lines.extend(names.iter().map(|name| {
-            let facts = self.facts(&path.join(OsStr::from_bytes(name)), None)?;
-            Some([&facts, &b" "[..], name].concat())
-        }));
-        let lines: Vec<u8> = lines
-            .into_iter()
-            .flatten()
-            .flat_map(|line| [line, b"\r\n".to_vec()].concat())
-            .collect();
-        self.send(&mut lines.as_slice())
+        for name in &names {
+            add(&path.join(OsStr::from_bytes(name)), None, name);
+        }
+        self.send(&mut listing.as_slice())
     }
 
     fn mlst(&self, argument: &[u8]) -> Answer {
@@ -1720,7 +1708,7 @@ impl Session {
             .ok_or_else(|| reply(550, "No such file or directory."))?;
         let mut text = [b"Listing ", argument].concat();
         text.extend([b"\n ", &facts[..], b" ", &absolute(&components), b"\nEnd"].concat());
-        Ok(reply_bytes(250, &text))
+        Ok(reply(250, text))
     }
 
     /// `type=file;size=11;…;` of the entry itself, or nothing if it is gone (RFC 3659, 7.5).
@@ -1764,7 +1752,7 @@ impl Session {
             .chain(rows)
             .chain(*b"End of status")
             .collect();
-        Ok(reply_bytes(213, &text))
+        Ok(reply(213, text))
     }
 }
 
