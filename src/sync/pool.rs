@@ -21,7 +21,30 @@ use crate::side::{Side, Sides};
 use crate::target::Target;
 
 /// What a worker works with: its own handle of each target.
-pub type Hands = Sides<Box<dyn Target>>;
+pub struct Hands {
+    /// The two sides.
+    pub sides: Sides<Box<dyn Target>>,
+    /// The state directory, where metadata does not live beside the files.
+    pub state: Option<Box<dyn Target>>,
+}
+
+impl Hands {
+    /// Opens a handle of each.
+    pub fn connect(connector: &dyn Connect) -> Result<Self> {
+        Ok(Self {
+            sides: Sides::new(connector.connect(Side::Local)?, connector.connect(Side::Remote)?),
+            state: connector.connect_state()?,
+        })
+    }
+
+    /// The target that holds the local metadata.
+    pub fn metadata_home(&mut self) -> &mut dyn Target {
+        match &mut self.state {
+            Some(state) => state.as_mut(),
+            None => self.sides.local.as_mut(),
+        }
+    }
+}
 
 /// Something to be done with both targets. It may be run again after the connection died in the middle of it.
 pub type Task<'env, T> = Box<dyn FnMut(&mut Hands) -> Result<T> + Send + 'env>;
@@ -30,6 +53,9 @@ pub type Task<'env, T> = Box<dyn FnMut(&mut Hands) -> Result<T> + Send + 'env>;
 pub trait Connect: Sync {
     /// A new handle of that side's target.
     fn connect(&self, side: Side) -> Result<Box<dyn Target>>;
+
+    /// A new handle of the state directory; none when metadata lives beside the files.
+    fn connect_state(&self) -> Result<Option<Box<dyn Target>>>;
 }
 
 /// How a task ended that did not succeed.
@@ -332,7 +358,7 @@ fn run<T>(shared: &Shared<'_, T>, hands: &mut Option<Hands>, task: &mut Task<'_,
         }
         let connected = match hands.take() {
             Some(connected) => Ok(connected),
-            None => connect(shared.connect),
+            None => Hands::connect(shared.connect),
         };
         let (error, connecting) = match connected {
             Ok(mut connected) => match task(&mut connected) {

@@ -31,8 +31,8 @@ impl Names for Listing {
 
 /// Where one name stands in the three lists. Small, because a directory may have 50,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pair {
-    places: [u32; 3],
+pub struct Places {
+    at: [u32; 3],
 }
 
 /// No place: a list never has this many names.
@@ -42,7 +42,7 @@ const LOCAL: usize = 0;
 const REMOTE: usize = 1;
 const RECORD: usize = 2;
 
-impl Pair {
+impl Places {
     const fn nowhere() -> Self {
         Self {
             places: [NOWHERE; 3],
@@ -50,7 +50,7 @@ impl Pair {
     }
 
     fn place(self, list: usize) -> Option<usize> {
-        let place = self.places[list];
+        let place = self.at[list];
         (place != NOWHERE).then_some(place as usize)
     }
 
@@ -88,7 +88,7 @@ pub fn pair_up(
     remote: &dyn Names,
     records: &dyn Names,
     case: Case,
-) -> Result<Vec<Pair>, Ambiguous> {
+) -> Result<Vec<Places>, Ambiguous> {
     let lists = [local, remote, records];
     for list in lists {
         let sorted = (1..list.count()).all(|index| list.name_at(index - 1) < list.name_at(index));
@@ -105,7 +105,7 @@ pub fn pair_up(
     }
 }
 
-fn merge(lists: [&dyn Names; 3]) -> Vec<Pair> {
+fn merge(lists: [&dyn Names; 3]) -> Vec<Places> {
     let counts = lists.map(Names::count);
     let mut next = [0; 3];
     let mut pairs = Vec::with_capacity(counts.into_iter().max().unwrap_or(0));
@@ -115,10 +115,10 @@ fn merge(lists: [&dyn Names; 3]) -> Vec<Pair> {
         let Some(least) = heads.into_iter().flatten().min() else {
             return pairs;
         };
-        let mut pair = Pair::nowhere();
+        let mut pair = Places::nowhere();
         for list in [LOCAL, REMOTE, RECORD] {
             if heads[list] == Some(least) {
-                pair.places[list] = next[list] as u32;
+                pair.at[list] = next[list] as u32;
                 next[list] += 1;
             }
         }
@@ -127,8 +127,8 @@ fn merge(lists: [&dyn Names; 3]) -> Vec<Pair> {
 }
 
 /// Finds two names on either side that fold to the same. Compares 64-bit hashes first, which need little memory.
-fn refuse_lookalikes(lists: [&dyn Names; 3], pairs: &[Pair]) -> Result<(), Ambiguous> {
-    let name_of = |pair: &Pair| {
+fn refuse_lookalikes(lists: [&dyn Names; 3], pairs: &[Places]) -> Result<(), Ambiguous> {
+    let name_of = |pair: &Places| {
         pair.local()
             .map(|at| lists[LOCAL].name_at(at))
             .or_else(|| pair.remote().map(|at| lists[REMOTE].name_at(at)))
@@ -152,7 +152,7 @@ fn refuse_lookalikes(lists: [&dyn Names; 3], pairs: &[Pair]) -> Result<(), Ambig
     Ok(())
 }
 
-fn pair_folded(lists: [&dyn Names; 3]) -> Result<Vec<Pair>, Ambiguous> {
+fn pair_folded(lists: [&dyn Names; 3]) -> Result<Vec<Places>, Ambiguous> {
     let mut keyed: Vec<(Vec<u8>, usize, u32)> = Vec::new();
     for (list, names) in lists.into_iter().enumerate() {
         keyed.extend(
@@ -160,14 +160,14 @@ fn pair_folded(lists: [&dyn Names; 3]) -> Result<Vec<Pair>, Ambiguous> {
         );
     }
     keyed.sort_unstable();
-    let mut pairs: Vec<Pair> = Vec::new();
+    let mut pairs: Vec<Places> = Vec::new();
     for group in keyed.chunk_by(|one, other| one.0 == other.0) {
-        let mut pair = Pair::nowhere();
+        let mut pair = Places::nowhere();
         let mut stale_records = Vec::new();
         for &(_, list, index) in group {
-            let taken = pair.places[list];
+            let taken = pair.at[list];
             if taken == NOWHERE {
-                pair.places[list] = index;
+                pair.at[list] = index;
             } else if list == RECORD {
                 // Two records for what is one name now: the one that a side still spells so is kept.
                 stale_records.push(index);
@@ -186,14 +186,14 @@ fn pair_folded(lists: [&dyn Names; 3]) -> Result<Vec<Pair>, Ambiguous> {
             })
         };
         if let Some(better) = stale_records.iter_mut().find(|record| spelled(**record))
-            && !spelled(pair.places[RECORD])
+            && !spelled(pair.at[RECORD])
         {
-            std::mem::swap(better, &mut pair.places[RECORD]);
+            std::mem::swap(better, &mut pair.at[RECORD]);
         }
         pairs.push(pair);
         pairs.extend(stale_records.into_iter().map(|record| {
-            let mut alone = Pair::nowhere();
-            alone.places[RECORD] = record;
+            let mut alone = Places::nowhere();
+            alone.at[RECORD] = record;
             alone
         }));
     }
@@ -253,7 +253,7 @@ mod tests {
     ) -> Result<Vec<Row>, Ambiguous> {
         let [local, remote, records] = [local, remote, records].map(|names| List(names.to_vec()));
         let pairs = pair_up(&local, &remote, &records, case)?;
-        let row = |pair: &Pair| {
+        let row = |pair: &Places| {
             (
                 pair.local().map(|at| local.0[at]),
                 pair.remote().map(|at| remote.0[at]),
