@@ -4,7 +4,7 @@
 //! go straight to the server, which listens for them on the same address.
 //!
 //! Started by root, a server serves files as [`SERVER_UID`] and shows its directory as `/` (vsftpd: one level down). Started by
-//! anyone else, it serves as that user and shows the real path. [`Server::url`] and [`Server::remote_path`] hide the difference.
+//! anyone else, it serves as that user and shows the real path (but for pyftpdlib). [`Server::url`] and [`Server::remote_path`] hide the difference.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getegid, geteuid};
+use nix::unistd::{Group, Pid, User, getegid, geteuid};
 
 use super::temp::TempDir;
 
@@ -59,6 +59,14 @@ pub enum Kind {
 impl Kind {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Vsftpd, Self::Proftpd, Self::PureFtpd, Self::Pyftpdlib];
+
+    /// Those that this user can start: all of them as root, else all but Pure-FTPd (`tests/run` says so).
+    pub fn startable() -> Vec<Self> {
+        Self::ALL
+            .into_iter()
+            .filter(|kind| is_root() || *kind != Self::PureFtpd)
+            .collect()
+    }
 
     /// The program's name, for messages.
     pub fn name(self) -> &'static str {
@@ -371,12 +379,7 @@ impl Plan<'_> {
             format!("DefaultAddress {}", address.ip()),
             format!("Port {}", address.port()),
             format!("UseIPv6 {}", if address.is_ipv6() { "on" } else { "off" }),
-            // Numbers are not taken here; both names are in every Debian.
-            if is_root() {
-                "User daemon\nGroup daemon".into()
-            } else {
-                format!("User #{uid}\nGroup #{gid}")
-            },
+            user_and_group(),
             "AuthOrder mod_auth_file.c".into(),
             format!("AuthUserFile {}", users.display()),
             "RequireValidShell off".into(),
@@ -825,6 +828,20 @@ fn ids() -> (u32, u32) {
     } else {
         (geteuid().as_raw(), getegid().as_raw())
     }
+}
+
+/// The same as ProFTPD's settings, which take no numbers.
+fn user_and_group() -> String {
+    let (uid, gid) = ids();
+    let user = User::from_uid(uid.into())
+        .ok()
+        .flatten()
+        .expect("the user has a name");
+    let group = Group::from_gid(gid.into())
+        .ok()
+        .flatten()
+        .expect("the group has a name");
+    format!("User {}\nGroup {}", user.name, group.name)
 }
 
 /// Gives `path` and all below it to user and group `id`, following no link.
