@@ -4,9 +4,10 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use support::servers::{self, Kind, Options, Server};
@@ -103,16 +104,21 @@ fn every_server_resumes_deletes_and_removes() {
 
 #[test]
 fn every_server_refuses_a_wrong_password() {
-    for kind in Kind::startable() {
-        let server = Server::start(kind, Options::default());
-        let mut client = Client::connect(server.address());
-        assert_eq!(
-            client.command(&format!("USER {}", server.user())),
-            331,
-            "{kind:?}"
-        );
-        assert_eq!(client.command("PASS wrong"), 530, "{kind:?}");
-    }
+    // All at once, because each takes its time over it.
+    thread::scope(|scope| {
+        for kind in Kind::startable() {
+            scope.spawn(move || {
+                let server = Server::start(kind, Options::default());
+                let mut client = Client::connect(server.address());
+                assert_eq!(
+                    client.command(&format!("USER {}", server.user())),
+                    331,
+                    "{kind:?}"
+                );
+                assert_eq!(client.command("PASS wrong"), 530, "{kind:?}");
+            });
+        }
+    });
 }
 
 #[test]
@@ -233,7 +239,7 @@ fn every_server_ends_an_idle_session() {
         let server = Server::start(
             kind,
             Options {
-                idle_secs: Some(1),
+                idle_secs: Some(3),
                 ..Options::default()
             },
         );
@@ -281,30 +287,91 @@ fn a_killed_server_ends_its_sessions_and_refuses_new_ones() {
 }
 
 #[test]
-fn pyftpsync_uploads_a_tree() {
-    let server = Server::start(Kind::Pyftpdlib, Options::default());
-    let local = TempDir::new("local");
-    fs::create_dir(local.path().join("sub")).unwrap();
-    fs::write(local.path().join("sub/file"), "bytes").unwrap();
-    let output = servers::pyftpsync()
-        .arg("upload")
-        .arg(local.path())
-        .arg(server.url(""))
-        .args([
-            "--resolve",
-            "local",
-            "--no-prompt",
-            "--no-keyring",
-            "--no-netrc",
-        ])
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stdout)
+fn every_server_takes_the_umask() {
+    for kind in Kind::startable() {
+        let server = Server::start(
+            kind,
+            Options {
+                umask: 0o027,
+                ..Options::default()
+            },
+        );
+        let mut client = Client::login(&server);
+        client.store(&server.remote_path("file"), b"");
+        client.command(&format!("MKD {}", server.remote_path("dir")));
+        let mode = |name| {
+            fs::metadata(server.root().join(name))
+                .unwrap()
+                .permissions()
+                .mode()
+        };
+        assert_eq!(mode("file") & 0o777, 0o640, "{kind:?}");
+        assert_eq!(mode("dir") & 0o777, 0o750, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_server_lives_in_the_time_zone_it_is_given() {
+    let options = Options {
+        time_zone: Some("EST5"),
+        extra: vec!["use_localtime=YES".into()],
+        ..Options::default()
+    };
+    let server = Server::start(Kind::Vsftpd, options);
+    let mut client = Client::login(&server);
+    client.store(&server.remote_path("file"), b"");
+    let minutes = mtime_secs(&server.root().join("file")) / 60 - 5 * 60;
+    let clock = format!(" {:02}:{:02} file\r\n", minutes / 60 % 24, minutes % 60);
+    assert_eq!(
+        client.command(&format!("CWD {}", server.remote_path(""))),
+        250
     );
-    assert_eq!(fs::read(server.root().join("sub/file")).unwrap(), b"bytes");
+    let mut listing = String::new();
+    client
+        .open_data("LIST")
+        .read_to_string(&mut listing)
+        .unwrap();
+    assert_eq!(client.reply(), 226);
+    assert!(
+        listing.ends_with(&clock),
+        "{listing} does not end with {clock}"
+    );
+}
+
+#[test]
+fn pyftpsync_uploads_to_every_server_with_mlsd() {
+    for kind in Kind::startable()
+        .into_iter()
+        .filter(|kind| *kind != Kind::Vsftpd)
+    {
+        let server = Server::start(kind, Options::default());
+        let local = TempDir::new("local");
+        fs::create_dir(local.path().join("sub")).unwrap();
+        fs::write(local.path().join("sub/file"), "bytes").unwrap();
+        let output = servers::pyftpsync()
+            .arg("upload")
+            .arg(local.path())
+            .arg(server.url(""))
+            .args([
+                "--resolve",
+                "local",
+                "--no-prompt",
+                "--no-keyring",
+                "--no-netrc",
+            ])
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{kind:?}: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        assert_eq!(
+            fs::read(server.root().join("sub/file")).unwrap(),
+            b"bytes",
+            "{kind:?}"
+        );
+    }
 }
 
 fn mtime_secs(file: &Path) -> u64 {
@@ -364,6 +431,14 @@ impl Client {
     }
 
     fn store(&mut self, path: &str, content: &[u8]) {
+        let mut data = self.open_data(&format!("STOR {path}"));
+        data.write_all(content).unwrap();
+        drop(data);
+        assert_eq!(self.reply(), 226);
+    }
+
+    /// Connects for data and sends the command that moves some.
+    fn open_data(&mut self, command: &str) -> TcpStream {
         self.send("EPSV");
         let opened = self.reply_line();
         let port = opened
@@ -371,12 +446,10 @@ impl Client {
             .nth(3)
             .unwrap_or_else(|| panic!("EPSV: {opened}"));
         let ip = self.control.get_ref().peer_addr().unwrap().ip();
-        let mut data = connect(SocketAddr::new(ip, port.parse().unwrap()));
-        let opening = self.command(&format!("STOR {path}"));
-        assert!(matches!(opening, 125 | 150), "STOR: {opening}");
-        data.write_all(content).unwrap();
-        data.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(self.reply(), 226);
+        let data = connect(SocketAddr::new(ip, port.parse().unwrap()));
+        let opening = self.command(command);
+        assert!(matches!(opening, 125 | 150), "{command}: {opening}");
+        data
     }
 
     fn send(&mut self, line: &str) {

@@ -211,13 +211,12 @@ impl Server {
 
     /// The absolute path by which a client names `path`, which is below the served directory.
     pub fn remote_path(&self, path: &str) -> String {
-        let outside = if is_root() {
-            match self.kind {
-                Kind::Vsftpd => jail(&self.root),
-                Kind::Proftpd | Kind::PureFtpd | Kind::Pyftpdlib => &self.root,
-            }
-        } else {
-            Path::new("/")
+        let outside = match self.kind {
+            // It has `/` at the directory of its user, chroot or not.
+            Kind::Pyftpdlib => &self.root,
+            Kind::Vsftpd if is_root() => jail(&self.root),
+            Kind::Proftpd | Kind::PureFtpd if is_root() => &self.root,
+            Kind::Vsftpd | Kind::Proftpd | Kind::PureFtpd => Path::new("/"),
         };
         let root = self
             .root
@@ -448,12 +447,13 @@ impl Plan<'_> {
             made.is_ok_and(|status| status.success()),
             "pure-pw mkdb failed"
         );
+        // It makes files that may be run, unless told otherwise.
         let umask = self.options.umask;
         let mut command = Command::new(program);
         command.args(["--login", &format!("puredb:{}", database.display())]);
         command.args(["--bind", &format!("{},{}", address.ip(), address.port())]);
         command.arg("--pidfile").arg(self.home.join("pid"));
-        command.args(["--umask", &format!("{umask:03o}:{umask:03o}")]);
+        command.args(["--umask", &format!("{:03o}:{umask:03o}", umask | 0o111)]);
         command.args([
             "--chrooteveryone",
             "--noanonymous",
