@@ -398,7 +398,8 @@ impl Plan<'_> {
             format!("Umask 0{0:o} 0{0:o}", self.options.umask),
         ];
         if is_root() {
-            settings.push("DefaultRoot ~".into());
+            // Not `~`, which it resolves as the user, to whom the directories above may be closed.
+            settings.push(format!("DefaultRoot {}", self.root.display()));
         }
         if self.options.read_only {
             settings.push("<Limit WRITE>\nDenyAll\n</Limit>".into());
