@@ -1,5 +1,7 @@
-//! What the integration tests share.
+//! What the integration tests share: targets in memory, servers in process and real ones, temporary directories.
 // Every test binary compiles all of this and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
 pub mod ftp_server;
+pub mod servers;
+pub mod temp;
