@@ -143,6 +143,15 @@ impl Changes {
         }
     }
 
+    /// Whether so many files changed nothing but their time that it is hardly their content.
+    pub fn is_suspicious(&self) -> bool {
+        self.common_shift_secs().is_some() || self.nearly_all_retimed()
+    }
+
+    fn nearly_all_retimed(&self) -> bool {
+        self.retimed >= ALL_CHANGED_FILES && self.retimed * 10 > self.recorded * 9
+    }
+
     /// The one shift by which all files moved, if there is one that a zone could explain.
     pub fn common_shift_secs(&self) -> Option<i64> {
         let shift = self.first_shift_secs?;
@@ -171,7 +180,7 @@ pub fn all_changed(changes: Sides<Changes>, allow: Overrides) -> Result<(), Stri
                 as_hours(shift),
             ));
         }
-        if of_side.retimed >= ALL_CHANGED_FILES && of_side.retimed * 10 > of_side.recorded * 9 {
+        if of_side.nearly_all_retimed() {
             return Err(format!(
                 "{} of {} recorded files on the {side} side have another time but the same size; was the tree copied \
                  without its times? --accept-time-shift corrects the records and copies nothing",

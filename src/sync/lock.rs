@@ -50,13 +50,17 @@ impl RemoteLock {
         }
     }
 
-    /// Takes the lock, after [`RemoteLock::check`].
-    pub fn take(remote: &mut dyn Target, holder: &str, now: Timestamp) -> Result<Self> {
+    /// Takes the lock. Fails with `Locked` when another run has it.
+    pub fn take(remote: &mut dyn Target, holder: &str, now: Timestamp) -> Result<()> {
         Self::check(remote, holder, now)?;
         write(remote, holder, now)?;
         // Whoever wrote last has it; the other one sees that here and leaves.
-        Self::check(remote, holder, now)?;
-        Ok(Self { holder: holder.to_owned(), written: Instant::now() })
+        Self::check(remote, holder, now)
+    }
+
+    /// The lock just taken.
+    pub fn held_by(holder: &str) -> Self {
+        Self { holder: holder.to_owned(), written: Instant::now() }
     }
 
     /// Whether it is time to refresh the lock.

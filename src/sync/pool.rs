@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  caller ── submit(task) ──▶ queue ──▶ worker: connect once, run the task on both targets
-//!         ◀── next_result() ─ outcomes ◀── its result; on a dead connection: redial, run the task again
+//!         ◀─ next_within() ─ outcomes ◀── its result; on a dead connection: redial, run the task again
 //! ```
 //!
 //! A worker starts when there is a task and nobody idle to take it, so connections are opened only when there is work
@@ -237,16 +237,17 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
         id
     }
 
-    /// The next result, in the order in which they come; none when nothing is pending.
-    pub fn next_result(&mut self) -> Option<(u64, Result<T, Failure>)> {
+    /// The next result, if one comes within `span`.
+    pub fn next_within(&mut self, span: Duration) -> Option<(u64, Result<T, Failure>)> {
         if self.pending == 0 {
             return None;
         }
-        self.pending -= 1;
-        if let Some(&id) = self.early.keys().next() {
-            return self.early.remove(&id).map(|result| (id, result));
-        }
-        Some(self.results.recv().expect("the pool itself holds a sender"))
+        let next = match self.early.keys().next().copied() {
+            Some(id) => self.early.remove(&id).map(|result| (id, result)),
+            None => self.results.recv_timeout(span).ok(),
+        };
+        self.pending -= usize::from(next.is_some());
+        next
     }
 
     /// Waits for the result of one task; others that come meanwhile are kept.

@@ -6,6 +6,7 @@
 
 use crate::job::Case;
 use crate::path::Fnv64;
+use crate::sync::metadata::Records;
 use crate::target::Listing;
 
 /// A list of names, sorted by their bytes and without doubles.
@@ -26,6 +27,16 @@ impl Names for Listing {
             .expect("callers stay below `count`")
             .name
             .as_bytes()
+    }
+}
+
+impl Names for Records {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn name_at(&self, index: usize) -> &[u8] {
+        self.at(index).expect("callers stay below `count`").name.as_bytes()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::path::{CORRUPT_METADATA_NAME, METADATA_NAME, Name, RelPath, partial_name};
-use crate::sync::metadata::{METADATA_MAX_BYTES, Metadata, PeerKey, Unreadable};
+use crate::sync::metadata::{METADATA_MAX_BYTES, Metadata, Unreadable};
+use crate::sync::peer::PeerKey;
 use crate::target::{self, Bytes, NewFile, Removal, Target, Unwatched};
 use crate::time::Timestamp;
 

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
-use crate::job::{Direction, Job};
+use crate::job::{Direction, Job, Location};
 use crate::path::{Escaped, Name, RelPath};
 use crate::side::{Side, Sides};
 use crate::sync::classify::{Baseline, Status, classify, needs_exact_time};
@@ -27,7 +27,7 @@ use crate::sync::pool::{Failure, Pool};
 use crate::sync::resolve::{self, Resolution};
 use crate::sync::scan::{Ambiguous, Places, pair_up};
 use crate::sync::survey::{Survey, Terms, make_times_exact, survey, survey_subtree};
-use crate::sync::Done;
+use crate::sync::{Done, refuse_if};
 use crate::sync::subtree::{Evidence, Judged, Subtree, Verdict};
 use crate::sync::transfer::{compare_bytes, partial_path};
 use crate::target::{Entry, Kind, Listing, Mtime, Stat};
@@ -50,8 +50,6 @@ pub struct Walk<'w, 'scope, 'env> {
     pub ask: &'w mut dyn Ask,
     /// What a run that was cut off had in hand.
     pub leftover: &'w Leftover,
-    /// Whether there are roots.
-    pub roots: Sides<bool>,
     /// Whether the roots are known to have held files.
     pub held_files: Sides<bool>,
     /// Whether the local root is on another file system than last time.
@@ -132,31 +130,29 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         let dir = Rc::new(Dir {
             paths: Sides::new(RelPath::root(), RelPath::root()),
             parent: None,
-            there: self.walk.roots,
+            there: Sides::new(true, true),
             depth: 0,
             planned: std::cell::Cell::new(None),
         });
-        for side in Side::BOTH {
-            if !self.walk.roots.of(side) {
-                self.ensure_there(&dir, side);
-            }
-        }
         self.stack.push(Visit { dir, doom: Doom::Spared, is_protected: false, recorded_digest: None });
     }
 
-    fn visit(&mut self, visit: Visit) -> Result<()> {
+    fn visit(&mut self, mut visit: Visit) -> Result<()> {
         if visit.dir.depth > MAX_DEPTH {
             let error = Error::new(ErrorKind::Verify(format!("deeper than {MAX_DEPTH} directories; a loop of links?")));
             self.fail(&visit.dir, &visit.dir.paths.local, &error);
             return Ok(());
         }
-        let survey = self.take_survey(self.stack.len(), &visit.dir)?;
+        let mut survey = self.take_survey(self.stack.len(), &visit.dir)?;
         self.survey_ahead();
+        if visit.dir.parent.is_none() {
+            self.face_missing_root(&mut visit, &mut survey)?;
+        }
         let dir = Rc::clone(&visit.dir);
         let shown = &dir.paths.local;
         let Some(found) = self.unwrap_listings(&visit, survey)? else { return Ok(()) };
         if dir.parent.is_none() {
-            self.guard_roots(&found)?;
+            self.guard_roots(&dir, &found)?;
         }
         self.tell_scanned(&found);
         let is_doomed = matches!(visit.doom, Doom::DeletedOn { .. });
@@ -260,35 +256,68 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             let listing = found.listings.of(intent.to);
             match listing.position(name.as_bytes()).and_then(|place| Some((place, listing.at(place)?.stat))) {
                 Some((place, stat)) => {
-                    let as_placed = Stat::file(intent.size, intent.seen);
-                    let is_placed = stat.may_equal(&as_placed)
-                        || stat.may_equal(&Stat::file(intent.size, intent.mtime));
-                    if !is_placed {
+                    let seen = intent.seen.unwrap_or(intent.mtime);
+                    if !stat.may_equal(&Stat::file(intent.size, seen)) {
                         continue;
                     }
-                    let times_lost = intent.to == Side::Remote && !intent.seen.is_close_to(intent.mtime);
+                    let times_lost = intent.to == Side::Remote && intent.seen.is_some();
                     if times_lost {
                         let restored = Stat { mtime: Some(Mtime::exact(intent.mtime)), ..stat };
                         found.listings.remote.set_stat(place, restored);
                     }
                     let what = RecordKind::File { size: intent.size, mtime: intent.mtime, remote_mtime: None };
                     found.metadata.set_record(name, what, intent.at);
-                    found.placed.insert(name.as_bytes().to_vec(), times_lost.then_some(intent.seen));
+                    found.placed.insert(name.as_bytes().to_vec(), intent.seen.filter(|_| times_lost));
                 }
                 None if listing.gap().is_none() => found.metadata.forget_record(name.as_bytes()),
                 None => {}
             }
         }
+        found.metadata.settle();
     }
 
-    fn guard_roots(&mut self, found: &Found) -> Result<()> {
+    /// A root that is not there is refused, or made if that was asked for.
+    fn face_missing_root(&mut self, visit: &mut Visit, survey: &mut Survey) -> Result<()> {
+        for side in Side::BOTH {
+            let listing = survey.listings.of_mut(side);
+            if !matches!(listing, Some(Err(error)) if error.is_not_found()) {
+                continue;
+            }
+            let root = guard::Root {
+                is_there: false,
+                is_empty: true,
+                held_files: *self.walk.held_files.of(side) || !survey.metadata.records().is_empty(),
+                is_elsewhere: false,
+            };
+            refuse_if(guard::vanished_root(side, root, self.walk.job.policy.allow))?;
+            let may_make = self.walk.job.create_folder && self.walk.job.direction.writes(side);
+            if !may_make {
+                let hint = if self.walk.job.direction.writes(side) { "; --create-folder makes it" } else { "" };
+                let root = match side {
+                    Side::Local => Location::Path(self.walk.job.local.clone()),
+                    Side::Remote => self.walk.job.remote.clone(),
+                };
+                return Err(ErrorKind::Usage(format!("the {side} directory {root} does not exist{hint}")).into());
+            }
+            *listing = None;
+            let mut there = visit.dir.there;
+            *there.of_mut(side) = false;
+            let paths = visit.dir.paths.clone();
+            visit.dir = Rc::new(Dir { paths, parent: None, there, depth: 0, planned: std::cell::Cell::new(None) });
+            let dir = Rc::clone(&visit.dir);
+            self.ensure_there(&dir, side);
+        }
+        Ok(())
+    }
+
+    fn guard_roots(&mut self, dir: &Dir, found: &Found) -> Result<()> {
         let recorded = found.metadata.records().iter().count() > 0;
         for side in Side::BOTH {
             let known_here = found.metadata.records().iter().any(|record| {
                 found.listings.of(side).find(record.name.as_bytes()).is_some()
             });
             let root = guard::Root {
-                is_there: *self.walk.roots.of(side),
+                is_there: *dir.there.of(side),
                 is_empty: found.listings.of(side).is_empty(),
                 held_files: recorded || *self.walk.held_files.of(side),
                 is_elsewhere: side == Side::Local && self.walk.is_elsewhere && !known_here,
@@ -322,6 +351,10 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             self.decide_entry(visit, &found, pair, &mut below)?;
         }
         self.plan_litter(dir, &found);
+        if found.metadata.is_changed() && dir.there.local {
+            // pyftpsync's records are taken over, or it has changed them since.
+            self.planned(dir);
+        }
         if let Some(index) = dir.planned.get() {
             self.plan.dirs[index].has_remote_metadata = found.has_remote_metadata;
         }
@@ -937,10 +970,6 @@ const fn kind_of(record: &Record<'_>) -> Kind {
 
 fn special_side(kinds: Sides<Option<Kind>>) -> Option<Side> {
     Side::BOTH.into_iter().find(|side| *kinds.of(*side) == Some(Kind::Special))
-}
-
-fn refuse_if(guarded: std::result::Result<(), String>) -> Result<()> {
-    guarded.map_err(|refusal| ErrorKind::Guard(refusal).into())
 }
 
 fn ambiguity(dir: &RelPath, ambiguous: &Ambiguous) -> Error {
