@@ -60,6 +60,11 @@ pub fn open_dir_beneath(dir: BorrowedFd<'_>, path: &[u8]) -> Option<io::Result<O
         mode: u64,
         resolve: u64,
     }
+    static OPENAT2_IS_MISSING: AtomicBool = AtomicBool::new(false);
+
+    if OPENAT2_IS_MISSING.load(Ordering::Relaxed) {
+        return None;
+    }
     let how = OpenHow {
         flags: DIRECTORY.bits() as u64,
         mode: 0,
@@ -81,8 +86,13 @@ pub fn open_dir_beneath(dir: BorrowedFd<'_>, path: &[u8]) -> Option<io::Result<O
     match opened.and_then(|opened| opened) {
         // SAFETY: the kernel has just handed out this descriptor, and nobody else knows it.
         Ok(fd) => Some(Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })),
-        // EPERM: what old container sandboxes say to system calls they do not know. EAGAIN: a race, try by hand.
-        Err(Errno::ENOSYS | Errno::EPERM | Errno::EAGAIN) => None,
+        // EPERM: what old container sandboxes say to system calls they do not know.
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            OPENAT2_IS_MISSING.store(true, Ordering::Relaxed);
+            None
+        }
+        // A race that the kernel does not want to judge.
+        Err(Errno::EAGAIN) => None,
         Err(errno) => Some(Err(errno.into())),
     }
 }

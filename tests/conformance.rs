@@ -13,7 +13,8 @@ use coracle::target::{
     Times, Unwatched, Watch, Written, load,
 };
 use coracle::time::Timestamp;
-use support::memory::Tree;
+use support::faulty::{Fault, FaultyTarget, Moment, Script};
+use support::memory::{Manners, Node, Tree};
 use support::temp::TempDir;
 
 /// A target with an empty root, and what must live as long as it does.
@@ -562,6 +563,50 @@ fn takes_odd_names_or_refuses_them(target: &mut dyn Target) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------
+// Failing anywhere
+// ---------------------------------------------------------------------------------------------------------------
+
+/// Whatever call of a copy fails, and whether before or after it took effect, the file is the old or the new one.
+#[test]
+fn a_copy_that_fails_anywhere_leaves_a_whole_file() {
+    let content = patterned(5000);
+    let run = |script: &Script| {
+        let (from, to) = (Tree::new(), Tree::new());
+        from.put("f", Node::file(content.clone(), 2_000));
+        to.put("f", Node::file("old", 1_000));
+        let mut source_target = FaultyTarget::new(from.target(), script);
+        let mut target = FaultyTarget::new(to.target(), script);
+        let mut file = Draft::new("f", content.len());
+        file.replaces = Some(Stat::file(3, Timestamp::from_secs(1_000)));
+        let copied = source_target
+            .open(&path("f"), 0)
+            .and_then(|mut source| target.write(&file.new_file(), source.as_mut(), &mut Unwatched));
+        (copied, to.paths())
+    };
+    let counting = Script::counting();
+    let (copied, _) = run(&counting);
+    copied.unwrap();
+    assert!(counting.calls() > 5);
+
+    let old = [("f".to_owned(), Node::file("old", 1_000))].into();
+    let new = [("f".to_owned(), Node::file(content.clone(), 1_700_000_000))].into();
+    for call in 1..=counting.calls() {
+        for (fault, moment) in Fault::ALL
+            .into_iter()
+            .flat_map(|fault| Moment::ALL.map(|moment| (fault, moment)))
+        {
+            let script = Script::new(call, fault, moment);
+            let (copied, tree) = run(&script);
+            assert!(copied.is_err(), "call {call}, {fault:?} {moment:?}");
+            assert!(
+                tree == old || tree == new,
+                "call {call}, {fault:?} {moment:?}: {tree:?}"
+            );
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------
 // What the checks use
 // ---------------------------------------------------------------------------------------------------------------
 
@@ -730,7 +775,7 @@ fn local(links: Links) -> Subject {
 }
 
 fn memory(times: Times) -> Subject {
-    let tree = Tree::with(support::memory::Manners {
+    let tree = Tree::with(Manners {
         times,
         ..Default::default()
     });

@@ -36,8 +36,6 @@ pub struct LocalTarget {
     /// The root's path without links, to recognise links that lead into it.
     real_root: Vec<u8>,
     links: Links,
-    /// Whether the kernel walks a whole path by itself, as far as it is known.
-    walks_beneath: bool,
     buffer: Vec<u8>,
 }
 
@@ -68,7 +66,6 @@ impl LocalTarget {
             root: opened,
             real_root,
             links,
-            walks_beneath: true,
             buffer: Vec::new(),
         })
     }
@@ -88,7 +85,6 @@ impl LocalTarget {
             root: self.root.try_clone().map_err(failure)?,
             real_root: self.real_root.clone(),
             links: self.links,
-            walks_beneath: self.walks_beneath,
             buffer: Vec::new(),
         })
     }
@@ -794,12 +790,10 @@ impl LocalTarget {
         if dir.is_root() {
             return self.root.try_clone().map_err(failure);
         }
-        if self.walks_beneath
-            && let Some(opened) = system::open_dir_beneath(self.root.as_fd(), dir.as_bytes())
-        {
-            return opened.map_err(blocked);
+        match system::open_dir_beneath(self.root.as_fd(), dir.as_bytes()) {
+            Some(opened) => opened.map_err(blocked),
+            None => self.walk_by_name(dir),
         }
-        self.walk_by_name(dir)
     }
 
     /// For kernels that cannot walk a whole path without following links.
@@ -1001,5 +995,50 @@ fn blocked(error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::ENOTDIR | libc::ELOOP) => ErrorKind::Changed(WAY_BLOCKED).into(),
         _ => failure(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel of this machine walks whole paths, so the other way must be called by its name.
+    #[test]
+    fn both_ways_to_walk_refuse_links() {
+        let root = std::env::temp_dir().join(format!("coracle-walk-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::write(root.join("a/file"), "").unwrap();
+        std::os::unix::fs::symlink("a", root.join("inward")).unwrap();
+        std::os::unix::fs::symlink("/", root.join("a/outward")).unwrap();
+
+        let target = LocalTarget::open(&root, Links::Skip).unwrap();
+        let mut answers = Vec::new();
+        for dir in [
+            "a/b",
+            "a",
+            "inward",
+            "inward/b",
+            "a/outward",
+            "a/outward/tmp",
+            "a/file",
+            "a/none/b",
+        ] {
+            let dir = RelPath::parse(dir.as_bytes()).unwrap();
+            let at_once = target
+                .walk(&dir)
+                .map(drop)
+                .map_err(|error| error.to_string());
+            let by_name = target
+                .walk_by_name(&dir)
+                .map(drop)
+                .map_err(|error| error.to_string());
+            assert_eq!(at_once, by_name, "{dir}");
+            answers.push(by_name.is_ok());
+        }
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(
+            answers,
+            [true, true, false, false, false, false, false, false]
+        );
     }
 }
