@@ -5,6 +5,8 @@ pub mod sync;
 
 pub mod target;
 
+pub mod system;
+
 pub mod error;
 pub mod job;
 pub mod path;
