@@ -9,4 +9,5 @@ pub mod error;
 pub mod job;
 pub mod path;
 pub mod side;
+pub mod url;
 pub mod time;
