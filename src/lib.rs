@@ -10,4 +10,5 @@ pub mod job;
 pub mod path;
 pub mod side;
 pub mod url;
+pub mod patterns;
 pub mod time;
