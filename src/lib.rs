@@ -11,4 +11,6 @@ pub mod path;
 pub mod side;
 pub mod url;
 pub mod patterns;
+pub mod terminal;
+pub mod credentials;
 pub mod time;
