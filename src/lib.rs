@@ -13,4 +13,5 @@ pub mod url;
 pub mod patterns;
 pub mod terminal;
 pub mod credentials;
+pub mod report;
 pub mod time;
