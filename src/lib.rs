@@ -14,4 +14,5 @@ pub mod patterns;
 pub mod terminal;
 pub mod credentials;
 pub mod report;
+pub mod ask;
 pub mod time;
