@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Write};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::report::grouped;
+use crate::report::{ERASE_LINE, LIGHT_RED, RESET, grouped};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Answer, Ask, Choice, Choices, Conflict};
 use crate::target::Stat;
@@ -136,11 +136,7 @@ impl Ask for Nobody<'_> {
 /// An answer is one letter.
 const MAX_ANSWER_BYTES: usize = 64;
 
-const LIGHT_RED: &str = "\x1b[91m";
 const MARK: &str = "\x1b[1m\x1b[4m";
-const RESET: &str = "\x1b[0m";
-/// Takes a progress line back.
-const ERASE_LINE: &str = "\r\x1b[2K";
 
 /// What a typed line means.
 #[derive(Debug, PartialEq, Eq)]
