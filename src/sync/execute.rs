@@ -16,7 +16,7 @@ use crate::path::{CORRUPT_METADATA_NAME, METADATA_NAME, Name, RelPath};
 use crate::side::{Side, Sides};
 use crate::sync::classify::Status;
 use crate::sync::digest;
-use crate::sync::event::{Deed, DeletedFor, Event, Resolved, Totals};
+use crate::sync::event::{Deed, DeletedFor, Event, Resolved};
 use crate::sync::lock::{self, RemoteLock};
 use crate::sync::metadata::{Metadata, RecordKind, TrueTime};
 use crate::sync::plan::{DirPlan, OwnRecord, Plan, Step, Todo};
@@ -66,8 +66,21 @@ pub struct Execution<'w, 'scope, 'env> {
 ///
 /// An error means that nothing was changed.
 pub fn execute(execution: Execution<'_, '_, '_>) -> Result<Summary> {
-    let states = execution.plan.dirs.iter().map(|_| DirState::default()).collect();
-    let mut run = Run { states, lock: None, full: Sides::new(0, 0), stopped_by: None, left_partials: false, unsaved: false, work: execution };
+    let states = execution
+        .plan
+        .dirs
+        .iter()
+        .map(|_| DirState::default())
+        .collect();
+    let mut run = Run {
+        states,
+        lock: None,
+        full: Sides::new(0, 0),
+        stopped_by: None,
+        left_partials: false,
+        unsaved: false,
+        work: execution,
+    };
     if !run.work.plan.is_empty() {
         run.check_room()?;
         run.take_lock()?;
@@ -86,22 +99,38 @@ pub fn tell_plan(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) {
     for dir in &plan.dirs {
         let path = &dir.paths.local;
         if let Some(side) = dir.make_on {
-            tell(Event::Entry { path, kind: Kind::Dir, deed: made(side) });
+            tell(Event::Entry {
+                path,
+                kind: Kind::Dir,
+                deed: made(side),
+            });
         }
         for step in &dir.steps {
             if let Some(deed) = deed_of(step) {
                 let path = path.join(step.name_on(Side::Local));
-                tell(Event::Entry { path: &path, kind: Kind::File, deed });
+                tell(Event::Entry {
+                    path: &path,
+                    kind: Kind::File,
+                    deed,
+                });
             }
         }
         if let Some((on, why)) = dir.remove_on {
-            tell(Event::Entry { path, kind: Kind::Dir, deed: Deed::Deleted { on, why } });
+            tell(Event::Entry {
+                path,
+                kind: Kind::Dir,
+                deed: Deed::Deleted { on, why },
+            });
         }
     }
 }
 
 const fn made(on: Side) -> Deed {
-    Deed::Copied { from: on.peer(), status: Status::New, bytes: 0 }
+    Deed::Copied {
+        from: on.peer(),
+        status: Status::New,
+        bytes: 0,
+    }
 }
 
 /// What a step is called when it is done; none for what was told when it was decided.
@@ -110,13 +139,40 @@ fn deed_of(step: &Step) -> Option<Deed> {
     match step.todo {
         Todo::Record { .. } => None,
         Todo::Forget => Some(Deed::Forgotten),
-        Todo::Copy { from, status, is_resolution: false, .. } => Some(Deed::Copied { from, status, bytes: bytes(from) }),
-        Todo::Copy { from, is_resolution: true, .. } => Some(Deed::Resolved(match step.stat_on(from.peer()) {
-            Some(_) => Resolved::Copied { from, bytes: bytes(from) },
-            None => Resolved::Restored { from, bytes: bytes(from) },
+        Todo::Copy {
+            from,
+            status,
+            is_resolution: false,
+            ..
+        } => Some(Deed::Copied {
+            from,
+            status,
+            bytes: bytes(from),
+        }),
+        Todo::Copy {
+            from,
+            is_resolution: true,
+            ..
+        } => Some(Deed::Resolved(match step.stat_on(from.peer()) {
+            Some(_) => Resolved::Copied {
+                from,
+                bytes: bytes(from),
+            },
+            None => Resolved::Restored {
+                from,
+                bytes: bytes(from),
+            },
         })),
-        Todo::Delete { on, why, is_resolution: false } => Some(Deed::Deleted { on, why }),
-        Todo::Delete { on, is_resolution: true, .. } => Some(Deed::Resolved(Resolved::Deleted { on })),
+        Todo::Delete {
+            on,
+            why,
+            is_resolution: false,
+        } => Some(Deed::Deleted { on, why }),
+        Todo::Delete {
+            on,
+            is_resolution: true,
+            ..
+        } => Some(Deed::Resolved(Resolved::Deleted { on })),
         Todo::KeepBoth { winner } => Some(Deed::Resolved(Resolved::KeptBoth { winner })),
     }
 }
@@ -126,6 +182,8 @@ fn deed_of(step: &Step) -> Option<Deed> {
 struct DirState {
     /// Something in it failed: nothing is deleted in it.
     failed: bool,
+    /// It is not removed, because something in it or below failed.
+    stays: bool,
     /// It could not be made: nothing can be put into it.
     unmade: bool,
     /// It is gone from the side it was to be removed from.
@@ -144,7 +202,10 @@ enum Change {
     /// A subdirectory is on both sides.
     SetDir { name: Box<[u8]> },
     /// A subdirectory has this digest now, if it is recorded.
-    Digest { name: Box<[u8]>, digest: Option<u64> },
+    Digest {
+        name: Box<[u8]>,
+        digest: Option<u64>,
+    },
     /// The remote side cannot keep the true time of this file.
     TrueTime { name: Box<[u8]>, time: TrueTime },
     /// The remote file is gone, or keeps its own time.
@@ -179,7 +240,10 @@ struct Deletion {
 impl<'env> Run<'_, '_, 'env> {
     /// Refuses downloads that do not fit on the disk, before the first byte.
     fn check_room(&mut self) -> Result<()> {
-        let wanted = Sides::new(self.work.plan.copies_to(Side::Local).1, self.work.plan.copies_to(Side::Remote).1);
+        let wanted = Sides::new(
+            self.work.plan.copies_to(Side::Local).1,
+            self.work.plan.copies_to(Side::Remote).1,
+        );
         if wanted == Sides::new(0, 0) {
             return Ok(());
         }
@@ -188,7 +252,10 @@ impl<'env> Run<'_, '_, 'env> {
                 0 => Ok(None),
                 _ => hands.sides.of_mut(side).free_space(),
             };
-            Ok(Done::Room(Sides::new(room(Side::Local, hands)?, room(Side::Remote, hands)?)))
+            Ok(Done::Room(Sides::new(
+                room(Side::Local, hands)?,
+                room(Side::Remote, hands)?,
+            )))
         }));
         let Done::Room(room) = asked.map_err(Failure::into_error)? else {
             unreachable!("a question for room brings the room");
@@ -215,11 +282,19 @@ impl<'env> Run<'_, '_, 'env> {
             return Ok(());
         }
         let (holder, now) = (self.work.holder, self.work.now);
-        let make_root = self.work.plan.dirs.first().is_some_and(|root| root.make_on == Some(Side::Remote));
+        let make_root = self
+            .work
+            .plan
+            .dirs
+            .first()
+            .is_some_and(|root| root.make_on == Some(Side::Remote));
         let taken = self.work.pool.call(Box::new(move |hands| {
             let remote = hands.sides.remote.as_mut();
             if make_root {
-                remote.make_dirs(&[RelPath::root()]).into_iter().collect::<Result<()>>()?;
+                remote
+                    .make_dirs(&[RelPath::root()])
+                    .into_iter()
+                    .collect::<Result<()>>()?;
             }
             if writes {
                 RemoteLock::take(remote, holder, now)?;
@@ -228,7 +303,9 @@ impl<'env> Run<'_, '_, 'env> {
             }
             Ok(Done::Nothing)
         }));
-        taken.map_err(Failure::into_error).doing(|| "locking the remote directory")?;
+        taken
+            .map_err(Failure::into_error)
+            .doing(|| "locking the remote directory")?;
         if writes {
             self.lock = Some(RemoteLock::held_by(holder));
         }
@@ -240,16 +317,30 @@ impl<'env> Run<'_, '_, 'env> {
         if let Some(journal) = self.work.copying.journal
             && let Err(error) = journal.begin()
         {
-            self.warn(&format!("{error}; a run that is cut off may find conflicts where there are none"));
+            self.warn(&format!(
+                "{error}; a run that is cut off may find conflicts where there are none"
+            ));
         }
         let litter = Side::BOTH.into_iter().map(|side| {
-            let of_side = self.work.plan.dirs.iter().flat_map(|dir| dir.litter.of(side));
-            (side, of_side.map(|path| Removal::File(path.clone())).collect::<Vec<_>>())
+            let of_side = self
+                .work
+                .plan
+                .dirs
+                .iter()
+                .flat_map(|dir| dir.litter.of(side));
+            (
+                side,
+                of_side
+                    .map(|path| Removal::File(path.clone()))
+                    .collect::<Vec<_>>(),
+            )
         });
         for (side, removals) in litter.collect::<Vec<_>>() {
             for batch in removals.chunks(BATCH) {
                 let batch = batch.to_vec();
-                let removed = self.each(batch.len(), move |hands| hands.sides.of_mut(side).remove(&batch));
+                let removed = self.each(batch.len(), move |hands| {
+                    hands.sides.of_mut(side).remove(&batch)
+                });
                 for error in removed.into_iter().filter_map(Result::err) {
                     log::info!("removing a partial file on the {side} side: {error}");
                 }
@@ -260,7 +351,12 @@ impl<'env> Run<'_, '_, 'env> {
             .plan
             .dirs
             .iter()
-            .flat_map(|dir| Side::BOTH.into_iter().filter(|side| *dir.damaged.of(*side)).map(|side| (side, dir.paths.of(side).clone())))
+            .flat_map(|dir| {
+                Side::BOTH
+                    .into_iter()
+                    .filter(|side| *dir.damaged.of(*side))
+                    .map(|side| (side, dir.paths.of(side).clone()))
+            })
             .collect();
         for (side, dir) in damaged {
             let set_aside = self.work.pool.call(Box::new(move |hands| {
@@ -285,9 +381,13 @@ impl<'env> Run<'_, '_, 'env> {
                 if self.is_stopped() {
                     return;
                 }
-                let paths: Vec<RelPath> =
-                    batch.iter().map(|index| self.work.plan.dirs[*index].paths.of(side).clone()).collect();
-                let results = self.each(batch.len(), move |hands| hands.sides.of_mut(side).make_dirs(&paths));
+                let paths: Vec<RelPath> = batch
+                    .iter()
+                    .map(|index| self.work.plan.dirs[*index].paths.of(side).clone())
+                    .collect();
+                let results = self.each(batch.len(), move |hands| {
+                    hands.sides.of_mut(side).make_dirs(&paths)
+                });
                 for (index, result) in batch.iter().zip(results) {
                     self.dir_made(*index, side, result);
                 }
@@ -297,17 +397,24 @@ impl<'env> Run<'_, '_, 'env> {
 
     fn dir_made(&mut self, index: usize, side: Side, result: Result<()>) {
         let path = self.work.plan.dirs[index].paths.local.clone();
-        let parent_unmade = self.work.plan.dirs[index].parent.is_some_and(|parent| self.states[parent].unmade);
+        let parent_unmade = self.work.plan.dirs[index]
+            .parent
+            .is_some_and(|parent| self.states[parent].unmade);
         match result {
             Ok(()) => {
                 self.work.plan.totals.dirs_created += 1;
-                (self.work.tell)(Event::Entry { path: &path, kind: Kind::Dir, deed: made(side) });
+                (self.work.tell)(Event::Entry {
+                    path: &path,
+                    kind: Kind::Dir,
+                    deed: made(side),
+                });
             }
             Err(error) => {
                 self.states[index].unmade = true;
                 self.states[index].failed = true;
                 if !parent_unmade {
-                    let error = error.while_doing(format!("making the directory on the {side} side"));
+                    let error =
+                        error.while_doing(format!("making the directory on the {side} side"));
                     self.take_failure(Some(index), &path, Failure::Entry(error));
                 }
             }
@@ -339,13 +446,19 @@ impl<'env> Run<'_, '_, 'env> {
             if untried > 0 {
                 self.work.plan.totals.errors += untried;
                 self.work.plan.totals.copy_errors += untried;
-                self.warn(&format!("{untried} more files were not copied, because the {side} side is full"));
+                self.warn(&format!(
+                    "{untried} more files were not copied, because the {side} side is full"
+                ));
             }
         }
     }
 
     /// Does what needs no transfer at once; otherwise makes the transfer's task.
-    fn begin_step(&mut self, dir: usize, step: usize) -> Option<crate::sync::pool::Task<'env, Done>> {
+    fn begin_step(
+        &mut self,
+        dir: usize,
+        step: usize,
+    ) -> Option<crate::sync::pool::Task<'env, Done>> {
         let plan = &self.work.plan.dirs[dir];
         let step = &plan.steps[step];
         match step.todo {
@@ -358,11 +471,19 @@ impl<'env> Run<'_, '_, 'env> {
                 let name = step.name.clone();
                 let path = plan.paths.local.join(step.name_on(Side::Local));
                 self.states[dir].changes.push(Change::Forget { name });
-                (self.work.tell)(Event::Entry { path: &path, kind: Kind::File, deed: Deed::Forgotten });
+                (self.work.tell)(Event::Entry {
+                    path: &path,
+                    kind: Kind::File,
+                    deed: Deed::Forgotten,
+                });
                 None
             }
             Todo::Delete { .. } => None,
-            Todo::Copy { from, partial_bytes, .. } => {
+            Todo::Copy {
+                from,
+                partial_bytes,
+                ..
+            } => {
                 if self.states[dir].unmade {
                     self.work.plan.totals.errors += 1;
                     self.work.plan.totals.copy_errors += 1;
@@ -376,10 +497,16 @@ impl<'env> Run<'_, '_, 'env> {
                 let mut copy = copy_of(plan, step, from);
                 copy.partial_bytes = partial_bytes;
                 if let (Some(trash), Some(_)) = (&self.work.job.policy.trash, copy.replaces) {
-                    copy.set_aside = Some(trash::place(trash, self.work.now, copy.paths.of(from.peer())));
+                    copy.set_aside = Some(trash::place(
+                        trash,
+                        self.work.now,
+                        copy.paths.of(from.peer()),
+                    ));
                 }
                 let terms = self.work.copying;
-                Some(Box::new(move |hands| Ok(Done::Copied(copy.run(hands, terms)?))))
+                Some(Box::new(move |hands| {
+                    Ok(Done::Copied(copy.run(hands, terms)?))
+                }))
             }
             Todo::KeepBoth { winner } => {
                 let mut both = self.keep_both(plan, step, winner);
@@ -396,7 +523,9 @@ impl<'env> Run<'_, '_, 'env> {
         let loser = winner.peer();
         let aside = conflict_name(&step.name, self.work.now);
         let aside = Name::new(&aside).expect("a good name with a time behind it is a good name");
-        let source = step.stat_on(loser).expect("both files of a kept conflict are there");
+        let source = step
+            .stat_on(loser)
+            .expect("both files of a kept conflict are there");
         let mut paths = Sides::new(plan.paths.local.join(aside), plan.paths.remote.join(aside));
         *paths.of_mut(loser) = plan.paths.of(loser).join(step.name_on(loser));
         let of_loser = Copy::new(loser, plan.paths.local.clone(), aside, paths, source);
@@ -414,8 +543,13 @@ impl<'env> Run<'_, '_, 'env> {
         }
         self.refresh_lock();
         let Some((id, result)) = result else { return };
-        let Some((dir, step)) = under_way.remove(&id) else { return };
-        let path = self.work.plan.dirs[dir].paths.local.join(self.work.plan.dirs[dir].steps[step].name_on(Side::Local));
+        let Some((dir, step)) = under_way.remove(&id) else {
+            return;
+        };
+        let path = self.work.plan.dirs[dir]
+            .paths
+            .local
+            .join(self.work.plan.dirs[dir].steps[step].name_on(Side::Local));
         match result {
             Ok(done) => {
                 self.step_done(dir, step, &done);
@@ -433,7 +567,12 @@ impl<'env> Run<'_, '_, 'env> {
                 self.take_failure(Some(dir), &path, failure);
             }
         }
-        if self.work.copying.journal.is_some_and(|journal| journal.bytes() >= JOURNAL_BYTES) {
+        if self
+            .work
+            .copying
+            .journal
+            .is_some_and(|journal| journal.bytes() >= JOURNAL_BYTES)
+        {
             self.checkpoint();
         }
     }
@@ -441,15 +580,21 @@ impl<'env> Run<'_, '_, 'env> {
     fn step_done(&mut self, dir: usize, step: usize, done: &Done) {
         let plan = &self.work.plan.dirs[dir];
         let step = &plan.steps[step];
-        let mut changes = Vec::new();
+        let totals = &mut self.work.plan.totals;
         let mut count = |to: Side, stat: Option<Stat>| {
-            *self.work.plan.totals.files_written.of_mut(to) += 1;
-            *self.work.plan.totals.bytes_written.of_mut(to) += stat.map_or(0, |stat| stat.size);
+            *totals.files_written.of_mut(to) += 1;
+            *totals.bytes_written.of_mut(to) += stat.map_or(0, |stat| stat.size);
         };
-        match (step.todo, done) {
+        let changes = match (step.todo, done) {
             (Todo::Copy { from, .. }, Done::Copied(written)) => {
                 count(from.peer(), step.stat_on(from));
-                changes = copied(&step.name, step.stat_on(from), from, written, plan.has_remote_metadata);
+                copied(
+                    &step.name,
+                    step.stat_on(from),
+                    from,
+                    written,
+                    plan.has_remote_metadata,
+                )
             }
             (Todo::KeepBoth { winner }, Done::BothCopied(loser_written, winner_written)) => {
                 let loser = winner.peer();
@@ -457,17 +602,35 @@ impl<'env> Run<'_, '_, 'env> {
                 count(loser, step.stat_on(winner));
                 let aside = conflict_name(&step.name, self.work.now);
                 let has_metadata = plan.has_remote_metadata;
-                changes = copied(&aside, step.stat_on(loser), loser, loser_written, has_metadata);
-                changes.extend(copied(&step.name, step.stat_on(winner), winner, winner_written, has_metadata));
+                let mut changes = copied(
+                    &aside,
+                    step.stat_on(loser),
+                    loser,
+                    loser_written,
+                    has_metadata,
+                );
+                let of_winner = copied(
+                    &step.name,
+                    step.stat_on(winner),
+                    winner,
+                    winner_written,
+                    has_metadata,
+                );
+                changes.extend(of_winner);
+                changes
             }
             _ => unreachable!("a step's task brings what the step is about"),
-        }
+        };
         self.states[dir].changes.extend(changes);
     }
 
     fn tell_step(&mut self, dir: usize, step: usize, path: &RelPath) {
         if let Some(deed) = deed_of(&self.work.plan.dirs[dir].steps[step]) {
-            (self.work.tell)(Event::Entry { path, kind: Kind::File, deed });
+            (self.work.tell)(Event::Entry {
+                path,
+                kind: Kind::File,
+                deed,
+            });
         }
     }
 
@@ -503,26 +666,31 @@ impl<'env> Run<'_, '_, 'env> {
         for on in Side::BOTH {
             let mut by_depth: Vec<(usize, Deletion)> = Vec::new();
             for (index, dir) in self.work.plan.dirs.iter().enumerate() {
-                let Some((side, why)) = dir.remove_on.filter(|(side, _)| *side == on) else { continue };
-                if self.states[index].failed {
-                    self.fail_upwards(index);
+                let Some((side, why)) = dir.remove_on.filter(|(side, _)| *side == on) else {
                     continue;
-                }
-                by_depth.push((dir.paths.local.depth(), Deletion {
-                    dir: index,
-                    paths: dir.paths.clone(),
-                    kind: Kind::Dir,
-                    listed: None,
-                    needs_denial: why == DeletedFor::Missing,
-                    deed: Deed::Deleted { on: side, why },
-                    name: dir.paths.local.name().map_or_else(Box::default, |name| name.as_bytes().into()),
-                }));
+                };
+                by_depth.push((
+                    dir.paths.local.depth(),
+                    Deletion {
+                        dir: index,
+                        paths: dir.paths.clone(),
+                        kind: Kind::Dir,
+                        listed: None,
+                        needs_denial: why == DeletedFor::Missing,
+                        deed: Deed::Deleted { on: side, why },
+                        name: dir
+                            .paths
+                            .local
+                            .name()
+                            .map_or_else(Box::default, |name| name.as_bytes().into()),
+                    },
+                ));
             }
             by_depth.sort_by_key(|(depth, _)| std::cmp::Reverse(*depth));
             for level in by_depth.chunk_by(|one, other| one.0 == other.0) {
                 let deletions: Vec<Deletion> = level
                     .iter()
-                    .filter(|(_, deletion)| !self.states[deletion.dir].failed)
+                    .filter(|(_, deletion)| !self.states[deletion.dir].stays)
                     .map(|(_, deletion)| deletion.clone())
                     .collect();
                 self.delete_all(on, &deletions);
@@ -539,7 +707,9 @@ impl<'env> Run<'_, '_, 'env> {
             let trash = self.work.job.policy.trash.clone();
             let now = self.work.now;
             let results = self.each(batch.len(), move |hands| {
-                delete_batch(hands, on, &shared, |path| trash.as_ref().map(|trash| trash::place(trash, now, path)))
+                delete_batch(hands, on, &shared, |path| {
+                    trash.as_ref().map(|trash| trash::place(trash, now, path))
+                })
             });
             for (deletion, result) in batch.iter().zip(results) {
                 self.deleted(on, deletion, result);
@@ -553,7 +723,6 @@ impl<'env> Run<'_, '_, 'env> {
         if let Err(error) = result {
             let error = error.while_doing(format!("deleting on the {on} side"));
             self.take_failure(Some(deletion.dir), &path, Failure::Entry(error));
-            self.fail_upwards(deletion.dir);
             return;
         }
         let holder = match deletion.kind {
@@ -567,22 +736,31 @@ impl<'env> Run<'_, '_, 'env> {
                 self.work.plan.totals.files_deleted += 1;
                 if on == Side::Remote {
                     let name = deletion.name.clone();
-                    self.states[deletion.dir].changes.push(Change::ForgetTrueTime { name });
+                    self.states[deletion.dir]
+                        .changes
+                        .push(Change::ForgetTrueTime { name });
                 }
                 Some(deletion.dir)
             }
         };
         if let Some(holder) = holder {
-            self.states[holder].changes.push(Change::Forget { name: deletion.name.clone() });
+            self.states[holder].changes.push(Change::Forget {
+                name: deletion.name.clone(),
+            });
         }
-        (self.work.tell)(Event::Entry { path: &path, kind: deletion.kind, deed: deletion.deed });
+        (self.work.tell)(Event::Entry {
+            path: &path,
+            kind: deletion.kind,
+            deed: deletion.deed,
+        });
     }
 
     /// A directory in which something failed stays, and so do those it is in.
-    fn fail_upwards(&mut self, dir: usize) {
+    fn keep(&mut self, dir: usize) {
+        self.states[dir].failed = true;
         let mut next = Some(dir);
         while let Some(index) = next {
-            self.states[index].failed = true;
+            self.states[index].stays = true;
             next = self.work.plan.dirs[index].parent;
         }
     }
@@ -592,8 +770,10 @@ impl<'env> Run<'_, '_, 'env> {
         let dir = dir.clone();
         let _a_leftover_harms_nobody = self.work.pool.call(Box::new(move |hands| {
             if let Some(state) = &mut hands.state {
-                let _it_may_not_be_there =
-                    state.remove(&[Removal::File(store::metadata_path(&dir)), Removal::Dir(dir.clone())]);
+                let _it_may_not_be_there = state.remove(&[
+                    Removal::File(store::metadata_path(&dir)),
+                    Removal::Dir(dir.clone()),
+                ]);
             }
             Ok(Done::Nothing)
         }));
@@ -618,7 +798,10 @@ impl<'env> Run<'_, '_, 'env> {
     fn finish(&mut self) {
         self.work.pool.wind_down();
         for index in 0..self.work.plan.dirs.len() {
-            if self.work.plan.dirs[index].own_record == OwnRecord::Set && !self.states[index].unmade && !self.states[index].removed {
+            if self.work.plan.dirs[index].own_record == OwnRecord::Set
+                && !self.states[index].unmade
+                && !self.states[index].removed
+            {
                 self.record_dir(index);
             }
         }
@@ -630,7 +813,9 @@ impl<'env> Run<'_, '_, 'env> {
             let plan = &self.work.plan.dirs[dir];
             if let (Some(parent), Some(name)) = (plan.parent, plan.paths.local.name()) {
                 let name = name.as_bytes().into();
-                self.states[parent].changes.push(Change::Digest { name, digest });
+                self.states[parent]
+                    .changes
+                    .push(Change::Digest { name, digest });
             }
         }
         if self.stopped_by.is_none() && self.work.plan.totals.errors == 0 {
@@ -642,7 +827,10 @@ impl<'env> Run<'_, '_, 'env> {
                 Ok(Done::Nothing)
             }));
             if let Err(failure) = released {
-                self.warn(&format!("removing the remote lock: {}", failure.into_error()));
+                self.warn(&format!(
+                    "removing the remote lock: {}",
+                    failure.into_error()
+                ));
             }
         }
     }
@@ -664,14 +852,21 @@ impl<'env> Run<'_, '_, 'env> {
         let (terms, now) = (self.work.terms, Timestamp::now());
         let digest = Arc::new(std::sync::Mutex::new(None));
         let slot = Arc::clone(&digest);
-        let of_remote = changes.iter().any(|change| matches!(change, Change::TrueTime { .. }))
+        let of_remote = changes
+            .iter()
+            .any(|change| matches!(change, Change::TrueTime { .. }))
             || (self.work.plan.dirs[dir].has_remote_metadata
-                && changes.iter().any(|change| matches!(change, Change::ForgetTrueTime { .. })));
+                && changes
+                    .iter()
+                    .any(|change| matches!(change, Change::ForgetTrueTime { .. })));
         let saved = self.work.pool.call(Box::new(move |hands| {
             if of_remote {
                 let remote = hands.sides.remote.as_mut();
-                let mut metadata = store::load(remote, &paths.remote, &terms.key, terms.other_version)?.metadata;
-                changes.iter().for_each(|change| change.apply_to_remote(&mut metadata));
+                let mut metadata =
+                    store::load(remote, &paths.remote, &terms.key, terms.other_version)?.metadata;
+                changes
+                    .iter()
+                    .for_each(|change| change.apply_to_remote(&mut metadata));
                 store::save(remote, &paths.remote, &mut metadata, now)?;
             }
             if let Some(state) = &mut hands.state {
@@ -680,10 +875,14 @@ impl<'env> Run<'_, '_, 'env> {
                 state.make_dirs(&dirs).into_iter().collect::<Result<()>>()?;
             }
             let home = hands.metadata_home();
-            let mut metadata = store::load(home, &paths.local, &terms.key, terms.other_version)?.metadata;
-            changes.iter().for_each(|change| change.apply_to_local(&mut metadata, now));
+            let mut metadata =
+                store::load(home, &paths.local, &terms.key, terms.other_version)?.metadata;
+            changes
+                .iter()
+                .for_each(|change| change.apply_to_local(&mut metadata, now));
             store::save(home, &paths.local, &mut metadata, now)?;
-            *slot.lock().expect("nobody panics with a digest in hand") = digest::of_records(metadata.records());
+            *slot.lock().expect("nobody panics with a digest in hand") =
+                digest::of_records(metadata.records());
             Ok(Done::Nothing)
         }));
         if let Err(failure) = saved {
@@ -691,28 +890,48 @@ impl<'env> Run<'_, '_, 'env> {
             let error = failure.into_error().while_doing("recording what was done");
             let path = self.work.plan.dirs[dir].paths.local.clone();
             self.work.plan.totals.errors += 1;
-            (self.work.tell)(Event::Failed { path: &path, error: &error });
+            (self.work.tell)(Event::Failed {
+                path: &path,
+                error: &error,
+            });
         }
         *digest.lock().expect("nobody panics with a digest in hand")
     }
 
     fn expire_trash(&mut self) {
-        let Some(trash) = self.work.job.policy.trash.clone().filter(|trash| trash.keep_days.is_some()) else { return };
+        let Some(trash) = self
+            .work
+            .job
+            .policy
+            .trash
+            .clone()
+            .filter(|trash| trash.keep_days.is_some())
+        else {
+            return;
+        };
         let now = self.work.now;
-        for side in Side::BOTH.into_iter().filter(|side| self.work.job.direction.writes(*side)) {
+        for side in Side::BOTH
+            .into_iter()
+            .filter(|side| self.work.job.direction.writes(*side))
+        {
             let trash = trash.clone();
             let expired = self.work.pool.call(Box::new(move |hands| {
                 trash::expire(hands.sides.of_mut(side).as_mut(), &trash, now)?;
                 Ok(Done::Nothing)
             }));
             if let Err(failure) = expired {
-                self.warn(&format!("emptying the trash on the {side} side: {}", failure.into_error()));
+                self.warn(&format!(
+                    "emptying the trash on the {side} side: {}",
+                    failure.into_error()
+                ));
             }
         }
     }
 
     fn refresh_lock(&mut self) {
-        let Some(lock) = self.lock.as_mut().filter(|lock| lock.is_due()) else { return };
+        let Some(lock) = self.lock.as_mut().filter(|lock| lock.is_due()) else {
+            return;
+        };
         lock.refreshed();
         let holder = self.work.holder;
         let refreshed = self.work.pool.call(Box::new(move |hands| {
@@ -720,18 +939,31 @@ impl<'env> Run<'_, '_, 'env> {
             Ok(Done::Nothing)
         }));
         if let Err(failure) = refreshed {
-            self.warn(&format!("refreshing the remote lock: {}", failure.into_error()));
+            self.warn(&format!(
+                "refreshing the remote lock: {}",
+                failure.into_error()
+            ));
         }
     }
 
     /// Runs a task that answers for several things; where it fails as a whole, it fails for each.
-    fn each(&mut self, count: usize, mut task: impl FnMut(&mut Hands) -> Vec<Result<()>> + Send + 'env) -> Vec<Result<()>> {
+    fn each(
+        &mut self,
+        count: usize,
+        mut task: impl FnMut(&mut Hands) -> Vec<Result<()>> + Send + 'env,
+    ) -> Vec<Result<()>> {
         let called = self.work.pool.call(Box::new(move |hands| {
             let mut results = task(hands);
             // A dead connection spoils the whole batch: it is tried again on a new one, where what is done already
             // counts as done.
-            match results.iter().position(|result| result.as_ref().is_err_and(|error| error.scope() == Scope::Session)) {
-                Some(dead) => Err(results.swap_remove(dead).expect_err("it was an error a moment ago")),
+            match results.iter().position(|result| {
+                result
+                    .as_ref()
+                    .is_err_and(|error| error.scope() == Scope::Session)
+            }) {
+                Some(dead) => Err(results
+                    .swap_remove(dead)
+                    .expect_err("it was an error a moment ago")),
                 None => Ok(Done::Each(results)),
             }
         }));
@@ -743,19 +975,24 @@ impl<'env> Run<'_, '_, 'env> {
                     Failure::Entry(error) | Failure::Job(error) => error.to_string(),
                 };
                 self.stop_on(failure);
-                (0..count).map(|_| Err(ErrorKind::Verify(text.clone()).into())).collect()
+                (0..count)
+                    .map(|_| Err(ErrorKind::Verify(text.clone()).into()))
+                    .collect()
             }
         }
     }
 
     fn take_failure(&mut self, dir: Option<usize>, path: &RelPath, failure: Failure) {
         if let Some(dir) = dir {
-            self.states[dir].failed = true;
+            self.keep(dir);
         }
         match failure {
             Failure::Entry(error) => {
                 self.work.plan.totals.errors += 1;
-                (self.work.tell)(Event::Failed { path, error: &error });
+                (self.work.tell)(Event::Failed {
+                    path,
+                    error: &error,
+                });
                 if error.scope() == Scope::Job {
                     self.stop_on(Failure::Job(error));
                 }
@@ -783,7 +1020,9 @@ impl<'env> Run<'_, '_, 'env> {
 
     fn summary(self) -> Summary {
         let totals = self.work.plan.totals;
-        let holds = |side: Side| *totals.files.of(side) + *totals.files_written.of(side) > totals.files_deleted;
+        let holds = |side: Side| {
+            *totals.files.of(side) + *totals.files_written.of(side) > totals.files_deleted
+        };
         Summary {
             totals,
             holds_files: Sides::new(holds(Side::Local), holds(Side::Remote)),
@@ -812,7 +1051,10 @@ impl Change {
                 }
             }
             Self::Digest { name, digest } => {
-                let is_dir = metadata.records().find(name).is_some_and(|record| matches!(record.what, RecordKind::Dir { .. }));
+                let is_dir = metadata
+                    .records()
+                    .find(name)
+                    .is_some_and(|record| matches!(record.what, RecordKind::Dir { .. }));
                 if let (true, Ok(name)) = (is_dir, Name::new(name)) {
                     metadata.set_record(name, RecordKind::Dir { digest: *digest }, now);
                 }
@@ -836,8 +1078,10 @@ impl Change {
 
 fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {
     let name = step.name_on(Side::Local);
-    let paths =
-        Sides::new(plan.paths.local.join(name), plan.paths.remote.join(step.name_on(Side::Remote)));
+    let paths = Sides::new(
+        plan.paths.local.join(name),
+        plan.paths.remote.join(step.name_on(Side::Remote)),
+    );
     let source = step.stat_on(from).expect("what is copied was listed");
     let mut copy = Copy::new(from, plan.paths.local.clone(), name, paths, source);
     copy.replaces = step.stat_on(from.peer());
@@ -845,7 +1089,13 @@ fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {
 }
 
 /// What is to be recorded of a copied file: the source as it was listed, and the copy as its side reports it.
-fn copied(name: &[u8], source: Option<Stat>, from: Side, written: &Written, has_remote_metadata: bool) -> Vec<Change> {
+fn copied(
+    name: &[u8],
+    source: Option<Stat>,
+    from: Side,
+    written: &Written,
+    has_remote_metadata: bool,
+) -> Vec<Change> {
     let Some((size, mtime)) = source.and_then(|stat| Some((stat.size, stat.exact_mtime()?))) else {
         // Without a time nothing can be recognised later: the next run compares anew.
         return vec![Change::Forget { name: name.into() }];
@@ -862,24 +1112,56 @@ fn copied(name: &[u8], source: Option<Stat>, from: Side, written: &Written, has_
         }
         (Side::Local, Times::Lost) => {
             let uploaded_at = copy_mtime.unwrap_or_else(Timestamp::now);
-            changes.push(Change::TrueTime { name: name.clone(), time: TrueTime { mtime, size, uploaded_at } });
+            changes.push(Change::TrueTime {
+                name: name.clone(),
+                time: TrueTime {
+                    mtime,
+                    size,
+                    uploaded_at,
+                },
+            });
             None
         }
         (Side::Remote, _) => None,
     };
-    changes.push(Change::Set { name, what: RecordKind::File { size, mtime, remote_mtime } });
+    changes.push(Change::Set {
+        name,
+        what: RecordKind::File {
+            size,
+            mtime,
+            remote_mtime,
+        },
+    });
     changes
 }
 
 /// What is to be recorded of a file that was found equal.
 fn recorded(step: &Step, uploaded_at: Option<Timestamp>) -> Vec<Change> {
-    let (Some(local), Some(remote)) = (step.stats.local, step.stats.remote) else { return Vec::new() };
-    let Some(mtime) = local.exact_mtime() else { return Vec::new() };
-    let what = RecordKind::File { size: local.size, mtime, remote_mtime: remote.exact_mtime() };
-    let mut changes = vec![Change::Set { name: step.name.clone(), what }];
+    let (Some(local), Some(remote)) = (step.stats.local, step.stats.remote) else {
+        return Vec::new();
+    };
+    let Some(mtime) = local.exact_mtime() else {
+        return Vec::new();
+    };
+    let what = RecordKind::File {
+        size: local.size,
+        mtime,
+        remote_mtime: remote.exact_mtime(),
+    };
+    let mut changes = vec![Change::Set {
+        name: step.name.clone(),
+        what,
+    }];
     if let Some(uploaded_at) = uploaded_at {
-        let time = TrueTime { mtime, size: local.size, uploaded_at };
-        changes.push(Change::TrueTime { name: step.name.clone(), time });
+        let time = TrueTime {
+            mtime,
+            size: local.size,
+            uploaded_at,
+        };
+        changes.push(Change::TrueTime {
+            name: step.name.clone(),
+            time,
+        });
     }
     changes
 }
@@ -891,7 +1173,11 @@ fn conflict_name(name: &[u8], now: Timestamp) -> Vec<u8> {
     let room = 255 - suffix.len();
     let mut kept = &name[..name.len().min(room)];
     // A character is not cut in two.
-    while kept.len() < name.len() && !kept.is_empty() && std::str::from_utf8(kept).is_err() && std::str::from_utf8(name).is_ok() {
+    while kept.len() < name.len()
+        && !kept.is_empty()
+        && std::str::from_utf8(kept).is_err()
+        && std::str::from_utf8(name).is_ok()
+    {
         kept = &kept[..kept.len() - 1];
     }
     [kept, suffix.as_bytes()].concat()
@@ -905,21 +1191,34 @@ fn delete_batch(
     trash: impl Fn(&RelPath) -> Option<RelPath>,
 ) -> Vec<Result<()>> {
     let mut verdicts: Vec<Result<()>> = deletions.iter().map(|_| Ok(())).collect();
-    let asked: Vec<usize> = (0..deletions.len()).filter(|index| deletions[*index].needs_denial).collect();
-    let names: Vec<RelPath> = asked.iter().map(|index| deletions[*index].paths.of(on.peer()).clone()).collect();
+    let asked: Vec<usize> = (0..deletions.len())
+        .filter(|index| deletions[*index].needs_denial)
+        .collect();
+    let names: Vec<RelPath> = asked
+        .iter()
+        .map(|index| deletions[*index].paths.of(on.peer()).clone())
+        .collect();
     let answers = hands.sides.of_mut(on.peer()).look_up(&names);
     for (index, answer) in asked.into_iter().zip(answers) {
         verdicts[index] = match answer {
             Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(ErrorKind::Changed("it is there on the other side after all, and is not deleted").into()),
-            Err(error) => Err(error.while_doing("asking the other side whether it is really gone there")),
+            Ok(Some(_)) => Err(ErrorKind::Changed(
+                "it is there on the other side after all, and is not deleted",
+            )
+            .into()),
+            Err(error) => {
+                Err(error.while_doing("asking the other side whether it is really gone there"))
+            }
         };
     }
     let target = hands.sides.of_mut(on).as_mut();
     let files: Vec<usize> = (0..deletions.len())
         .filter(|index| verdicts[*index].is_ok() && deletions[*index].listed.is_some())
         .collect();
-    let paths: Vec<RelPath> = files.iter().map(|index| deletions[*index].paths.of(on).clone()).collect();
+    let paths: Vec<RelPath> = files
+        .iter()
+        .map(|index| deletions[*index].paths.of(on).clone())
+        .collect();
     for (index, answer) in files.into_iter().zip(target.look_up(&paths)) {
         verdicts[index] = match (answer, deletions[index].listed) {
             (Ok(Some(now)), Some(listed)) if !now.may_equal(&listed) => {
@@ -954,7 +1253,8 @@ fn remove_cleared(
                 removals.push(Removal::File(path.clone()));
             }
             (Kind::Dir, _) => {
-                let own = [METADATA_NAME, CORRUPT_METADATA_NAME].map(|name| Name::new(name).expect("our own names are good names"));
+                let own = [METADATA_NAME, CORRUPT_METADATA_NAME]
+                    .map(|name| Name::new(name).expect("our own names are good names"));
                 for name in own {
                     // It may not be there, and if it cannot be removed, the directory will say so.
                     owners.push(usize::MAX);
@@ -971,7 +1271,10 @@ fn remove_cleared(
         } else if let Err(error) = result
             && error.scope() == Scope::Session
         {
-            return deletions.iter().map(|_| Err(ErrorKind::Protocol(error.to_string()).into())).collect();
+            return deletions
+                .iter()
+                .map(|_| Err(ErrorKind::Protocol(error.to_string()).into()))
+                .collect();
         }
     }
     verdicts
@@ -984,7 +1287,10 @@ mod tests {
     #[test]
     fn a_conflict_name_says_when_and_stays_within_a_names_length() {
         let now = Timestamp::from_secs(1_700_000_000);
-        assert_eq!(conflict_name(b"a.txt", now), b"a.txt.conflict-20231114-221320");
+        assert_eq!(
+            conflict_name(b"a.txt", now),
+            b"a.txt.conflict-20231114-221320"
+        );
         let long = "é".repeat(127);
         let shortened = conflict_name(long.as_bytes(), now);
         assert!(shortened.len() <= 255 && std::str::from_utf8(&shortened).is_ok());

@@ -41,9 +41,13 @@ struct Content {
 impl RemoteLock {
     /// Fails with `Locked` when a fresh lock of another run is there.
     pub fn check(remote: &mut dyn Target, holder: &str, now: Timestamp) -> Result<()> {
-        let Some(file) = target::load(remote, &path(), MAX_BYTES)? else { return Ok(()) };
+        let Some(file) = target::load(remote, &path(), MAX_BYTES)? else {
+            return Ok(());
+        };
         // What is not a lock file locks nothing.
-        let Ok(content) = serde_json::from_slice::<Content>(&file) else { return Ok(()) };
+        let Ok(content) = serde_json::from_slice::<Content>(&file) else {
+            return Ok(());
+        };
         match refusal(&content, holder, now) {
             Some(refusal) => Err(ErrorKind::Locked(refusal).into()),
             None => Ok(()),
@@ -60,7 +64,10 @@ impl RemoteLock {
 
     /// The lock just taken.
     pub fn held_by(holder: &str) -> Self {
-        Self { holder: holder.to_owned(), written: Instant::now() }
+        Self {
+            holder: holder.to_owned(),
+            written: Instant::now(),
+        }
     }
 
     /// Whether it is time to refresh the lock.
@@ -80,7 +87,10 @@ impl RemoteLock {
 
     /// Removes the lock.
     pub fn release(remote: &mut dyn Target) -> Result<()> {
-        remote.remove(&[Removal::File(path())]).into_iter().collect()
+        remote
+            .remove(&[Removal::File(path())])
+            .into_iter()
+            .collect()
     }
 }
 
@@ -102,7 +112,10 @@ fn refusal(content: &Content, holder: &str, now: Timestamp) -> Option<String> {
     if is_own || age_secs.abs() > STALE_AFTER_SECS {
         return None;
     }
-    let who = content.lock_holder.as_deref().unwrap_or("another program, perhaps pyftpsync");
+    let who = content
+        .lock_holder
+        .as_deref()
+        .unwrap_or("another program, perhaps pyftpsync");
     Some(format!(
         "the remote directory is locked by {} since {} s; if that run died, the lock counts as stale {} s from now, \
          or remove {} there",
@@ -118,7 +131,10 @@ mod tests {
     use super::*;
 
     fn refused(lock_time: f64, lock_holder: Option<&str>) -> bool {
-        let content = Content { lock_time, lock_holder: lock_holder.map(str::to_owned) };
+        let content = Content {
+            lock_time,
+            lock_holder: lock_holder.map(str::to_owned),
+        };
         refusal(&content, "me", Timestamp::from_secs(1_000_000)).is_some()
     }
 

@@ -469,7 +469,10 @@ impl Records {
     /// # Panics
     /// When something was recorded or forgotten since the file was read or [`Metadata::settle`] was called.
     pub fn at(&self, index: usize) -> Option<Record<'_>> {
-        assert!(self.table.is_settled(), "places are only known of settled records");
+        assert!(
+            self.table.is_settled(),
+            "places are only known of settled records"
+        );
         let row = self.table.rows.get(index)?;
         row.as_record(self.table.name(row))
     }

@@ -69,7 +69,7 @@ use crate::sync::event::{Ask, Event, Totals};
 use crate::sync::execute::{Execution, execute};
 use crate::sync::journal::{Journal, Leftover};
 use crate::sync::plan::Plan;
-use crate::sync::pool::{Connect, Pool, Shared, Stop};
+use crate::sync::pool::{Connect, Pool, Stop};
 use crate::sync::survey::{Survey, Terms};
 use crate::sync::walk::{Walk, walk};
 use crate::target::{Listing, Written};
@@ -132,11 +132,15 @@ pub enum Done {
 /// Runs a job: plans, asks the guards, carries out, records.
 ///
 /// An error means that nothing was changed. What ends a run in the middle is in the summary.
-pub fn run(job: &Job, setting: &Setting<'_>, tell: &mut dyn FnMut(Event<'_>), ask: &mut dyn Ask) -> Result<Summary> {
+pub fn run(
+    job: &Job,
+    setting: &Setting<'_>,
+    tell: &mut dyn FnMut(Event<'_>),
+    ask: &mut dyn Ask,
+) -> Result<Summary> {
     refuse_if(guard::unset_clock(setting.now))?;
     let terms = Terms::of(job);
     let most = usize::from(job.limits.connections.get());
-    let shared = Shared::new(setting.connect, setting.stop, most, job.limits.retries);
     let copying = transfer::Terms {
         journal: setting.journal,
         limiter: transfer::Limiter::new(job.limits.bytes_per_sec),
@@ -146,7 +150,13 @@ pub fn run(job: &Job, setting: &Setting<'_>, tell: &mut dyn FnMut(Event<'_>), as
         moved: std::sync::atomic::AtomicU64::new(0),
     };
     thread::scope(|scope| {
-        let mut pool = Pool::new(scope, &shared);
+        let mut pool = Pool::new(
+            scope,
+            setting.connect,
+            setting.stop,
+            most,
+            job.limits.retries,
+        );
         tell(Event::Started);
         let mut plan = walk(Walk {
             job,
@@ -168,7 +178,12 @@ pub fn run(job: &Job, setting: &Setting<'_>, tell: &mut dyn FnMut(Event<'_>), as
         if job.dry_run {
             execute::tell_plan(&plan, tell);
             let holds_files = plan.totals.files.map(|files| files > 0);
-            return Ok(Summary { totals: plan.totals, stopped_by: None, holds_files, is_settled: false });
+            return Ok(Summary {
+                totals: plan.totals,
+                stopped_by: None,
+                holds_files,
+                is_settled: false,
+            });
         }
         execute(Execution {
             job,
@@ -187,7 +202,11 @@ pub fn run(job: &Job, setting: &Setting<'_>, tell: &mut dyn FnMut(Event<'_>), as
 fn judge(job: &Job, plan: &mut Plan) -> Result<()> {
     let allow = job.policy.allow;
     refuse_if(guard::all_changed(plan.changes, allow))?;
-    if allow.time_shift && Side::BOTH.into_iter().any(|side| plan.changes.of(side).is_suspicious()) {
+    if allow.time_shift
+        && Side::BOTH
+            .into_iter()
+            .any(|side| plan.changes.of(side).is_suspicious())
+    {
         plan.accept_time_shift();
     }
     refuse_if(guard::mass_delete(plan.losses, allow.delete))

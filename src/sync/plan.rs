@@ -127,8 +127,18 @@ impl Step {
     pub const fn writes(&self) -> Sides<bool> {
         match self.todo {
             Todo::Record { .. } | Todo::Forget => Sides::new(false, false),
-            Todo::Copy { from: Side::Local, .. } | Todo::Delete { on: Side::Remote, .. } => Sides::new(false, true),
-            Todo::Copy { from: Side::Remote, .. } | Todo::Delete { on: Side::Local, .. } => Sides::new(true, false),
+            Todo::Copy {
+                from: Side::Local, ..
+            }
+            | Todo::Delete {
+                on: Side::Remote, ..
+            } => Sides::new(false, true),
+            Todo::Copy {
+                from: Side::Remote, ..
+            }
+            | Todo::Delete {
+                on: Side::Local, ..
+            } => Sides::new(true, false),
             Todo::KeepBoth { .. } => Sides::new(true, true),
         }
     }
@@ -157,7 +167,9 @@ impl Plan {
             let sizes = match step.todo {
                 Todo::Copy { from, .. } if from == side.peer() => [step.stat_on(from), None],
                 Todo::KeepBoth { .. } => [step.stat_on(side.peer()), None],
-                Todo::Copy { .. } | Todo::Record { .. } | Todo::Forget | Todo::Delete { .. } => [None, None],
+                Todo::Copy { .. } | Todo::Record { .. } | Todo::Forget | Todo::Delete { .. } => {
+                    [None, None]
+                }
             };
             for stat in sizes.into_iter().flatten() {
                 copies = (copies.0 + 1, copies.1 + stat.size);
@@ -178,9 +190,21 @@ impl Plan {
     /// Turns copies between files of the same size into mere records: their times moved, not their content.
     pub fn accept_time_shift(&mut self) {
         for step in self.dirs.iter_mut().flat_map(|dir| &mut dir.steps) {
-            let (Some(local), Some(remote)) = (step.stats.local, step.stats.remote) else { continue };
-            let is_copy = matches!(step.todo, Todo::Copy { is_resolution: false, .. });
-            if is_copy && local.kind == Kind::File && remote.kind == Kind::File && local.size == remote.size {
+            let (Some(local), Some(remote)) = (step.stats.local, step.stats.remote) else {
+                continue;
+            };
+            let is_copy = matches!(
+                step.todo,
+                Todo::Copy {
+                    is_resolution: false,
+                    ..
+                }
+            );
+            if is_copy
+                && local.kind == Kind::File
+                && remote.kind == Kind::File
+                && local.size == remote.size
+            {
                 step.todo = Todo::Record { uploaded_at: None };
             }
         }

@@ -12,7 +12,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, Scope as ThreadScope};
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,10 @@ impl Hands {
     /// Opens a handle of each.
     pub fn connect(connector: &dyn Connect) -> Result<Self> {
         Ok(Self {
-            sides: Sides::new(connector.connect(Side::Local)?, connector.connect(Side::Remote)?),
+            sides: Sides::new(
+                connector.connect(Side::Local)?,
+                connector.connect(Side::Remote)?,
+            ),
             state: connector.connect_state()?,
         })
     }
@@ -128,7 +131,7 @@ const STACK_BYTES: usize = 256 * 1024;
 /// The workers of a run.
 pub struct Pool<'scope, 'env, T> {
     scope: &'scope ThreadScope<'scope, 'env>,
-    shared: &'env Shared<'env, T>,
+    shared: Arc<Shared<'env, T>>,
     results: Receiver<(u64, Result<T, Failure>)>,
     sender: Sender<(u64, Result<T, Failure>)>,
     early: HashMap<u64, Result<T, Failure>>,
@@ -137,7 +140,7 @@ pub struct Pool<'scope, 'env, T> {
 }
 
 /// What all workers of a pool share.
-pub struct Shared<'env, T> {
+struct Shared<'env, T> {
     queue: Mutex<Queue<'env, T>>,
     changed: Condvar,
     connect: &'env dyn Connect,
@@ -155,25 +158,6 @@ struct Queue<'env, T> {
 }
 
 impl<'env, T> Shared<'env, T> {
-    /// For at most `most` workers, each of which tries `retries` times more when a connection fails.
-    pub fn new(connect: &'env dyn Connect, stop: Stop<'env>, most: usize, retries: u32) -> Self {
-        let queue = Queue {
-            tasks: VecDeque::new(),
-            workers: 0,
-            idle: 0,
-            most,
-            closed: false,
-        };
-        Self {
-            queue: Mutex::new(queue),
-            changed: Condvar::new(),
-            connect,
-            stop,
-            retries,
-            winding_down: AtomicBool::new(false),
-        }
-    }
-
     fn check_stop(&self) -> Result<()> {
         if self.winding_down.load(Ordering::Relaxed) {
             Ok(())
@@ -190,9 +174,31 @@ impl<'env, T> Shared<'env, T> {
 }
 
 impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
-    /// A pool without workers yet, whose threads live in `scope`.
-    pub fn new(scope: &'scope ThreadScope<'scope, 'env>, shared: &'env Shared<'env, T>) -> Self {
+    /// A pool without workers yet, whose threads live in `scope`: at most `most`, each of which tries `retries` times
+    /// more when a connection fails.
+    pub fn new(
+        scope: &'scope ThreadScope<'scope, 'env>,
+        connect: &'env dyn Connect,
+        stop: Stop<'env>,
+        most: usize,
+        retries: u32,
+    ) -> Self {
         let (sender, results) = channel();
+        let queue = Queue {
+            tasks: VecDeque::new(),
+            workers: 0,
+            idle: 0,
+            most,
+            closed: false,
+        };
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(queue),
+            changed: Condvar::new(),
+            connect,
+            stop,
+            retries,
+            winding_down: AtomicBool::new(false),
+        });
         Self {
             scope,
             shared,
@@ -269,9 +275,9 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
     }
 
     fn start_worker(&self) {
-        let shared = self.shared;
+        let shared = Arc::clone(&self.shared);
         let sender = self.sender.clone();
-        let worker = move || work(shared, &sender);
+        let worker = move || work(&shared, &sender);
         let started = thread::Builder::new()
             .stack_size(STACK_BYTES)
             .spawn_scoped(self.scope, worker);
@@ -408,13 +414,6 @@ fn pause_before(attempt: u32) -> Duration {
         0 | 1 => Duration::ZERO,
         later => Duration::from_secs(1 << (later - 2).min(6)).min(LONGEST_PAUSE),
     }
-}
-
-fn connect(connector: &dyn Connect) -> Result<Hands> {
-    Ok(Sides::new(
-        connector.connect(Side::Local)?,
-        connector.connect(Side::Remote)?,
-    ))
 }
 
 /// Makes the pool smaller by the calling worker, if it is not the last one.

@@ -36,7 +36,10 @@ impl Names for Records {
     }
 
     fn name_at(&self, index: usize) -> &[u8] {
-        self.at(index).expect("callers stay below `count`").name.as_bytes()
+        self.at(index)
+            .expect("callers stay below `count`")
+            .name
+            .as_bytes()
     }
 }
 
@@ -55,9 +58,7 @@ const RECORD: usize = 2;
 
 impl Places {
     const fn nowhere() -> Self {
-        Self {
-            places: [NOWHERE; 3],
-        }
+        Self { at: [NOWHERE; 3] }
     }
 
     fn place(self, list: usize) -> Option<usize> {

@@ -44,18 +44,30 @@ pub fn load(
     let path = metadata_path(dir);
     let file = match target::load(home, &path, METADATA_MAX_BYTES) {
         Ok(Some(file)) => file,
-        Ok(None) => return Ok(Loaded { metadata: Metadata::empty(key), is_damaged: false }),
+        Ok(None) => {
+            return Ok(Loaded {
+                metadata: Metadata::empty(key),
+                is_damaged: false,
+            });
+        }
         Err(error) => return Err(error.while_doing(format!("reading {path}"))),
     };
     match Metadata::parse(&file, key) {
-        Ok(metadata) => Ok(Loaded { metadata, is_damaged: false }),
+        Ok(metadata) => Ok(Loaded {
+            metadata,
+            is_damaged: false,
+        }),
         Err(Unreadable::Corrupt(why)) => {
             log::warn!("{path} is damaged ({why}) and is treated as absent");
-            Ok(Loaded { metadata: Metadata::empty(key), is_damaged: true })
+            Ok(Loaded {
+                metadata: Metadata::empty(key),
+                is_damaged: true,
+            })
         }
-        Err(Unreadable::Version(_)) if other_version == OtherVersion::Discard => {
-            Ok(Loaded { metadata: Metadata::empty(key), is_damaged: false })
-        }
+        Err(Unreadable::Version(_)) if other_version == OtherVersion::Discard => Ok(Loaded {
+            metadata: Metadata::empty(key),
+            is_damaged: false,
+        }),
         Err(Unreadable::Version(version)) => Err(Error::new(ErrorKind::MetadataVersion(format!(
             "{path} has version {version}, and this program reads version 3; --migrate discards it"
         )))),
@@ -63,14 +75,22 @@ pub fn load(
 }
 
 /// Writes the metadata of a directory if it changed; removes the file when there is nothing to remember.
-pub fn save(home: &mut dyn Target, dir: &RelPath, metadata: &mut Metadata, now: Timestamp) -> Result<()> {
+pub fn save(
+    home: &mut dyn Target,
+    dir: &RelPath,
+    metadata: &mut Metadata,
+    now: Timestamp,
+) -> Result<()> {
     if !metadata.is_changed() {
         return Ok(());
     }
     let path = metadata_path(dir);
     if metadata.is_empty_of_content() {
         let removed = home.remove(&[Removal::File(path.clone())]);
-        removed.into_iter().collect::<Result<()>>().doing(|| format!("removing {path}"))?;
+        removed
+            .into_iter()
+            .collect::<Result<()>>()
+            .doing(|| format!("removing {path}"))?;
     } else {
         let mut content = Vec::new();
         metadata.serialize(now, &mut content);
@@ -85,8 +105,13 @@ pub fn write_own(home: &mut dyn Target, path: &RelPath, content: &[u8]) -> Resul
     let name = path.name().expect("our files have names");
     let size = content.len() as u64;
     let partial_bytes = partial_name(name, size, None);
-    let partial = path.parent().join(Name::new(&partial_bytes).expect("partial names are good names"));
-    let there = home.look_up(std::slice::from_ref(path)).pop().expect("one answer for one question");
+    let partial = path
+        .parent()
+        .join(Name::new(&partial_bytes).expect("partial names are good names"));
+    let there = home
+        .look_up(std::slice::from_ref(path))
+        .pop()
+        .expect("one answer for one question");
     let file = NewFile {
         path,
         partial: &partial,
@@ -97,7 +122,8 @@ pub fn write_own(home: &mut dyn Target, path: &RelPath, content: &[u8]) -> Resul
         set_aside: None,
         keep_partial: false,
     };
-    home.write(&file, &mut Bytes(content), &mut Unwatched).doing(|| format!("writing {path}"))?;
+    home.write(&file, &mut Bytes(content), &mut Unwatched)
+        .doing(|| format!("writing {path}"))?;
     Ok(())
 }
 
@@ -106,5 +132,6 @@ pub fn set_aside(home: &mut dyn Target, dir: &RelPath) -> Result<()> {
     let from = metadata_path(dir);
     let to = dir.join(own_name(CORRUPT_METADATA_NAME));
     let _an_older_one_makes_room = home.remove(&[Removal::File(to.clone())]);
-    home.rename(&from, &to).doing(|| format!("setting the damaged {from} aside"))
+    home.rename(&from, &to)
+        .doing(|| format!("setting the damaged {from} aside"))
 }

@@ -65,11 +65,17 @@ impl<'f> Subtree<'f> {
         };
         let verdict = |stat: &Stat| {
             let unchanged = match (evidence, stat.mtime) {
-                (Evidence::Since(at), Some(mtime)) => mtime.latest() <= at || mtime.latest().is_close_to(at),
+                (Evidence::Since(at), Some(mtime)) => {
+                    mtime.latest() <= at || mtime.latest().is_close_to(at)
+                }
                 (Evidence::Since(_), None) => stat.kind == Kind::Dir,
                 (Evidence::Digest(_), _) => is_as_recorded,
             };
-            if unchanged { Verdict::Unchanged } else { Verdict::Changed }
+            if unchanged {
+                Verdict::Unchanged
+            } else {
+                Verdict::Changed
+            }
         };
         let mut judged = Vec::new();
         let mut rejected: HashSet<RelPath> = HashSet::new();
@@ -86,7 +92,11 @@ impl<'f> Subtree<'f> {
                     rejected.insert(path.clone());
                     Verdict::Unmatched
                 };
-                judged.push(Judged { path, stat: entry.stat, verdict });
+                judged.push(Judged {
+                    path,
+                    stat: entry.stat,
+                    verdict,
+                });
             }
         }
         judged
@@ -104,14 +114,20 @@ impl<'f> Subtree<'f> {
                     continue;
                 }
                 match entry.stat.kind {
-                    Kind::File => hash.file(entry.name, entry.stat.size, entry.stat.exact_mtime()?.as_secs()),
+                    Kind::File => hash.file(
+                        entry.name,
+                        entry.stat.size,
+                        entry.stat.exact_mtime()?.as_secs(),
+                    ),
                     Kind::Dir => hash.dir(entry.name, *digests.get(&path)?),
                     Kind::Special => {}
                 }
             }
             digests.insert(dir, hash.finish());
         }
-        self.listings.first().and_then(|(top, _)| digests.get(top).copied())
+        self.listings
+            .first()
+            .and_then(|(top, _)| digests.get(top).copied())
     }
 }
 
@@ -137,36 +153,74 @@ mod tests {
         let file = Stat::file(3, Timestamp::from_secs(secs));
         vec![
             (path("top"), listing(&[("a", file), ("sub", Stat::dir())])),
-            (path("top/sub"), listing(&[("b", Stat::file(4, Timestamp::from_secs(50)))])),
+            (
+                path("top/sub"),
+                listing(&[("b", Stat::file(4, Timestamp::from_secs(50)))]),
+            ),
         ]
     }
 
-    fn verdicts(listings: Vec<(RelPath, Listing)>, filter: &Filter, evidence: Evidence) -> Vec<(String, Verdict)> {
+    fn verdicts(
+        listings: Vec<(RelPath, Listing)>,
+        filter: &Filter,
+        evidence: Evidence,
+    ) -> Vec<(String, Verdict)> {
         let judged = Subtree::new(listings, filter).judge(evidence);
-        judged.into_iter().map(|entry| (entry.path.to_string(), entry.verdict)).collect()
+        judged
+            .into_iter()
+            .map(|entry| (entry.path.to_string(), entry.verdict))
+            .collect()
     }
 
     #[test]
     fn one_changed_file_makes_all_doubtful() {
         let filter = Filter::default();
         let digest = Subtree::new(tree(100), &filter).digest().unwrap();
-        let all = |listings| verdicts(listings, &filter, Evidence::Digest(digest)).into_iter().map(|(_, verdict)| verdict);
+        let all = |listings| {
+            verdicts(listings, &filter, Evidence::Digest(digest))
+                .into_iter()
+                .map(|(_, verdict)| verdict)
+        };
         assert!(all(tree(100)).all(|verdict| verdict == Verdict::Unchanged));
         assert!(all(tree(101)).all(|verdict| verdict == Verdict::Changed));
     }
 
     #[test]
     fn without_a_digest_the_time_of_the_record_tells() {
-        let verdicts = verdicts(tree(100), &Filter::default(), Evidence::Since(Timestamp::from_secs(80)));
-        let expected = [("top/a", Verdict::Changed), ("top/sub", Verdict::Unchanged), ("top/sub/b", Verdict::Unchanged)];
-        assert_eq!(verdicts, expected.map(|(path, verdict)| (path.to_owned(), verdict)));
+        let verdicts = verdicts(
+            tree(100),
+            &Filter::default(),
+            Evidence::Since(Timestamp::from_secs(80)),
+        );
+        let expected = [
+            ("top/a", Verdict::Changed),
+            ("top/sub", Verdict::Unchanged),
+            ("top/sub/b", Verdict::Unchanged),
+        ];
+        assert_eq!(
+            verdicts,
+            expected.map(|(path, verdict)| (path.to_owned(), verdict))
+        );
     }
 
     #[test]
     fn what_the_filter_rejects_counts_for_nothing() {
-        let filter = Filter::new(&Selection { matching: Vec::new(), excluded: vec!["sub".to_owned()] });
-        let verdicts = verdicts(tree(100), &filter, Evidence::Since(Timestamp::from_secs(1000)));
-        let expected = [("top/a", Verdict::Unchanged), ("top/sub", Verdict::Unmatched)];
-        assert_eq!(verdicts, expected.map(|(path, verdict)| (path.to_owned(), verdict)));
+        let filter = Filter::new(&Selection {
+            matching: Vec::new(),
+            excluded: vec!["sub".to_owned()],
+        });
+        let verdicts = verdicts(
+            tree(100),
+            &filter,
+            Evidence::Since(Timestamp::from_secs(1000)),
+        );
+        let expected = [
+            ("top/a", Verdict::Unchanged),
+            ("top/sub", Verdict::Unmatched),
+        ];
+        assert_eq!(
+            verdicts,
+            expected.map(|(path, verdict)| (path.to_owned(), verdict))
+        );
     }
 }

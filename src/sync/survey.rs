@@ -28,7 +28,11 @@ impl Terms {
     pub fn of(job: &Job) -> Self {
         Self {
             key: PeerKey::of(&job.remote),
-            other_version: if job.migrate { OtherVersion::Discard } else { OtherVersion::Refuse },
+            other_version: if job.migrate {
+                OtherVersion::Discard
+            } else {
+                OtherVersion::Refuse
+            },
             remote_scan: job.policy.remote_scan,
             trash: job.policy.trash.as_ref().map(|trash| trash.dir.clone()),
         }
@@ -55,10 +59,20 @@ pub struct Survey {
 /// Looks at a directory on the sides that have it.
 ///
 /// Fails only where the connection or the whole run is spoilt; that a listing was refused is a finding.
-pub fn survey(hands: &mut Hands, terms: &Terms, paths: &Sides<RelPath>, there: Sides<bool>) -> Result<Survey> {
+pub fn survey(
+    hands: &mut Hands,
+    terms: &Terms,
+    paths: &Sides<RelPath>,
+    there: Sides<bool>,
+) -> Result<Survey> {
     let mut damaged = Sides::new(false, false);
     let metadata = if there.local || hands.state.is_some() {
-        let loaded = store::load(hands.metadata_home(), &paths.local, &terms.key, terms.other_version)?;
+        let loaded = store::load(
+            hands.metadata_home(),
+            &paths.local,
+            &terms.key,
+            terms.other_version,
+        )?;
         damaged.local = loaded.is_damaged;
         loaded.metadata
     } else {
@@ -85,7 +99,8 @@ pub fn survey(hands: &mut Hands, terms: &Terms, paths: &Sides<RelPath>, there: S
                     has_remote_metadata = listing.find(METADATA_NAME).is_some();
                     has_lock = listing.find(LOCK_NAME).is_some();
                 }
-                *partials.of_mut(side) = take_reserved(&mut listing, paths.of(side), terms.trash.as_ref());
+                *partials.of_mut(side) =
+                    take_reserved(&mut listing, paths.of(side), terms.trash.as_ref());
                 Ok(listing)
             }
             Err(error) => Err(error),
@@ -98,7 +113,14 @@ pub fn survey(hands: &mut Hands, terms: &Terms, paths: &Sides<RelPath>, there: S
         loaded.metadata.restore_times(listing);
         damaged.remote = loaded.is_damaged;
     }
-    Ok(Survey { listings, metadata, partials, has_remote_metadata, has_lock, damaged })
+    Ok(Survey {
+        listings,
+        metadata,
+        partials,
+        has_remote_metadata,
+        has_lock,
+        damaged,
+    })
 }
 
 /// Everything below a directory of one side, each directory before those in it.
@@ -121,7 +143,9 @@ pub fn survey_subtree(
         let has_metadata = side == Side::Remote && listing.find(METADATA_NAME).is_some();
         take_reserved(&mut listing, &dir, terms.trash.as_ref());
         if has_metadata {
-            store::load(target, &dir, &terms.key, terms.other_version)?.metadata.restore_times(&mut listing);
+            store::load(target, &dir, &terms.key, terms.other_version)?
+                .metadata
+                .restore_times(&mut listing);
         }
         make_times_exact(target, &dir, &mut listing, |_| true)?;
         let dirs = listing.iter().filter(|entry| entry.stat.kind == Kind::Dir);
@@ -148,8 +172,11 @@ pub fn make_times_exact(
     if places.is_empty() {
         return Ok(());
     }
-    let paths: Vec<RelPath> =
-        places.iter().filter_map(|index| listing.at(*index)).map(|entry| dir.join(entry.name)).collect();
+    let paths: Vec<RelPath> = places
+        .iter()
+        .filter_map(|index| listing.at(*index))
+        .map(|entry| dir.join(entry.name))
+        .collect();
     for (place, answer) in places.into_iter().zip(target.look_up(&paths)) {
         match answer {
             Ok(Some(stat)) => listing.set_stat(place, stat),
@@ -173,7 +200,11 @@ fn list(target: &mut dyn Target, dir: &RelPath) -> Result<Result<Listing>> {
 }
 
 /// Takes the reserved names out of a listing and returns the partial files among them, with their sizes.
-fn take_reserved(listing: &mut Listing, dir: &RelPath, trash: Option<&RelPath>) -> Vec<(RelPath, u64)> {
+fn take_reserved(
+    listing: &mut Listing,
+    dir: &RelPath,
+    trash: Option<&RelPath>,
+) -> Vec<(RelPath, u64)> {
     let mut partials = Vec::new();
     let is_trash = |name: Name<'_>| trash.is_some_and(|trash| dir.join(name) == *trash);
     listing.retain(|entry| {
@@ -190,9 +221,15 @@ fn recorded_listing(metadata: &Metadata) -> Listing {
     let mut listing = Listing::new();
     for record in metadata.records().iter() {
         let stat = match record.what {
-            RecordKind::File { size, mtime, remote_mtime } => {
-                Stat { kind: Kind::File, size, mtime: Some(Mtime::exact(remote_mtime.unwrap_or(mtime))) }
-            }
+            RecordKind::File {
+                size,
+                mtime,
+                remote_mtime,
+            } => Stat {
+                kind: Kind::File,
+                size,
+                mtime: Some(Mtime::exact(remote_mtime.unwrap_or(mtime))),
+            },
             RecordKind::Dir { .. } => Stat::dir(),
         };
         listing.push(record.name.as_bytes(), stat);

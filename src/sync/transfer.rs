@@ -1,8 +1,8 @@
 //! Copies one file from one target to the other, as often as it takes: resumes, watches, remembers, verifies.
 
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,13 @@ pub struct Copy {
 
 impl Copy {
     /// Copies to a name where nothing is.
-    pub fn new(from: Side, dir: RelPath, name: Name<'_>, paths: Sides<RelPath>, source: Stat) -> Self {
+    pub fn new(
+        from: Side,
+        dir: RelPath,
+        name: Name<'_>,
+        paths: Sides<RelPath>,
+        source: Stat,
+    ) -> Self {
         Self {
             from,
             dir,
@@ -93,20 +99,31 @@ impl Copy {
         }
         if let Some(aside) = &self.set_aside {
             let dirs: Vec<RelPath> = ancestors(aside);
-            target_side.make_dirs(&dirs).into_iter().collect::<Result<()>>().doing(doing)?;
+            target_side
+                .make_dirs(&dirs)
+                .into_iter()
+                .collect::<Result<()>>()
+                .doing(doing)?;
         }
-        let written = self.transfer(source_side, target_side, &path, terms).doing(doing)?;
+        let written = self
+            .transfer(source_side, target_side, &path, terms)
+            .doing(doing)?;
         if terms.verify == Verify::Hash {
-            verify_digest(source_side, self.paths.of(self.from), target_side, &path).doing(doing)?;
+            verify_digest(source_side, self.paths.of(self.from), target_side, &path)
+                .doing(doing)?;
         }
         Ok(written)
     }
 
     /// Whether the try before got as far as the rename, of which only the reply was lost.
     fn already_placed(&self, target: &mut dyn Target, path: &RelPath) -> Result<Option<Written>> {
-        let Some((placed, times)) = self.placed else { return Ok(None) };
+        let Some((placed, times)) = self.placed else {
+            return Ok(None);
+        };
         let there = look_up_one(target, path)?;
-        Ok(there.filter(|stat| stat.may_equal(&placed)).map(|stat| Written { stat, times }))
+        Ok(there
+            .filter(|stat| stat.may_equal(&placed))
+            .map(|stat| Written { stat, times }))
     }
 
     fn transfer(
@@ -131,7 +148,11 @@ impl Copy {
             set_aside: self.set_aside.as_ref(),
             keep_partial: self.source.size >= RESUME_BYTES,
         };
-        let mut watch = Watcher { copy: &*self, terms, placed: None };
+        let mut watch = Watcher {
+            copy: &*self,
+            terms,
+            placed: None,
+        };
         let result = target_side.write(&file, source.as_mut(), &mut watch);
         let placed = watch.placed;
         drop(source);
@@ -145,12 +166,19 @@ impl Copy {
     }
 
     /// Where to go on. A partial file that is of no use is removed.
-    fn resume_at(&self, target: &mut dyn Target, partial: &RelPath, terms: &Terms<'_>) -> Result<u64> {
+    fn resume_at(
+        &self,
+        target: &mut dyn Target,
+        partial: &RelPath,
+        terms: &Terms<'_>,
+    ) -> Result<u64> {
         let is_first_try = self.tries == 1;
         if is_first_try && self.partial_bytes == 0 {
             return Ok(0);
         }
-        let Some(left) = look_up_one(target, partial)? else { return Ok(0) };
+        let Some(left) = look_up_one(target, partial)? else {
+            return Ok(0);
+        };
         let is_trusted = !is_first_try || self.from == Side::Local || terms.trusts_local_partials;
         if is_trusted && (RESUME_BYTES..=self.source.size).contains(&left.size) {
             return Ok(left.size);
@@ -174,7 +202,11 @@ pub struct KeepBoth {
 impl KeepBoth {
     /// First the loser is copied, then the winner, so that at every moment each file is somewhere.
     pub const fn new(loser: Copy, winner: Copy) -> Self {
-        Self { loser, winner, loser_written: None }
+        Self {
+            loser,
+            winner,
+            loser_written: None,
+        }
     }
 
     /// Copies both files; what became of the loser's and of the winner's.
@@ -202,7 +234,10 @@ impl Watch for Watcher<'_> {
 
     fn placing(&mut self, stat: &Stat, times: Times) -> Result<()> {
         self.placed = Some((*stat, times));
-        let (Some(journal), Some(mtime)) = (self.terms.journal, self.copy.source.exact_mtime()) else { return Ok(()) };
+        let (Some(journal), Some(mtime)) = (self.terms.journal, self.copy.source.exact_mtime())
+        else {
+            return Ok(());
+        };
         journal.placing(&Intent {
             dir: self.copy.dir.clone(),
             name: self.copy.name.clone(),
@@ -228,13 +263,18 @@ const LONGEST_NAP: Duration = Duration::from_millis(100);
 impl Limiter {
     /// No more than that many bytes a second; none for no limit.
     pub fn new(bytes_per_sec: Option<NonZeroU64>) -> Self {
-        Self { bytes_per_sec, free_at: Mutex::new(Instant::now()) }
+        Self {
+            bytes_per_sec,
+            free_at: Mutex::new(Instant::now()),
+        }
     }
 
     /// Waits until `bytes` more may have been sent.
     fn take(&self, bytes: u64, stop: Stop<'_>) -> Result<()> {
         stop.check()?;
-        let Some(rate) = self.bytes_per_sec else { return Ok(()) };
+        let Some(rate) = self.bytes_per_sec else {
+            return Ok(());
+        };
         let span = Duration::from_secs_f64(bytes as f64 / rate.get() as f64);
         let until = {
             let mut free_at = self.free_at.lock().expect("nobody panics while counting");
@@ -251,7 +291,11 @@ impl Limiter {
 
 /// Where the bytes of a file land first.
 pub fn partial_path(name: Name<'_>, dir: &RelPath, source: &Stat) -> RelPath {
-    let bytes = partial_name(name, source.size, source.mtime.map(|mtime| mtime.at.as_nanos()));
+    let bytes = partial_name(
+        name,
+        source.size,
+        source.mtime.map(|mtime| mtime.at.as_nanos()),
+    );
     dir.join(Name::new(&bytes).expect("partial names are good names"))
 }
 
@@ -302,7 +346,12 @@ fn fill(source: &mut dyn crate::target::Source, buffer: &mut [u8]) -> Result<usi
 
 /// Compares digests where the server can compute one. A copy that differs is removed: its source is still good, and
 /// with the same size and time it would pass for equal from now on.
-fn verify_digest(source: &mut dyn Target, source_path: &RelPath, copy: &mut dyn Target, copy_path: &RelPath) -> Result<()> {
+fn verify_digest(
+    source: &mut dyn Target,
+    source_path: &RelPath,
+    copy: &mut dyn Target,
+    copy_path: &RelPath,
+) -> Result<()> {
     let all = [Algorithm::Sha256, Algorithm::Md5, Algorithm::Crc32];
     let (first, second) = match source.digest(source_path, &all)? {
         None => return Ok(()),
@@ -314,7 +363,9 @@ fn verify_digest(source: &mut dyn Target, source_path: &RelPath, copy: &mut dyn 
     match second {
         None => {
             // The side that knows fewer algorithms chooses.
-            let Some(of_copy) = copy.digest(copy_path, &all)? else { return Ok(()) };
+            let Some(of_copy) = copy.digest(copy_path, &all)? else {
+                return Ok(());
+            };
             let of_source = source.digest(source_path, &[of_copy.algorithm])?;
             if of_source.is_none_or(|of_source| of_source == of_copy) {
                 return Ok(());
@@ -331,7 +382,10 @@ fn verify_digest(source: &mut dyn Target, source_path: &RelPath, copy: &mut dyn 
 }
 
 fn look_up_one(target: &mut dyn Target, path: &RelPath) -> Result<Option<Stat>> {
-    target.look_up(std::slice::from_ref(path)).pop().expect("one answer for one question")
+    target
+        .look_up(std::slice::from_ref(path))
+        .pop()
+        .expect("one answer for one question")
 }
 
 #[cfg(test)]
@@ -341,8 +395,10 @@ mod tests {
 
     #[test]
     fn ancestors_come_from_the_top_down() {
-        let shown: Vec<String> =
-            ancestors(&RelPath::parse(b"a/b/c").unwrap()).iter().map(RelPath::to_string).collect();
+        let shown: Vec<String> = ancestors(&RelPath::parse(b"a/b/c").unwrap())
+            .iter()
+            .map(RelPath::to_string)
+            .collect();
         assert_eq!(shown, ["a", "a/b"]);
         assert!(ancestors(&RelPath::parse(b"a").unwrap()).is_empty());
     }
@@ -350,7 +406,10 @@ mod tests {
     #[test]
     fn the_limiter_shares_one_rate() {
         let asked = AtomicBool::new(false);
-        let stop = Stop { asked: &asked, deadline: None };
+        let stop = Stop {
+            asked: &asked,
+            deadline: None,
+        };
         let limiter = Limiter::new(NonZeroU64::new(1_000_000));
         let start = Instant::now();
         for _ in 0..4 {
@@ -362,7 +421,14 @@ mod tests {
     #[test]
     fn the_limiter_does_not_outsleep_the_user() {
         let asked = AtomicBool::new(true);
-        let stop = Stop { asked: &asked, deadline: None };
-        assert!(Limiter::new(NonZeroU64::new(1)).take(1_000_000, stop).is_err());
+        let stop = Stop {
+            asked: &asked,
+            deadline: None,
+        };
+        assert!(
+            Limiter::new(NonZeroU64::new(1))
+                .take(1_000_000, stop)
+                .is_err()
+        );
     }
 }

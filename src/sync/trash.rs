@@ -13,25 +13,36 @@ use crate::time::Timestamp;
 /// Where a file goes.
 pub fn place(trash: &Trash, run: Timestamp, path: &RelPath) -> RelPath {
     let run = run_name(run);
-    trash.dir.join(Name::new(run.as_bytes()).expect("digits are a good name")).join_path(path)
+    trash
+        .dir
+        .join(Name::new(run.as_bytes()).expect("digits are a good name"))
+        .join_path(path)
 }
 
 /// Moves a file there.
 pub fn move_to(target: &mut dyn Target, path: &RelPath, place: &RelPath) -> Result<()> {
-    target.make_dirs(&ancestors(place)).into_iter().collect::<Result<()>>()?;
+    target
+        .make_dirs(&ancestors(place))
+        .into_iter()
+        .collect::<Result<()>>()?;
     target.rename(path, place)
 }
 
 /// Removes what has been in the trash for longer than it is to be kept.
 pub fn expire(target: &mut dyn Target, trash: &Trash, now: Timestamp) -> Result<()> {
-    let Some(keep_days) = trash.keep_days else { return Ok(()) };
+    let Some(keep_days) = trash.keep_days else {
+        return Ok(());
+    };
     let limit = run_name(now.plus_secs(-i64::from(keep_days) * 86_400));
     let mut runs = Listing::new();
     match target.list(&trash.dir, &mut runs) {
         Err(error) if error.scope() == Scope::Entry => return Ok(()),
         listed => listed?,
     }
-    for entry in runs.iter().filter(|entry| entry.stat.kind == Kind::Dir && is_expired(entry.name, &limit)) {
+    for entry in runs
+        .iter()
+        .filter(|entry| entry.stat.kind == Kind::Dir && is_expired(entry.name, &limit))
+    {
         remove_tree(target, &trash.dir.join(entry.name))?;
     }
     Ok(())
@@ -47,7 +58,13 @@ fn run_name(run: Timestamp) -> String {
 fn is_expired(name: Name<'_>, limit: &str) -> bool {
     let name = name.as_bytes();
     let is_run = name.len() == limit.len()
-        && name.iter().enumerate().all(|(place, byte)| if place == 8 { *byte == b'-' } else { byte.is_ascii_digit() });
+        && name.iter().enumerate().all(|(place, byte)| {
+            if place == 8 {
+                *byte == b'-'
+            } else {
+                byte.is_ascii_digit()
+            }
+        });
     is_run && name < limit.as_bytes()
 }
 
@@ -79,8 +96,15 @@ mod tests {
 
     #[test]
     fn a_file_keeps_its_path_below_the_run() {
-        let trash = Trash { dir: RelPath::parse(b".trash").unwrap(), keep_days: None };
-        let place = place(&trash, Timestamp::from_secs(1_700_000_000), &RelPath::parse(b"a/b.txt").unwrap());
+        let trash = Trash {
+            dir: RelPath::parse(b".trash").unwrap(),
+            keep_days: None,
+        };
+        let place = place(
+            &trash,
+            Timestamp::from_secs(1_700_000_000),
+            &RelPath::parse(b"a/b.txt").unwrap(),
+        );
         assert_eq!(place.to_string(), ".trash/20231114-221320/a/b.txt");
     }
 

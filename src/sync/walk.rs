@@ -10,14 +10,16 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::error::{Doing, Error, ErrorKind, Result, Scope};
-use crate::job::{Direction, Job, Location};
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::job::{Job, Location};
 use crate::path::{Escaped, Name, RelPath};
 use crate::side::{Side, Sides};
 use crate::sync::classify::{Baseline, Status, classify, needs_exact_time};
 use crate::sync::decide::{Action, decide, decide_unmatched};
 use crate::sync::digest;
-use crate::sync::event::{Answer, Ask, Choice, Conflict, Deed, DeletedFor, Event, Recorded, Skipped};
+use crate::sync::event::{
+    Answer, Ask, Choice, Conflict, Deed, DeletedFor, Event, Recorded, Skipped,
+};
 use crate::sync::filter::Filter;
 use crate::sync::guard;
 use crate::sync::journal::Leftover;
@@ -26,10 +28,10 @@ use crate::sync::plan::{DirPlan, OwnRecord, Plan, Step, Todo};
 use crate::sync::pool::{Failure, Pool};
 use crate::sync::resolve::{self, Resolution};
 use crate::sync::scan::{Ambiguous, Places, pair_up};
-use crate::sync::survey::{Survey, Terms, make_times_exact, survey, survey_subtree};
-use crate::sync::{Done, refuse_if};
 use crate::sync::subtree::{Evidence, Judged, Subtree, Verdict};
+use crate::sync::survey::{Survey, Terms, make_times_exact, survey, survey_subtree};
 use crate::sync::transfer::{compare_bytes, partial_path};
+use crate::sync::{Done, refuse_if};
 use crate::target::{Entry, Kind, Listing, Mtime, Stat};
 use crate::time::Timestamp;
 
@@ -64,7 +66,14 @@ pub struct Walk<'w, 'scope, 'env> {
 /// entries is told, counted in the totals, and left out of the plan.
 pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
     let filter = Filter::new(&terms.job.selection);
-    let mut walker = Walker { filter, plan: Plan::default(), stack: Vec::new(), ahead: HashMap::new(), standing_answer: None, walk: terms };
+    let mut walker = Walker {
+        filter,
+        plan: Plan::default(),
+        stack: Vec::new(),
+        ahead: HashMap::new(),
+        standing_answer: None,
+        walk: terms,
+    };
     walker.start();
     while let Some(visit) = walker.stack.pop() {
         walker.visit(visit)?;
@@ -96,7 +105,7 @@ struct Visit {
 /// A directory, and the way up from it.
 struct Dir {
     paths: Sides<RelPath>,
-    parent: Option<Rc<Dir>>,
+    parent: Option<Rc<Self>>,
     there: Sides<bool>,
     depth: usize,
     /// Its place in the plan, once it has one.
@@ -134,12 +143,19 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             depth: 0,
             planned: std::cell::Cell::new(None),
         });
-        self.stack.push(Visit { dir, doom: Doom::Spared, is_protected: false, recorded_digest: None });
+        self.stack.push(Visit {
+            dir,
+            doom: Doom::Spared,
+            is_protected: false,
+            recorded_digest: None,
+        });
     }
 
     fn visit(&mut self, mut visit: Visit) -> Result<()> {
         if visit.dir.depth > MAX_DEPTH {
-            let error = Error::new(ErrorKind::Verify(format!("deeper than {MAX_DEPTH} directories; a loop of links?")));
+            let error = Error::new(ErrorKind::Verify(format!(
+                "deeper than {MAX_DEPTH} directories; a loop of links?"
+            )));
             self.fail(&visit.dir, &visit.dir.paths.local, &error);
             return Ok(());
         }
@@ -150,7 +166,9 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         }
         let dir = Rc::clone(&visit.dir);
         let shown = &dir.paths.local;
-        let Some(found) = self.unwrap_listings(&visit, survey)? else { return Ok(()) };
+        let Some(found) = self.unwrap_listings(&visit, survey)? else {
+            return Ok(());
+        };
         if dir.parent.is_none() {
             self.guard_roots(&dir, &found)?;
         }
@@ -159,7 +177,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         if is_doomed && !found.metadata.records().is_known() {
             return self.visit_unrecorded(&visit);
         }
-        self.visit_entries(&visit, found).doing(|| format!("looking at {shown}"))
+        self.visit_entries(&visit, found)
+            .doing(|| format!("looking at {shown}"))
     }
 
     /// The finding of the visit that stood at that place of the stack, made ahead or now.
@@ -192,18 +211,29 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
     fn submit_survey(&mut self, dir: &Rc<Dir>) -> u64 {
         let (paths, there, terms) = (dir.paths.clone(), dir.there, self.walk.terms);
         self.walk.pool.submit(Box::new(move |hands| {
-            let found = survey(hands, terms, &paths, there).doing(|| format!("listing {}", paths.local))?;
+            let found =
+                survey(hands, terms, &paths, there).doing(|| format!("listing {}", paths.local))?;
             Ok(Done::Survey(Box::new(found)))
         }))
     }
 
     /// The survey with a listing for each side that has the directory; none when one of them failed, which is told.
     fn unwrap_listings(&mut self, visit: &Visit, survey: Survey) -> Result<Option<Found>> {
-        let Survey { listings, metadata, partials, has_remote_metadata, has_lock, damaged } = survey;
+        let Survey {
+            listings,
+            metadata,
+            partials,
+            has_remote_metadata,
+            has_lock,
+            damaged,
+        } = survey;
         let mut is_protected = visit.is_protected;
         let mut complete = Sides::new(true, true);
         let mut found = Sides::new(Listing::new(), Listing::new());
-        for (side, listing) in [(Side::Local, listings.local), (Side::Remote, listings.remote)] {
+        for (side, listing) in [
+            (Side::Local, listings.local),
+            (Side::Remote, listings.remote),
+        ] {
             match listing {
                 None => {}
                 Some(Ok(listing)) => {
@@ -215,7 +245,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                         is_protected = true;
                         *complete.of_mut(side) = false;
                     }
-                    let unusable: Vec<String> = listing.unusable().map(|name| name.to_string()).collect();
+                    let unusable: Vec<String> =
+                        listing.unusable().map(|name| name.to_string()).collect();
                     for name in unusable {
                         let error = Error::new(ErrorKind::Name(format!(
                             "the name \"{name}\" cannot be sent to a server; rename the file to have it synced"
@@ -243,7 +274,15 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             )));
         }
         self.plan.lock_seen |= has_lock;
-        let mut found = Found { listings: found, metadata, partials, has_remote_metadata, is_protected, complete, placed: HashMap::new() };
+        let mut found = Found {
+            listings: found,
+            metadata,
+            partials,
+            has_remote_metadata,
+            is_protected,
+            complete,
+            placed: HashMap::new(),
+        };
         self.recall_interrupted(&visit.dir, &mut found);
         Ok(Some(found))
     }
@@ -252,9 +291,14 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
     /// old version it had moved out of the way counts as not yet there.
     fn recall_interrupted(&mut self, dir: &Dir, found: &mut Found) {
         for intent in self.walk.leftover.intents_of(&dir.paths.local) {
-            let Ok(name) = Name::new(&intent.name) else { continue };
+            let Ok(name) = Name::new(&intent.name) else {
+                continue;
+            };
             let listing = found.listings.of(intent.to);
-            match listing.position(name.as_bytes()).and_then(|place| Some((place, listing.at(place)?.stat))) {
+            match listing
+                .position(name.as_bytes())
+                .and_then(|place| Some((place, listing.at(place)?.stat)))
+            {
                 Some((place, stat)) => {
                     let seen = intent.seen.unwrap_or(intent.mtime);
                     if !stat.may_equal(&Stat::file(intent.size, seen)) {
@@ -262,12 +306,21 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                     }
                     let times_lost = intent.to == Side::Remote && intent.seen.is_some();
                     if times_lost {
-                        let restored = Stat { mtime: Some(Mtime::exact(intent.mtime)), ..stat };
+                        let restored = Stat {
+                            mtime: Some(Mtime::exact(intent.mtime)),
+                            ..stat
+                        };
                         found.listings.remote.set_stat(place, restored);
                     }
-                    let what = RecordKind::File { size: intent.size, mtime: intent.mtime, remote_mtime: None };
+                    let what = RecordKind::File {
+                        size: intent.size,
+                        mtime: intent.mtime,
+                        remote_mtime: None,
+                    };
                     found.metadata.set_record(name, what, intent.at);
-                    found.placed.insert(name.as_bytes().to_vec(), intent.seen.filter(|_| times_lost));
+                    found
+                        .placed
+                        .insert(name.as_bytes().to_vec(), intent.seen.filter(|_| times_lost));
                 }
                 None if listing.gap().is_none() => found.metadata.forget_record(name.as_bytes()),
                 None => {}
@@ -292,18 +345,31 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             refuse_if(guard::vanished_root(side, root, self.walk.job.policy.allow))?;
             let may_make = self.walk.job.create_folder && self.walk.job.direction.writes(side);
             if !may_make {
-                let hint = if self.walk.job.direction.writes(side) { "; --create-folder makes it" } else { "" };
+                let hint = if self.walk.job.direction.writes(side) {
+                    "; --create-folder makes it"
+                } else {
+                    ""
+                };
                 let root = match side {
                     Side::Local => Location::Path(self.walk.job.local.clone()),
                     Side::Remote => self.walk.job.remote.clone(),
                 };
-                return Err(ErrorKind::Usage(format!("the {side} directory {root} does not exist{hint}")).into());
+                return Err(ErrorKind::Usage(format!(
+                    "the {side} directory {root} does not exist{hint}"
+                ))
+                .into());
             }
             *listing = None;
             let mut there = visit.dir.there;
             *there.of_mut(side) = false;
             let paths = visit.dir.paths.clone();
-            visit.dir = Rc::new(Dir { paths, parent: None, there, depth: 0, planned: std::cell::Cell::new(None) });
+            visit.dir = Rc::new(Dir {
+                paths,
+                parent: None,
+                there,
+                depth: 0,
+                planned: std::cell::Cell::new(None),
+            });
             let dir = Rc::clone(&visit.dir);
             self.ensure_there(&dir, side);
         }
@@ -314,7 +380,11 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         let recorded = found.metadata.records().iter().count() > 0;
         for side in Side::BOTH {
             let known_here = found.metadata.records().iter().any(|record| {
-                found.listings.of(side).find(record.name.as_bytes()).is_some()
+                found
+                    .listings
+                    .of(side)
+                    .find(record.name.as_bytes())
+                    .is_some()
             });
             let root = guard::Root {
                 is_there: *dir.there.of(side),
@@ -329,7 +399,12 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
 
     fn tell_scanned(&mut self, found: &Found) {
         let count = |kind: Kind| {
-            found.listings.as_ref().map(|listing| listing.iter().filter(|entry| entry.stat.kind == kind).count() as u64)
+            found.listings.as_ref().map(|listing| {
+                listing
+                    .iter()
+                    .filter(|entry| entry.stat.kind == kind)
+                    .count() as u64
+            })
         };
         let (files, dirs) = (count(Kind::File), count(Kind::Dir));
         for side in Side::BOTH {
@@ -342,7 +417,9 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
 
     fn visit_entries(&mut self, visit: &Visit, mut found: Found) -> Result<()> {
         let dir = &visit.dir;
-        let pairs = self.pair_up(&found).map_err(|ambiguous| ambiguity(&dir.paths.local, &ambiguous))?;
+        let pairs = self
+            .pair_up(&found)
+            .map_err(|ambiguous| ambiguity(&dir.paths.local, &ambiguous))?;
         self.guard_emptied(dir, &found)?;
         self.make_remote_times_exact(dir, &mut found, &pairs)?;
         let mut below = Vec::new();
@@ -365,7 +442,12 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
     }
 
     fn pair_up(&self, found: &Found) -> std::result::Result<Vec<Places>, Ambiguous> {
-        pair_up(&found.listings.local, &found.listings.remote, found.metadata.records(), self.walk.job.policy.pair)
+        pair_up(
+            &found.listings.local,
+            &found.listings.remote,
+            found.metadata.records(),
+            self.walk.job.policy.case,
+        )
     }
 
     /// A first-level directory that became empty on one side must not empty the other.
@@ -373,22 +455,41 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         if dir.depth != 1 || dir.there != Sides::new(true, true) {
             return Ok(());
         }
-        let files = found.metadata.records().iter().filter(|record| matches!(record.what, RecordKind::File { .. }));
+        let files = found
+            .metadata
+            .records()
+            .iter()
+            .filter(|record| matches!(record.what, RecordKind::File { .. }));
         let recorded = files.count() as u64;
         for side in Side::BOTH {
-            let is_empty = found.listings.of(side).is_empty() && !found.listings.of(side.peer()).is_empty();
+            let is_empty =
+                found.listings.of(side).is_empty() && !found.listings.of(side.peer()).is_empty();
             let path = dir.paths.of(side).to_string();
-            refuse_if(guard::emptied_dir(&path, side, recorded, is_empty, self.walk.job.policy.allow))?;
+            refuse_if(guard::emptied_dir(
+                &path,
+                side,
+                recorded,
+                is_empty,
+                self.walk.job.policy.allow,
+            ))?;
         }
         Ok(())
     }
 
     /// Where a listing tells minutes only (`LIST`), asks for the exact times that a decision rests on.
-    fn make_remote_times_exact(&mut self, dir: &Dir, found: &mut Found, pairs: &[Places]) -> Result<()> {
+    fn make_remote_times_exact(
+        &mut self,
+        dir: &Dir,
+        found: &mut Found,
+        pairs: &[Places],
+    ) -> Result<()> {
         let mut wanted: Vec<usize> = Vec::new();
         for places in pairs {
             let pair = found.pair(*places);
-            let baseline = pair.record.as_ref().map(|record| baseline(record, Side::Remote));
+            let baseline = pair
+                .record
+                .as_ref()
+                .map(|record| baseline(record, Side::Remote));
             if let (Some(place), Some(stat)) = (places.remote(), pair.stats.remote)
                 && needs_exact_time(&stat, baseline.as_ref())
             {
@@ -406,14 +507,23 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         let asked = self.walk.pool.call(Box::new(move |hands| {
             let mut listing = shared.lock().expect("nobody panics with a listing in hand");
             let remote = hands.sides.remote.as_mut();
-            make_times_exact(remote, &path, &mut listing, |place| wanted.binary_search(&place).is_ok())?;
+            make_times_exact(remote, &path, &mut listing, |place| {
+                wanted.binary_search(&place).is_ok()
+            })?;
             Ok(Done::Nothing)
         }));
-        found.listings.remote = std::mem::take(&mut slot.lock().expect("nobody panics with a listing in hand"));
+        found.listings.remote =
+            std::mem::take(&mut slot.lock().expect("nobody panics with a listing in hand"));
         asked.map(|_| ()).map_err(Failure::into_error)
     }
 
-    fn decide_entry(&mut self, visit: &Visit, found: &Found, pair: Pair<'_>, below: &mut Vec<Visit>) -> Result<()> {
+    fn decide_entry(
+        &mut self,
+        visit: &Visit,
+        found: &Found,
+        pair: Pair<'_>,
+        below: &mut Vec<Visit>,
+    ) -> Result<()> {
         let dir = &visit.dir;
         let path = dir.paths.local.join(pair.name);
         let kinds = pair.stats.map(|stat| stat.map(|stat| stat.kind));
@@ -424,19 +534,49 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         }
         let Some(kind) = kinds.local.or(kinds.remote) else {
             // In the records alone.
-            if found.is_protected || !pair.record.as_ref().is_some_and(|record| self.filter.accepts(&path, kind_of(record))) {
+            if found.is_protected
+                || !pair
+                    .record
+                    .as_ref()
+                    .is_some_and(|record| self.filter.accepts(&path, kind_of(record)))
+            {
                 return Ok(());
             }
             self.add_step(dir, &pair, Todo::Forget);
             return Ok(());
         };
         if let Doom::Unmatched { on } = visit.doom {
-            let action = Action::Delete { on, why: DeletedFor::Unmatched };
-            return self.take_action(visit, found, pair, &path, kind, action, Status::Unmodified, below);
+            let action = Action::Delete {
+                on,
+                why: DeletedFor::Unmatched,
+            };
+            return self.take_action(
+                visit,
+                found,
+                pair,
+                &path,
+                kind,
+                action,
+                Status::Unmodified,
+                below,
+            );
         }
         if !self.filter.accepts(&path, kind) {
-            let action = decide_unmatched(self.walk.job.direction, self.walk.job.policy.delete, kinds.map(|kind| kind.is_some()));
-            return self.take_action(visit, found, pair, &path, kind, action, Status::Unmodified, below);
+            let action = decide_unmatched(
+                self.walk.job.direction,
+                self.walk.job.policy.delete,
+                kinds.map(|kind| kind.is_some()),
+            );
+            return self.take_action(
+                visit,
+                found,
+                pair,
+                &path,
+                kind,
+                action,
+                Status::Unmodified,
+                below,
+            );
         }
         if self.is_too_young(&pair) {
             self.skip(dir, &path, kind, Skipped::TooYoung);
@@ -453,7 +593,13 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         self.count_changes(&pair, status);
         let policy = &self.walk.job.policy;
         let stats = pair.stats.as_ref().map(|stat| stat.as_ref());
-        let action = decide(self.walk.job.direction, policy.force, policy.delete, status, stats);
+        let action = decide(
+            self.walk.job.direction,
+            policy.force,
+            policy.delete,
+            status,
+            stats,
+        );
         let source = match action {
             Action::Copy { from } => *status.of(from),
             _ => Status::Unmodified,
@@ -466,7 +612,10 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         let status_on = |side: Side| {
             // A record of another kind is no record of what is there now.
             let record = pair.record.as_ref().filter(|record| {
-                pair.stats.local.or(pair.stats.remote).is_none_or(|stat| stat.kind == kind_of(record))
+                pair.stats
+                    .local
+                    .or(pair.stats.remote)
+                    .is_none_or(|stat| stat.kind == kind_of(record))
             });
             let baseline = record.map(|record| baseline(record, side));
             classify(pair.stats.of(side).as_ref(), baseline.as_ref(), known)
@@ -484,18 +633,25 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
     fn count_changes(&mut self, pair: &Pair<'_>, status: Sides<Status>) {
         let Some(record) = &pair.record else { return };
         for side in Side::BOTH {
-            let (Some(stat), Baseline::File { size, mtime, .. }) = (pair.stats.of(side), baseline(record, side)) else {
+            let (Some(stat), Baseline::File { size, mtime, .. }) =
+                (pair.stats.of(side), baseline(record, side))
+            else {
                 continue;
             };
             let changes = self.plan.changes.of_mut(side);
             match (status.of(side), stat.mtime) {
-                (Status::Modified, Some(listed)) if stat.size == size => changes.count_retimed(mtime, listed.at),
+                (Status::Modified, Some(listed)) if stat.size == size => {
+                    changes.count_retimed(mtime, listed.at)
+                }
                 _ => changes.count_other(),
             }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one pair's facts, which no type would make fewer")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one pair's facts, which no type would make fewer"
+    )]
     fn take_action(
         &mut self,
         visit: &Visit,
@@ -509,10 +665,16 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
     ) -> Result<()> {
         let dir = &visit.dir;
         // What a listing does not show may be there all the same.
-        let unproven = Side::BOTH.into_iter().find(|side| !found.complete.of(*side) && pair.stats.of(*side).is_none());
+        let unproven = Side::BOTH
+            .into_iter()
+            .find(|side| !found.complete.of(*side) && pair.stats.of(*side).is_none());
         let action = match (action, unproven) {
-            (Action::Delete { on, .. }, _) if found.is_protected => Action::Skip(Skipped::Protected { on }),
-            (Action::Copy { .. } | Action::Conflict, Some(side)) => Action::Skip(Skipped::Protected { on: side.peer() }),
+            (Action::Delete { on, .. }, _) if found.is_protected => {
+                Action::Skip(Skipped::Protected { on })
+            }
+            (Action::Copy { .. } | Action::Conflict, Some(side)) => {
+                Action::Skip(Skipped::Protected { on: side.peer() })
+            }
             (action, _) => action,
         };
         match action {
@@ -520,19 +682,31 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 if let Some(uploaded_at) = pair.placed {
                     self.add_step(dir, &pair, Todo::Record { uploaded_at });
                 }
-                (self.walk.tell)(Event::Entry { path, kind, deed: Deed::Equal });
+                (self.walk.tell)(Event::Entry {
+                    path,
+                    kind,
+                    deed: Deed::Equal,
+                });
                 if kind == Kind::Dir {
                     below.push(self.descend(visit, found, &pair, Doom::Spared));
                 }
             }
             Action::Record => {
                 if kind == Kind::Dir {
-                    (self.walk.tell)(Event::Entry { path, kind, deed: Deed::Visited });
+                    (self.walk.tell)(Event::Entry {
+                        path,
+                        kind,
+                        deed: Deed::Visited,
+                    });
                     let visit = self.descend(visit, found, &pair, Doom::Spared);
                     self.own_record(&visit.dir, OwnRecord::Set);
                     below.push(visit);
                 } else {
-                    (self.walk.tell)(Event::Entry { path, kind, deed: Deed::Recorded });
+                    (self.walk.tell)(Event::Entry {
+                        path,
+                        kind,
+                        deed: Deed::Recorded,
+                    });
                     let uploaded_at = pair.placed.flatten();
                     self.add_step(dir, &pair, Todo::Record { uploaded_at });
                 }
@@ -562,7 +736,15 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             }
             Action::Delete { on, why } => {
                 self.plan.losses.of_mut(on).lost += 1;
-                self.add_step(dir, &pair, Todo::Delete { on, why, is_resolution: false });
+                self.add_step(
+                    dir,
+                    &pair,
+                    Todo::Delete {
+                        on,
+                        why,
+                        is_resolution: false,
+                    },
+                );
             }
             Action::Conflict if kind == Kind::Dir => {
                 // New here, in a directory that the other side deleted: what is in it decides.
@@ -579,7 +761,13 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         Ok(())
     }
 
-    fn settle_conflict(&mut self, visit: &Visit, found: &Found, pair: &Pair<'_>, path: &RelPath) -> Result<()> {
+    fn settle_conflict(
+        &mut self,
+        visit: &Visit,
+        found: &Found,
+        pair: &Pair<'_>,
+        path: &RelPath,
+    ) -> Result<()> {
         let dir = &visit.dir;
         self.plan.totals.conflicts += 1;
         let job = self.walk.job;
@@ -610,7 +798,15 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             }
             Resolution::Delete { on } => {
                 self.plan.losses.of_mut(on).lost += 1;
-                self.add_step(dir, pair, Todo::Delete { on, why: DeletedFor::Missing, is_resolution: true });
+                self.add_step(
+                    dir,
+                    pair,
+                    Todo::Delete {
+                        on,
+                        why: DeletedFor::Missing,
+                        is_resolution: true,
+                    },
+                );
             }
             Resolution::KeepBoth { winner } => {
                 self.keep(dir);
@@ -622,7 +818,11 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
 
     fn ask_user(&mut self, dir: &Dir, pair: &Pair<'_>, path: &RelPath) -> Result<Choice> {
         let recorded = pair.record.as_ref().and_then(|record| match record.what {
-            RecordKind::File { size, mtime, .. } => Some(Recorded { size, mtime, at: record.recorded_at }),
+            RecordKind::File { size, mtime, .. } => Some(Recorded {
+                size,
+                mtime,
+                at: record.recorded_at,
+            }),
             RecordKind::Dir { .. } => None,
         });
         let conflict = Conflict {
@@ -635,7 +835,9 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         let pool = &mut *self.walk.pool;
         let mut compare = || {
             let paths = paths.clone();
-            let compared = pool.call(Box::new(move |hands| Ok(Done::Equal(compare_bytes(hands, &paths)?))));
+            let compared = pool.call(Box::new(move |hands| {
+                Ok(Done::Equal(compare_bytes(hands, &paths)?))
+            }));
             match compared.map_err(Failure::into_error)? {
                 Done::Equal(equal) => Ok(equal),
                 _ => unreachable!("a comparison brings its own result"),
@@ -653,19 +855,29 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
     /// Visits a doomed directory whose records are gone with the side that deleted it: lists all of it, and the
     /// evidence says what changed.
     fn visit_unrecorded(&mut self, visit: &Visit) -> Result<()> {
-        let Doom::DeletedOn { side: gone_from, evidence } = visit.doom else {
+        let Doom::DeletedOn {
+            side: gone_from,
+            evidence,
+        } = visit.doom
+        else {
             unreachable!("only deleted directories come here");
         };
         let on = gone_from.peer();
         let (top, terms) = (visit.dir.paths.of(on).clone(), self.walk.terms);
         let listed = self.walk.pool.call(Box::new(move |hands| {
-            Ok(Done::Subtree(survey_subtree(hands.sides.of_mut(on).as_mut(), on, terms, &top)?))
+            Ok(Done::Subtree(survey_subtree(
+                hands.sides.of_mut(on).as_mut(),
+                on,
+                terms,
+                &top,
+            )?))
         }));
         let subtree = match listed {
             Ok(Done::Subtree(subtree)) => subtree,
             Ok(_) => unreachable!("a subtree's number brings a subtree"),
             Err(Failure::Entry(error)) => {
-                let error = error.while_doing("listing what may have to be deleted; nothing of it is");
+                let error =
+                    error.while_doing("listing what may have to be deleted; nothing of it is");
                 self.fail(&visit.dir, &visit.dir.paths.local, &error);
                 return Ok(());
             }
@@ -685,10 +897,18 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             let path = parent.paths.local.join(name);
             let mut stats = Sides::new(None, None);
             *stats.of_mut(on) = Some(entry.stat);
-            let pair = Pair { name, remote_name: None, stats, record: None, placed: None };
+            let pair = Pair {
+                name,
+                remote_name: None,
+                stats,
+                record: None,
+                placed: None,
+            };
             match (entry.stat.kind, entry.verdict) {
                 (kind, Verdict::Unmatched) => self.skip(&parent, &path, kind, Skipped::Unmatched),
-                (Kind::Special, _) => self.skip(&parent, &path, Kind::Special, Skipped::Special { on }),
+                (Kind::Special, _) => {
+                    self.skip(&parent, &path, Kind::Special, Skipped::Special { on })
+                }
                 (Kind::Dir, _) => {
                     let child = Rc::new(child_of(&parent, &pair, parent.there));
                     let index = self.planned(&child);
@@ -699,11 +919,20 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                     *self.plan.totals.files.of_mut(on) += 1;
                     self.plan.losses.of_mut(on).files += 1;
                     let mut status = Sides::new(Status::Deleted, Status::Deleted);
-                    *status.of_mut(on) =
-                        if verdict == Verdict::Unchanged { Status::Unmodified } else { Status::Modified };
+                    *status.of_mut(on) = if verdict == Verdict::Unchanged {
+                        Status::Unmodified
+                    } else {
+                        Status::Modified
+                    };
                     let policy = &self.walk.job.policy;
                     let shown = stats.as_ref().map(|stat| stat.as_ref());
-                    let action = decide(self.walk.job.direction, policy.force, policy.delete, status, shown);
+                    let action = decide(
+                        self.walk.job.direction,
+                        policy.force,
+                        policy.delete,
+                        status,
+                        shown,
+                    );
                     let found = Found::nothing(self.walk.terms, visit.is_protected);
                     let inner = Visit {
                         dir: Rc::clone(&parent),
@@ -712,7 +941,16 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                         recorded_digest: None,
                     };
                     let source = *status.of(on);
-                    self.take_action(&inner, &found, pair, &path, Kind::File, action, source, &mut Vec::new())?;
+                    self.take_action(
+                        &inner,
+                        &found,
+                        pair,
+                        &path,
+                        Kind::File,
+                        action,
+                        source,
+                        &mut Vec::new(),
+                    )?;
                 }
             }
         }
@@ -721,7 +959,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
 
     /// Notices a digest in the parent's record that no longer says what is recorded here.
     fn check_digest(&mut self, visit: &Visit, found: &Found) {
-        let is_spared = matches!(visit.doom, Doom::Spared) && visit.dir.there == Sides::new(true, true);
+        let is_spared =
+            matches!(visit.doom, Doom::Spared) && visit.dir.there == Sides::new(true, true);
         if let (true, Some(recorded)) = (is_spared, visit.recorded_digest)
             && recorded != digest::of_records(found.metadata.records())
         {
@@ -731,9 +970,16 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
 
     fn doom_of(&self, pair: &Pair<'_>, on: Side) -> Doom {
         match &pair.record {
-            Some(Record { what: RecordKind::Dir { digest }, recorded_at, .. }) => {
+            Some(Record {
+                what: RecordKind::Dir { digest },
+                recorded_at,
+                ..
+            }) => {
                 let evidence = digest.map_or(Evidence::Since(*recorded_at), Evidence::Digest);
-                Doom::DeletedOn { side: on.peer(), evidence }
+                Doom::DeletedOn {
+                    side: on.peer(),
+                    evidence,
+                }
             }
             // Surplus on the side that follows: what is in it is surplus, too.
             _ => Doom::Spared,
@@ -745,13 +991,28 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         self.descend_into(visit, found, pair, doom, there)
     }
 
-    fn descend_into(&mut self, visit: &Visit, found: &Found, pair: &Pair<'_>, doom: Doom, there: Sides<bool>) -> Visit {
+    fn descend_into(
+        &mut self,
+        visit: &Visit,
+        found: &Found,
+        pair: &Pair<'_>,
+        doom: Doom,
+        there: Sides<bool>,
+    ) -> Visit {
         let dir = Rc::new(child_of(&visit.dir, pair, there));
         let recorded_digest = match pair.record {
-            Some(Record { what: RecordKind::Dir { digest }, .. }) => Some(digest),
+            Some(Record {
+                what: RecordKind::Dir { digest },
+                ..
+            }) => Some(digest),
             _ => None,
         };
-        Visit { dir, doom, is_protected: found.is_protected, recorded_digest }
+        Visit {
+            dir,
+            doom,
+            is_protected: found.is_protected,
+            recorded_digest,
+        }
     }
 
     /// The directory's place in the plan; it and those above it get one now if they have none.
@@ -796,13 +1057,21 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
 
     fn skip(&mut self, dir: &Dir, path: &RelPath, kind: Kind, why: Skipped) {
         self.keep(dir);
-        (self.walk.tell)(Event::Entry { path, kind, deed: Deed::Skipped(why) });
+        (self.walk.tell)(Event::Entry {
+            path,
+            kind,
+            deed: Deed::Skipped(why),
+        });
     }
 
     fn skip_conflict(&mut self, dir: &Dir, path: &RelPath, kind: Kind) {
         self.keep(dir);
         self.plan.totals.conflicts_skipped += 1;
-        (self.walk.tell)(Event::Entry { path, kind, deed: Deed::ConflictSkipped });
+        (self.walk.tell)(Event::Entry {
+            path,
+            kind,
+            deed: Deed::ConflictSkipped,
+        });
     }
 
     fn fail(&mut self, dir: &Dir, path: &RelPath, error: &Error) {
@@ -816,23 +1085,48 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         if min_age == Duration::ZERO {
             return false;
         }
-        let limit = self.walk.now.plus_secs(-i64::try_from(min_age.as_secs()).unwrap_or(i64::MAX));
+        let limit = self
+            .walk
+            .now
+            .plus_secs(-i64::try_from(min_age.as_secs()).unwrap_or(i64::MAX));
         let is_young = |stat: Option<Stat>| {
-            stat.is_some_and(|stat| stat.kind == Kind::File && stat.mtime.is_some_and(|mtime| mtime.latest() > limit))
+            stat.is_some_and(|stat| {
+                stat.kind == Kind::File && stat.mtime.is_some_and(|mtime| mtime.latest() > limit)
+            })
         };
         is_young(pair.stats.local) || is_young(pair.stats.remote)
     }
 
-    fn add_copy(&mut self, dir: &Dir, found: &Found, pair: &Pair<'_>, from: Side, status: Status, is_resolution: bool) {
+    fn add_copy(
+        &mut self,
+        dir: &Dir,
+        found: &Found,
+        pair: &Pair<'_>,
+        from: Side,
+        status: Status,
+        is_resolution: bool,
+    ) {
         let to = from.peer();
-        let partial = pair.stats.of(from).map(|stat| partial_path(pair.name_on(to), dir.paths.of(to), stat));
+        let partial = pair
+            .stats
+            .of(from)
+            .map(|stat| partial_path(pair.name_on(to), dir.paths.of(to), &stat));
         let partial_bytes = found
             .partials
             .of(to)
             .iter()
             .find(|(path, _)| Some(path) == partial.as_ref())
             .map_or(0, |(_, size)| *size);
-        self.add_step(dir, pair, Todo::Copy { from, status, is_resolution, partial_bytes });
+        self.add_step(
+            dir,
+            pair,
+            Todo::Copy {
+                from,
+                status,
+                is_resolution,
+                partial_bytes,
+            },
+        );
     }
 
     fn add_step(&mut self, dir: &Dir, pair: &Pair<'_>, todo: Todo) {
@@ -903,9 +1197,15 @@ impl Found {
     }
 
     fn pair(&self, places: Places) -> Pair<'_> {
-        let local = places.local().and_then(|place| self.listings.local.at(place));
-        let remote = places.remote().and_then(|place| self.listings.remote.at(place));
-        let record = places.record().and_then(|place| self.metadata.records().at(place));
+        let local = places
+            .local()
+            .and_then(|place| self.listings.local.at(place));
+        let remote = places
+            .remote()
+            .and_then(|place| self.listings.remote.at(place));
+        let record = places
+            .record()
+            .and_then(|place| self.metadata.records().at(place));
         let name_of = |entry: &Entry<'_>| entry.name.as_bytes().to_vec();
         let spelled_alike = local.as_ref().map(name_of) == remote.as_ref().map(name_of);
         let name = match (local, remote, record) {
@@ -916,8 +1216,13 @@ impl Found {
         Pair {
             placed: self.placed.get(name.as_bytes()).copied(),
             name,
-            remote_name: remote.map(|entry| entry.name).filter(|_| local.is_some() && !spelled_alike),
-            stats: Sides::new(local.map(|entry| entry.stat), remote.map(|entry| entry.stat)),
+            remote_name: remote
+                .map(|entry| entry.name)
+                .filter(|_| local.is_some() && !spelled_alike),
+            stats: Sides::new(
+                local.map(|entry| entry.stat),
+                remote.map(|entry| entry.stat),
+            ),
             record,
         }
     }
@@ -932,7 +1237,10 @@ impl Pair<'_> {
     }
 
     fn paths_in(&self, dir: &Dir) -> Sides<RelPath> {
-        Sides::new(dir.paths.local.join(self.name), dir.paths.remote.join(self.name_on(Side::Remote)))
+        Sides::new(
+            dir.paths.local.join(self.name),
+            dir.paths.remote.join(self.name_on(Side::Remote)),
+        )
     }
 }
 
@@ -949,7 +1257,11 @@ fn child_of(parent: &Rc<Dir>, pair: &Pair<'_>, there: Sides<bool>) -> Dir {
 
 fn baseline(record: &Record<'_>, side: Side) -> Baseline {
     match record.what {
-        RecordKind::File { size, mtime, remote_mtime } => Baseline::File {
+        RecordKind::File {
+            size,
+            mtime,
+            remote_mtime,
+        } => Baseline::File {
             size,
             mtime: match side {
                 Side::Local => mtime,
@@ -969,7 +1281,9 @@ const fn kind_of(record: &Record<'_>) -> Kind {
 }
 
 fn special_side(kinds: Sides<Option<Kind>>) -> Option<Side> {
-    Side::BOTH.into_iter().find(|side| *kinds.of(*side) == Some(Kind::Special))
+    Side::BOTH
+        .into_iter()
+        .find(|side| *kinds.of(*side) == Some(Kind::Special))
 }
 
 fn ambiguity(dir: &RelPath, ambiguous: &Ambiguous) -> Error {
