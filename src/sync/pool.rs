@@ -80,10 +80,10 @@ impl Failure {
 }
 
 /// When to stop: the user said so, or the time is up.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Stop<'a> {
-    /// Set by a signal.
-    pub asked: &'a AtomicBool,
+    /// Whether the user asked for it.
+    pub asked: &'a (dyn Fn() -> bool + Sync),
     /// The end of `--max-duration`.
     pub deadline: Option<Instant>,
 }
@@ -96,7 +96,7 @@ impl Stop<'_> {
 
     /// Fails once the run is to end.
     pub fn check(&self) -> Result<()> {
-        if self.asked.load(Ordering::Relaxed) {
+        if (self.asked)() {
             return Err(ErrorKind::Interrupted(Self::BY_USER).into());
         }
         if self

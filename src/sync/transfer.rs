@@ -391,7 +391,6 @@ fn look_up_one(target: &mut dyn Target, path: &RelPath) -> Result<Option<Stat>> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicBool;
 
     #[test]
     fn ancestors_come_from_the_top_down() {

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::error::{Doing, Error, ErrorKind, Result};
@@ -32,7 +32,9 @@ const WAY_BLOCKED: &str = "a directory above it was replaced by something else";
 /// A local root, held open.
 #[derive(Debug)]
 pub struct LocalTarget {
-    root: OwnedFd,
+    /// None while there is no such directory.
+    root: Option<OwnedFd>,
+    path: PathBuf,
     /// The root's path without links, to recognise links that lead into it.
     real_root: Vec<u8>,
     links: Links,
@@ -63,11 +65,28 @@ impl LocalTarget {
             Err(_) => Vec::new(),
         };
         Ok(Self {
-            root: opened,
+            root: Some(opened),
+            path: root.to_owned(),
             real_root,
             links,
             buffer: Vec::new(),
         })
+    }
+
+    /// Opens a root that may not be there yet: then everything in it is `NotFound`, and making its root directory
+    /// makes it.
+    pub fn open_or_absent(root: &Path, links: Links) -> Result<Self> {
+        match Self::open(root, links) {
+            Err(error) if error.is_not_found() => {
+                let path = root.to_owned();
+                Ok(Self { root: None, path, real_root: Vec::new(), links, buffer: Vec::new() })
+            }
+            opened => opened,
+        }
+    }
+
+    fn root(&self) -> Result<&OwnedFd> {
+        self.root.as_ref().ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     /// Makes a root, with the directories above it, and opens it. One that is there already is a success.
@@ -82,7 +101,8 @@ impl LocalTarget {
     /// Another handle to the same root, for another thread.
     pub fn another(&self) -> Result<Self> {
         Ok(Self {
-            root: self.root.try_clone().map_err(failure)?,
+            root: Some(self.root()?.try_clone().map_err(failure)?),
+            path: self.path.clone(),
             real_root: self.real_root.clone(),
             links: self.links,
             buffer: Vec::new(),
@@ -91,10 +111,10 @@ impl LocalTarget {
 
     /// Which directory the root is, to notice when it is another one the next time.
     pub fn root_identity(&self) -> Result<RootIdentity> {
-        let identity = system::status(self.root.as_fd()).map_err(failure)?.identity;
+        let identity = system::status(self.root()?.as_fd()).map_err(failure)?.identity;
         Ok(RootIdentity {
             device: identity.device,
-            fsid: system::file_system(self.root.as_fd()).map_err(failure)?.id,
+            fsid: system::file_system(self.root()?.as_fd()).map_err(failure)?.id,
             inode: identity.inode,
         })
     }
@@ -102,7 +122,7 @@ impl LocalTarget {
     /// Takes the root for this run alone; `Locked` names the process that has it.
     pub fn lock(&self) -> Result<RootLock> {
         // A lock belongs to the opening, and ends when its last descriptor is closed; so it gets one of its own.
-        let own = system::open_dir_at(self.root.as_fd(), b".").map_err(failure)?;
+        let own = system::open_dir_at(self.root()?.as_fd(), b".").map_err(failure)?;
         match system::try_lock(own.as_fd()) {
             Ok(()) => Ok(RootLock { held: Some(own) }),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -232,7 +252,7 @@ impl Target for LocalTarget {
     }
 
     fn free_space(&mut self) -> Result<Option<u64>> {
-        let found = system::file_system(self.root.as_fd()).map_err(failure)?;
+        let found = system::file_system(self.root()?.as_fd()).map_err(failure)?;
         Ok(Some(found.free_bytes))
     }
 }
@@ -517,7 +537,9 @@ impl LocalTarget {
 
     fn make_one(&mut self, parents: &mut Parents, dir: &RelPath) -> Result<()> {
         let Some(name) = dir.name() else {
-            // The root is open, so it is there.
+            if self.root.is_none() {
+                *self = Self::create(&self.path, self.links)?;
+            }
             return Ok(());
         };
         let place = parents.of(self, dir)?;
@@ -788,9 +810,9 @@ impl LocalTarget {
 
     fn walk(&self, dir: &RelPath) -> Result<OwnedFd> {
         if dir.is_root() {
-            return self.root.try_clone().map_err(failure);
+            return self.root()?.try_clone().map_err(failure);
         }
-        match system::open_dir_beneath(self.root.as_fd(), dir.as_bytes()) {
+        match system::open_dir_beneath(self.root()?.as_fd(), dir.as_bytes()) {
             Some(opened) => opened.map_err(blocked),
             None => self.walk_by_name(dir),
         }
@@ -798,7 +820,7 @@ impl LocalTarget {
 
     /// For kernels that cannot walk a whole path without following links.
     fn walk_by_name(&self, dir: &RelPath) -> Result<OwnedFd> {
-        let start = self.root.try_clone().map_err(failure)?;
+        let start = self.root()?.try_clone().map_err(failure)?;
         dir.names().try_fold(start, |here, name| {
             system::open_dir_at(here.as_fd(), name.as_bytes()).map_err(blocked)
         })
@@ -806,8 +828,8 @@ impl LocalTarget {
 
     fn trail_to(&self, dir: &RelPath) -> Result<Trail> {
         let mut trail = Trail {
-            steps: vec![Rc::new(self.root.try_clone().map_err(failure)?)],
-            passed: vec![system::status(self.root.as_fd()).map_err(failure)?.identity],
+            steps: vec![Rc::new(self.root()?.try_clone().map_err(failure)?)],
+            passed: vec![system::status(self.root()?.as_fd()).map_err(failure)?.identity],
         };
         for name in dir.names() {
             match trail.follow(self, name.as_bytes())? {
