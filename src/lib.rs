@@ -5,6 +5,9 @@ pub mod sync;
 
 pub mod target;
 
+pub mod ftp;
+pub mod net;
+
 pub mod error;
 pub mod job;
 pub mod path;

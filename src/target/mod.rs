@@ -4,8 +4,10 @@
 //! done for good, so that a protocol can send all the commands it takes back to back and wait once. No rule of
 //! syncing lives here; a target says what is there and does what it is told, all or nothing.
 
+mod ftp;
 mod listing;
 
+pub use ftp::FtpTarget;
 pub use listing::{Entry, Kind, Listing, Mtime, Precision, Stat};
 
 use std::io;
