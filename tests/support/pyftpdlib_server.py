@@ -1,0 +1,63 @@
+"""Serves one directory with pyftpdlib until killed. Started by servers.rs, which explains the options."""
+
+import argparse
+import logging
+import os
+import time
+
+# Python and pyftpdlib import these when they are first needed, which is too late inside a chroot.
+import _strptime  # noqa: F401
+import encodings.idna  # noqa: F401
+import encodings.latin_1  # noqa: F401
+import grp  # noqa: F401
+import pwd  # noqa: F401
+
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import FTPHandler
+from pyftpdlib.servers import FTPServer
+
+parser = argparse.ArgumentParser()
+parser.add_argument("root")
+parser.add_argument("address")
+parser.add_argument("port", type=int)
+parser.add_argument("user")
+parser.add_argument("password")
+parser.add_argument("--uid", type=int, help="serve as this user, with root as the whole file system")
+parser.add_argument("--umask", type=lambda octal: int(octal, 8), default=0o022)
+parser.add_argument("--idle-secs", type=int)
+parser.add_argument("--sessions-per-ip", type=int)
+parser.add_argument("--read-only", action="store_true")
+parser.add_argument("--without-mfmt", action="store_true")
+options = parser.parse_args()
+
+logging.basicConfig(level=logging.DEBUG)
+
+
+class Handler(FTPHandler):
+    proto_cmds = dict(FTPHandler.proto_cmds)
+
+
+if options.without_mfmt:
+    # FEAT is made from this table too.
+    del Handler.proto_cmds["MFMT"]
+if options.idle_secs is not None:
+    Handler.timeout = options.idle_secs
+
+server = FTPServer((options.address, options.port), Handler)
+if options.sessions_per_ip is not None:
+    server.max_cons_per_ip = options.sessions_per_ip
+
+os.umask(options.umask)
+time.tzset()
+root = options.root
+if options.uid is not None:
+    os.chroot(root)
+    os.chdir("/")
+    os.setgroups([])
+    os.setgid(options.uid)
+    os.setuid(options.uid)
+    root = "/"
+
+Handler.authorizer = DummyAuthorizer()
+Handler.authorizer.add_user(options.user, options.password, root, perm="elr" if options.read_only else "elradfmwMT")
+server.serve_forever()
