@@ -104,6 +104,11 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
         self.draw_progress();
     }
 
+    /// Whether lines are coloured.
+    pub const fn is_colored(&self) -> bool {
+        self.style.color_out
+    }
+
     /// Tells the user of something to act on.
     pub fn warning(&mut self, text: &str) {
         self.error_line(Verbosity::PROBLEMS, &format!("WARNING: {text}"));

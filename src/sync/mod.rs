@@ -69,7 +69,7 @@ use crate::sync::event::{Ask, Event, Totals};
 use crate::sync::execute::{Execution, execute};
 use crate::sync::journal::{Journal, Leftover};
 use crate::sync::plan::Plan;
-use crate::sync::pool::{Connect, Pool, Stop};
+use crate::sync::pool::{Connect, Failure, Pool, Stop};
 use crate::sync::survey::{Survey, Terms};
 use crate::sync::walk::{Walk, walk};
 use crate::target::{Listing, Written};
@@ -158,6 +158,7 @@ pub fn run(
             job.limits.retries,
         );
         tell(Event::Started);
+        find_check_file(job, &mut pool)?;
         let mut plan = walk(Walk {
             job,
             terms: &terms,
@@ -196,6 +197,30 @@ pub fn run(
             plan,
         })
     })
+}
+
+/// `--check-file`: the file must be in both roots, or their disks are not what they should be.
+fn find_check_file<'env>(job: &'env Job, pool: &mut Pool<'_, 'env, Done>) -> Result<()> {
+    let Some(file) = &job.check_file else {
+        return Ok(());
+    };
+    let looked = pool.call(Box::new(move |hands| {
+        for side in Side::BOTH {
+            let found = hands.sides.of_mut(side).look_up(std::slice::from_ref(file)).pop();
+            let is_there = match found.expect("one answer for one question") {
+                Ok(found) => found.is_some(),
+                Err(error) if error.is_not_found() => false,
+                Err(error) => return Err(error.while_doing("looking for the check file")),
+            };
+            if !is_there {
+                return Err(Error::new(ErrorKind::Guard(format!(
+                    "the check file {file} is not in the {side} root; is its disk mounted? nothing was done"
+                ))));
+            }
+        }
+        Ok(Done::Nothing)
+    }));
+    looked.map(|_| ()).map_err(Failure::into_error)
 }
 
 /// Lets the guards look at the finished plan, before anything is done.

@@ -79,7 +79,13 @@ impl LocalTarget {
         match Self::open(root, links) {
             Err(error) if error.is_not_found() => {
                 let path = root.to_owned();
-                Ok(Self { root: None, path, real_root: Vec::new(), links, buffer: Vec::new() })
+                Ok(Self {
+                    root: None,
+                    path,
+                    real_root: Vec::new(),
+                    links,
+                    buffer: Vec::new(),
+                })
             }
             opened => opened,
         }
@@ -111,10 +117,14 @@ impl LocalTarget {
 
     /// Which directory the root is, to notice when it is another one the next time.
     pub fn root_identity(&self) -> Result<RootIdentity> {
-        let identity = system::status(self.root()?.as_fd()).map_err(failure)?.identity;
+        let identity = system::status(self.root()?.as_fd())
+            .map_err(failure)?
+            .identity;
         Ok(RootIdentity {
             device: identity.device,
-            fsid: system::file_system(self.root()?.as_fd()).map_err(failure)?.id,
+            fsid: system::file_system(self.root()?.as_fd())
+                .map_err(failure)?
+                .id,
             inode: identity.inode,
         })
     }
@@ -829,7 +839,11 @@ impl LocalTarget {
     fn trail_to(&self, dir: &RelPath) -> Result<Trail> {
         let mut trail = Trail {
             steps: vec![Rc::new(self.root()?.try_clone().map_err(failure)?)],
-            passed: vec![system::status(self.root()?.as_fd()).map_err(failure)?.identity],
+            passed: vec![
+                system::status(self.root()?.as_fd())
+                    .map_err(failure)?
+                    .identity,
+            ],
         };
         for name in dir.names() {
             match trail.follow(self, name.as_bytes())? {

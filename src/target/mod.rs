@@ -5,10 +5,12 @@
 //! syncing lives here; a target says what is there and does what it is told, all or nothing.
 
 mod digest;
+mod ftp;
 mod listing;
 mod local;
 
 pub use digest::Hasher;
+pub use ftp::FtpTarget;
 pub use listing::{Entry, Kind, Listing, Mtime, Precision, Stat};
 pub use local::{LocalTarget, RootIdentity, RootLock};
 

@@ -1,0 +1,266 @@
+//! Replies on the control connection (RFC 959, 4.2): bytes in, a reply out, no socket.
+
+use std::fmt;
+
+/// The longest line of a reply: the longest path that any server takes is half of it.
+pub(super) const MAX_LINE_BYTES: usize = 8 * 1024;
+/// The longest reply: a banner of several screens fits; more is a server that wants to fill memory.
+pub(super) const MAX_REPLY_BYTES: usize = 64 * 1024;
+/// The most lines of a reply, for the same reason.
+pub(super) const MAX_REPLY_LINES: usize = 512;
+
+/// One reply: its code, and the text of its lines without the codes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The reply code, from 100 to 699.
+    pub code: u16,
+    /// All lines, each ended by LF but the last.
+    text: Vec<u8>,
+}
+
+/// What cannot be a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// The line does not start with a reply code.
+    NoCode,
+    /// A line is longer than [`MAX_LINE_BYTES`].
+    LongLine,
+    /// The reply is longer than [`MAX_REPLY_BYTES`] or has more than [`MAX_REPLY_LINES`] lines.
+    LongReply,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoCode => "a reply does not start with a reply code",
+            Self::LongLine => "a line of a reply is longer than 8 KiB",
+            Self::LongReply => "a reply is longer than 64 KiB or 512 lines",
+        })
+    }
+}
+
+impl Reply {
+    /// Parses one reply from the front of `input`: the reply and the bytes it took, or `None` until all of it has
+    /// arrived.
+    ///
+    /// Lines end with LF, usually after a CR.
+    pub fn parse(input: &[u8]) -> Result<Option<(Self, usize)>, Malformed> {
+        let mut text = Vec::new();
+        let mut taken = 0;
+        let mut first_code = None;
+        for _ in 0..MAX_REPLY_LINES {
+            if taken > MAX_REPLY_BYTES {
+                return Err(Malformed::LongReply);
+            }
+            let rest = &input[taken..];
+            let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
+                return incomplete(rest, first_code.is_none());
+            };
+            if end > MAX_LINE_BYTES {
+                return Err(Malformed::LongLine);
+            }
+            taken += end + 1;
+            let line = &rest[..end];
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let (code, mark) = (code_of(line), line.get(3).copied());
+            match (first_code, code, mark) {
+                (None, None, _) => return Err(Malformed::NoCode),
+                (None, Some(code), Some(b'-')) => {
+                    first_code = Some(code);
+                    text.extend_from_slice(&line[4..]);
+                }
+                (None, Some(code), Some(b' ') | None) => {
+                    text.extend_from_slice(line.get(4..).unwrap_or_default());
+                    return Ok(Some((Self { code, text }, taken)));
+                }
+                (None, Some(_), Some(_)) => return Err(Malformed::NoCode),
+                // A multi-line reply ends at its own code and a blank; lines between may begin with any digits
+                // (RFC 959, 4.2): ProFTPD and Pure-FTPd put listings there.
+                (Some(first), Some(code), Some(b' ') | None) if first == code => {
+                    text.push(b'\n');
+                    text.extend_from_slice(line.get(4..).unwrap_or_default());
+                    return Ok(Some((Self { code, text }, taken)));
+                }
+                (Some(first), Some(code), Some(b'-')) if first == code => {
+                    text.push(b'\n');
+                    text.extend_from_slice(&line[4..]);
+                }
+                (Some(_), _, _) => {
+                    text.push(b'\n');
+                    text.extend_from_slice(line);
+                }
+            }
+        }
+        Err(Malformed::LongReply)
+    }
+
+    /// What stands for no reply at all.
+    pub(super) const fn none() -> Self {
+        Self {
+            code: 0,
+            text: Vec::new(),
+        }
+    }
+
+    /// The text of each line, without its code; lines between the first and the last as they came.
+    pub fn lines(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+        self.text.split(|byte| *byte == b'\n')
+    }
+
+    /// The whole text.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The text of the last line.
+    pub fn last_line(&self) -> &[u8] {
+        self.lines().next_back().unwrap_or_default()
+    }
+
+    /// Whether more replies to the same command follow (1xx).
+    pub const fn is_preliminary(&self) -> bool {
+        self.code / 100 == 1
+    }
+
+    /// Whether the command succeeded (2xx).
+    pub const fn is_success(&self) -> bool {
+        self.code / 100 == 2
+    }
+
+    /// Whether the server wants the next command of a sequence (3xx).
+    pub const fn is_intermediate(&self) -> bool {
+        self.code / 100 == 3
+    }
+
+    /// Whether the server does not know or does not implement the command: it need not be sent again.
+    pub const fn is_unknown_command(&self) -> bool {
+        matches!(self.code, 500 | 502 | 504)
+    }
+
+    /// Whether the text speaks of one of `words`, which are in lower case.
+    pub fn mentions(&self, words: &[&str]) -> bool {
+        let text = String::from_utf8_lossy(&self.text).to_ascii_lowercase();
+        words.iter().any(|word| text.contains(word))
+    }
+}
+
+/// Decides on a line whose end has not arrived, as early as it can be refused.
+fn incomplete(rest: &[u8], is_first: bool) -> Result<Option<(Reply, usize)>, Malformed> {
+    if rest.len() > MAX_LINE_BYTES {
+        return Err(Malformed::LongLine);
+    }
+    let wrong_start = rest.iter().take(3).any(|byte| !byte.is_ascii_digit())
+        || rest
+            .first()
+            .is_some_and(|digit| !matches!(digit, b'1'..=b'6'));
+    if is_first && wrong_start {
+        return Err(Malformed::NoCode);
+    }
+    Ok(None)
+}
+
+fn code_of(line: &[u8]) -> Option<u16> {
+    match line.get(..3)? {
+        [a @ b'1'..=b'6', b @ b'0'..=b'9', c @ b'0'..=b'9'] => {
+            Some(u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FEAT: &[u8] = b"211-Features:\r\n MLST type*;size*;\r\n211 End\r\n";
+    /// Recorded from Pure-FTPd 1.0.50.
+    const BANNER: &[u8] = b"220---------- Welcome to Pure-FTPd [privsep] [TLS] ----------\r\n220-You are user number 1 of 50 allowed.\r\n220 You will be disconnected after 15 minutes of inactivity.\r\n";
+
+    fn parse(input: &[u8]) -> Reply {
+        let (reply, taken) = Reply::parse(input).unwrap().unwrap();
+        assert_eq!(taken, input.len());
+        reply
+    }
+
+    #[test]
+    fn waits_for_its_last_byte() {
+        for full in [FEAT, BANNER, b"226 Transfer complete.\r\n"] {
+            for end in 0..full.len() {
+                assert_eq!(Reply::parse(&full[..end]), Ok(None), "{end} bytes");
+            }
+            parse(full);
+        }
+    }
+
+    #[test]
+    fn survives_every_changed_byte() {
+        for full in [FEAT, BANNER] {
+            for place in 0..full.len() {
+                for byte in 0..=255 {
+                    let mut changed = full.to_vec();
+                    changed[place] = byte;
+                    if let Ok(Some((_, taken))) = Reply::parse(&changed) {
+                        assert!(taken <= changed.len());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn takes_the_first_of_two() {
+        let (reply, taken) = Reply::parse(b"200 Ok\r\n213 5\r\n").unwrap().unwrap();
+        assert_eq!((reply.code, reply.text(), taken), (200, &b"Ok"[..], 8));
+    }
+
+    #[test]
+    fn takes_bare_line_feeds_and_lone_codes() {
+        assert_eq!(parse(b"226\n").code, 226);
+        assert_eq!(parse(b"250-a\n b\n250 c\n").text(), b"a\n b\nc");
+    }
+
+    #[test]
+    fn ends_only_at_its_own_code() {
+        let reply = parse(b"213-x\r\n226 not the end\r\n-rw 213 y\r\n213-more\r\n213 End\r\n");
+        let lines: Vec<_> = reply.lines().collect();
+        assert_eq!(
+            lines,
+            [&b"x"[..], b"226 not the end", b"-rw 213 y", b"more", b"End"]
+        );
+    }
+
+    #[test]
+    fn refuses_what_is_no_reply() {
+        for bad in [
+            &b"SSH-2.0"[..],
+            b"HTTP/1.1 400\r\n",
+            b"\r\n",
+            b"020 x\r\n",
+            b"2",
+            b"220x\r\n",
+        ] {
+            let verdict = Reply::parse(bad);
+            if bad == b"2" {
+                assert_eq!(verdict, Ok(None));
+            } else {
+                assert_eq!(verdict, Err(Malformed::NoCode), "{bad:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_never_ends() {
+        assert_eq!(Reply::parse(&[b'2'; 9000]), Err(Malformed::LongLine));
+        let mut lines = b"220-x\r\n".to_vec();
+        for _ in 0..600 {
+            lines.extend_from_slice(b"220-x\r\n");
+        }
+        assert_eq!(Reply::parse(&lines), Err(Malformed::LongReply));
+        let mut wide = b"220-x\r\n".to_vec();
+        for _ in 0..20 {
+            wide.extend_from_slice(&[b'y'; 4000]);
+            wide.push(b'\n');
+        }
+        assert_eq!(Reply::parse(&wide), Err(Malformed::LongReply));
+    }
+}

@@ -1,0 +1,721 @@
+//! The control connection: login, and commands and replies in step.
+//!
+//! Replies come in the order of the commands, so commands can be sent ahead: that is what makes FTP bearable on a
+//! slow line. Nothing is sent while a transfer runs, because servers run such commands at once, drop them or mix up
+//! their replies. A session on which something unexpected happened is closed and never used again.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::command::{Command, Iac};
+use super::features::Features;
+use super::passive::{parse_epsv, parse_pasv};
+use super::reply::{Malformed, Reply};
+use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::job::DataMode;
+use crate::net::{Stream, dial};
+use crate::path::Escaped;
+
+/// Where the wire is logged: every line in both directions, without the password.
+const WIRE: &str = "coracle::wire";
+
+/// A greeting or a login may take this long in all: servers that hash passwords slowly were seen to take 13 s.
+const LOGIN_TOTAL: Duration = Duration::from_secs(120);
+/// A reply may take this long in all, unless the silence that is allowed is longer: a server that sends a byte now
+/// and then is dead, too.
+const REPLY_TOTAL: Duration = Duration::from_secs(60);
+/// The reply that ends a transfer may come this late: a slow disk takes its time to write what the server has taken.
+const TRANSFER_END: Duration = Duration::from_secs(60);
+
+/// Bytes of commands on their way without a reply: so few fit into the socket buffers of the poorest server, so that
+/// both ends never wait for each other to read.
+const MAX_AHEAD_BYTES: usize = 16 * 1024;
+/// Commands on their way without a reply: enough to hide a round trip, few enough to know what was done when the
+/// connection is lost.
+const MAX_AHEAD: usize = 256;
+
+/// The longest command line of a server that is not known to take more: old BSD servers cut at 512 bytes and run the
+/// rest as a command.
+const MAX_LINE_BYTES: usize = 500;
+/// The longest command line of a server that is known to be newer: pyftpdlib takes 2048 bytes, all others more.
+const MAX_LINE_BYTES_NEWER: usize = 2000;
+
+/// The most preliminary replies to one command.
+const MAX_PRELIMINARY: usize = 64;
+
+/// A passive port in hand is used within this time: pyftpdlib closes it after 30 s.
+const PORT_LIFE: Duration = Duration::from_secs(20);
+
+/// Error texts are cut at this many bytes.
+const MAX_SHOWN_BYTES: usize = 300;
+
+/// A shorter password is not looked for in what the server says: it would hide ordinary words.
+const MIN_MASKED_BYTES: usize = 4;
+
+/// Whom to log in.
+#[derive(Clone, Copy)]
+pub struct Account<'a> {
+    /// User name.
+    pub user: &'a str,
+    /// Password.
+    pub password: &'a str,
+}
+
+/// How long to wait, and who opens data connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How long a connection may be silent.
+    pub timeout: Duration,
+    /// Who opens data connections.
+    pub data: DataMode,
+}
+
+/// A logged-in control connection.
+pub struct Session {
+    pub(super) stream: Stream,
+    pub(super) settings: Settings,
+    /// The server's address, to which data connections go whatever the server says.
+    pub(super) peer: SocketAddr,
+    /// Received, not parsed yet.
+    input: Vec<u8>,
+    /// To be sent with the next flush.
+    output: Vec<u8>,
+    /// The length of each command that has no final reply yet.
+    sent: VecDeque<usize>,
+    /// How EPSV fared so far.
+    passive: PassiveWay,
+    /// A passive port that the server offered, and when.
+    port: Option<(u16, Instant)>,
+    failed: Option<ErrorKind>,
+    greeting: Vec<u8>,
+    features: Features,
+    login_dir: Option<Vec<u8>>,
+    max_line_bytes: usize,
+    iac: Iac,
+    password: Vec<u8>,
+}
+
+/// How passive ports are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PassiveWay {
+    Epsv,
+    Pasv,
+}
+
+impl Session {
+    /// Connects, logs in, and asks what the server can do.
+    pub fn open(host: &str, port: u16, account: Account<'_>, settings: Settings) -> Result<Self> {
+        let socket = dial(host, port, settings.timeout)?;
+        let peer = socket.peer_addr().map_err(ErrorKind::Network)?;
+        let stream = Stream::new(socket, settings.timeout, Phase::Greeting);
+        stream.keep_alive();
+        let mut session = Self {
+            stream,
+            settings,
+            peer,
+            input: Vec::new(),
+            output: Vec::new(),
+            sent: VecDeque::new(),
+            passive: PassiveWay::Epsv,
+            port: None,
+            failed: None,
+            greeting: Vec::new(),
+            features: Features::default(),
+            login_dir: None,
+            max_line_bytes: MAX_LINE_BYTES,
+            iac: Iac::Refused,
+            password: account.password.as_bytes().to_vec(),
+        };
+        session.greet()?;
+        session.log_in(account)?;
+        session.ask_around()?;
+        Ok(session)
+    }
+
+    /// What the server says it can do.
+    pub const fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// The directory of the login, where the server told it.
+    pub fn login_dir(&self) -> Option<&[u8]> {
+        self.login_dir.as_deref()
+    }
+
+    /// The server's first words.
+    pub fn greeting(&self) -> &[u8] {
+        &self.greeting
+    }
+
+    /// Sends the command and waits for its final reply, whatever it says.
+    pub fn ask(&mut self, command: &Command<'_>) -> Result<Reply> {
+        self.queue(command)?;
+        self.reply()
+    }
+
+    /// Sends the commands ahead and collects the final reply to each. A command that cannot be sent has its error; an
+    /// error of the session ends it all.
+    pub fn ask_all(&mut self, commands: &[Command<'_>]) -> Result<Vec<Result<Reply>>> {
+        self.check_quiet()?;
+        let mut replies: Vec<Option<Result<Reply>>> = Vec::with_capacity(commands.len());
+        let mut waiting = VecDeque::new();
+        let mut next = 0;
+        loop {
+            // Filled up only when half empty, so that commands travel in large segments.
+            if self.ahead_bytes() * 2 <= MAX_AHEAD_BYTES && waiting.len() * 2 <= MAX_AHEAD {
+                while let Some(command) = commands.get(next)
+                    && self.ahead_bytes() < MAX_AHEAD_BYTES - self.max_line_bytes
+                    && waiting.len() < MAX_AHEAD
+                {
+                    match self.enqueue(command) {
+                        Ok(()) => {
+                            waiting.push_back(next);
+                            replies.push(None);
+                        }
+                        Err(error) => replies.push(Some(Err(error))),
+                    }
+                    next += 1;
+                }
+            }
+            let Some(index) = waiting.pop_front() else {
+                break;
+            };
+            let reply = self.reply()?;
+            replies[index] = Some(Ok(reply));
+        }
+        let replies = replies.into_iter();
+        Ok(replies
+            .map(|reply| reply.expect("each command was answered or refused"))
+            .collect())
+    }
+
+    /// The error that this reply is.
+    pub fn refusal(&self, reply: &Reply) -> Error {
+        let code = reply.code;
+        Error::new(ErrorKind::Refused {
+            code,
+            text: self.shown(reply),
+        })
+    }
+
+    /// Why this session can no longer be used; for one that can, that it is not known.
+    pub fn failure(&self) -> Error {
+        self.failed
+            .as_ref()
+            .map_or_else(
+                || ErrorKind::Network(io::ErrorKind::NotConnected.into()),
+                copy_kind,
+            )
+            .into()
+    }
+
+    /// Marks the session as unusable for this reason, and gives the reason back.
+    pub fn fail(&mut self, error: Error) -> Error {
+        if self.failed.is_none() {
+            log::debug!("session with {} failed: {error}", self.peer);
+            self.failed = Some(copy_kind(error.kind()));
+            let _ = self.stream.socket().shutdown(std::net::Shutdown::Both);
+        }
+        error
+    }
+
+    /// The command that asks for the next passive port, to be put behind a batch; none in active mode and where one
+    /// is in hand.
+    pub fn port_command(&self) -> Option<Command<'static>> {
+        let in_hand = self
+            .port
+            .is_some_and(|(_, since)| since.elapsed() < PORT_LIFE);
+        match (self.settings.data, self.passive) {
+            _ if in_hand => None,
+            (DataMode::Active, _) => None,
+            (DataMode::Passive, PassiveWay::Epsv) => Some(Command::Epsv),
+            (DataMode::Passive, PassiveWay::Pasv) => Some(Command::Pasv),
+        }
+    }
+
+    /// Takes the reply to [`Session::port_command`] in.
+    pub fn take_port(&mut self, reply: &Reply) {
+        let port = match reply.code {
+            229 => parse_epsv(reply.last_line()),
+            227 => parse_pasv(reply.last_line()),
+            _ => None,
+        };
+        if port.is_none() && self.passive == PassiveWay::Epsv {
+            self.passive = PassiveWay::Pasv;
+        }
+        self.port = port.map(|port| (port, Instant::now()));
+    }
+
+    /// The port in hand, while it is fresh.
+    pub(super) fn port_in_hand(&mut self) -> Option<u16> {
+        let (port, since) = self.port.take()?;
+        (since.elapsed() < PORT_LIFE).then_some(port)
+    }
+
+    /// Asks for a passive port.
+    pub(super) fn ask_port(&mut self) -> Result<u16> {
+        // EPSV once; where it is refused PASV, for good.
+        for _ in 0..2 {
+            let way = self.passive;
+            let command = match way {
+                PassiveWay::Epsv => Command::Epsv,
+                PassiveWay::Pasv => Command::Pasv,
+            };
+            let reply = self.ask(&command)?;
+            self.take_port(&reply);
+            if let Some((port, _)) = self.port.take() {
+                return Ok(port);
+            }
+            if way == PassiveWay::Pasv {
+                if reply.is_success() {
+                    let text = format!("no usable port in \"{}\"", self.shown(&reply));
+                    return Err(self.fail(ErrorKind::Protocol(text).into()));
+                }
+                let error = self.refusal(&reply);
+                return Err(error.while_doing("opening a data connection"));
+            }
+        }
+        unreachable!("the second round asks PASV and returns")
+    }
+
+    /// Puts a command behind those that go out with the next flush.
+    pub(super) fn queue(&mut self, command: &Command<'_>) -> Result<()> {
+        self.check_quiet()?;
+        self.enqueue(command)
+    }
+
+    /// Sends what is queued.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let output = std::mem::take(&mut self.output);
+        if output.is_empty() {
+            return Ok(());
+        }
+        self.stream.enter(Phase::Reply, self.settings.timeout, None);
+        match self.stream.write_all(&output) {
+            Ok(()) => Ok(()),
+            // A server that closes says why first: 421 lies unread in the socket.
+            Err(error) => match self.next_reply(Phase::Reply, Duration::from_secs(1), None) {
+                Err(said) if matches!(said.kind(), ErrorKind::Unavailable(_)) => Err(said),
+                _ => Err(self.fail(error)),
+            },
+        }
+    }
+
+    /// The final reply to the oldest command that has none.
+    pub(super) fn reply(&mut self) -> Result<Reply> {
+        self.flush()?;
+        self.final_reply(Phase::Reply, self.settings.timeout)
+    }
+
+    /// The reply that ends a transfer.
+    pub(super) fn end_reply(&mut self, wait: Option<Duration>) -> Result<Reply> {
+        let wait = wait.unwrap_or_else(|| self.settings.timeout.max(TRANSFER_END));
+        self.final_reply(Phase::TransferEnd, wait)
+    }
+
+    /// The next reply to the oldest command, preliminary or final.
+    pub(super) fn any_reply(&mut self, phase: Phase, wait: Duration) -> Result<Reply> {
+        let total = REPLY_TOTAL.max(wait);
+        let reply = self.next_reply(phase, wait, Some(total))?;
+        if !reply.is_preliminary() {
+            self.sent.pop_front();
+        }
+        Ok(reply)
+    }
+
+    /// Whether a reply, or the end, has arrived.
+    pub(super) fn has_input(&self) -> bool {
+        !self.input.is_empty() || self.stream.is_readable()
+    }
+
+    fn final_reply(&mut self, phase: Phase, wait: Duration) -> Result<Reply> {
+        for _ in 0..MAX_PRELIMINARY {
+            let reply = self.any_reply(phase, wait)?;
+            if !reply.is_preliminary() {
+                return Ok(reply);
+            }
+        }
+        let text = "preliminary replies without end".to_owned();
+        Err(self.fail(ErrorKind::Protocol(text).into()))
+    }
+
+    fn ahead_bytes(&self) -> usize {
+        self.sent.iter().sum()
+    }
+
+    fn enqueue(&mut self, command: &Command<'_>) -> Result<()> {
+        let start = self.output.len();
+        command
+            .encode(&mut self.output, self.max_line_bytes, self.iac)
+            .map_err(|why| Error::new(ErrorKind::Name(why.to_string())))?;
+        log::trace!(target: WIRE, "> {command}");
+        self.sent.push_back(self.output.len() - start);
+        Ok(())
+    }
+
+    /// Fails when this session has failed, or when the server said something that nobody asked for: then nobody
+    /// knows which reply belongs to which command.
+    fn check_quiet(&mut self) -> Result<()> {
+        if let Some(kind) = &self.failed {
+            return Err(copy_kind(kind).into());
+        }
+        if !self.sent.is_empty() || !self.has_input() {
+            return Ok(());
+        }
+        match self.next_reply(Phase::Reply, self.settings.timeout, Some(REPLY_TOTAL))? {
+            // What `next_reply` passed over left nothing behind.
+            reply if reply.code == 0 => Ok(()),
+            reply => {
+                let text = format!(
+                    "a reply nobody asked for: {} {}",
+                    reply.code,
+                    self.shown(&reply)
+                );
+                Err(self.fail(ErrorKind::Protocol(text).into()))
+            }
+        }
+    }
+
+    fn next_reply(
+        &mut self,
+        phase: Phase,
+        idle: Duration,
+        total: Option<Duration>,
+    ) -> Result<Reply> {
+        if let Some(kind) = &self.failed {
+            return Err(copy_kind(kind).into());
+        }
+        self.stream.enter(phase, idle, total);
+        loop {
+            match Reply::parse(&self.input) {
+                Ok(Some((reply, taken))) => {
+                    self.input.drain(..taken);
+                    log::trace!(target: WIRE, "< {} {}", reply.code, self.shown(&reply));
+                    if reply.code != 421 {
+                        return Ok(reply);
+                    }
+                    // pyftpdlib says 421 when nobody has come to its passive port, and goes on.
+                    if self.port.is_some() && reply.mentions(&["data channel"]) {
+                        self.port = None;
+                        if self.sent.is_empty() {
+                            return Ok(Reply::none());
+                        }
+                        continue;
+                    }
+                    let text = self.shown(&reply);
+                    return Err(self.fail(ErrorKind::Unavailable(text).into()));
+                }
+                Ok(None) => {}
+                Err(why) => {
+                    let error = self.malformed(why, phase);
+                    return Err(self.fail(error));
+                }
+            }
+            if let Err(error) = self.fill() {
+                return Err(self.fail(error));
+            }
+        }
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let mut buffer = [0; 4096];
+        match self.stream.read(&mut buffer)? {
+            0 => {
+                let closed = io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the server closed the connection",
+                );
+                Err(ErrorKind::Network(closed).into())
+            }
+            count => {
+                self.input.extend_from_slice(&buffer[..count]);
+                Ok(())
+            }
+        }
+    }
+
+    fn malformed(&self, why: Malformed, phase: Phase) -> Error {
+        let text = match (why, phase) {
+            (Malformed::NoCode, Phase::Greeting) => foreign_greeting(&self.input),
+            _ => why.to_string(),
+        };
+        ErrorKind::Protocol(text).into()
+    }
+
+    fn greet(&mut self) -> Result<()> {
+        let reply = loop {
+            let reply =
+                self.next_reply(Phase::Greeting, self.settings.timeout, Some(LOGIN_TOTAL))?;
+            // 120 says that the server will be ready soon.
+            if !reply.is_preliminary() {
+                break reply;
+            }
+        };
+        match reply.code {
+            220 => {}
+            400..600 => {
+                let text = format!("{} {}", reply.code, self.shown(&reply));
+                return Err(self.fail(ErrorKind::Unavailable(text).into()));
+            }
+            _ => {
+                let text = format!("it begins with {} {}", reply.code, self.shown(&reply));
+                return Err(self.fail(ErrorKind::Protocol(text).into()));
+            }
+        }
+        self.greeting = reply.text().to_vec();
+        Ok(())
+    }
+
+    fn log_in(&mut self, account: Account<'_>) -> Result<()> {
+        let mut reply = self.ask_login(&Command::User(account.user))?;
+        if reply.code == 331 {
+            reply = self.ask_login(&Command::Pass(account.password))?;
+        }
+        match reply.code {
+            200..300 => Ok(()),
+            332 => {
+                let text =
+                    "the server wants an account name (ACCT), which is not supported".to_owned();
+                Err(self.fail(ErrorKind::Login(text).into()))
+            }
+            // A full server says so with 530 after PASS (ProFTPD).
+            _ => {
+                let text = format!("{} {}", reply.code, self.shown(&reply));
+                let is_temporary = reply.code / 100 == 4
+                    || reply.mentions(&[
+                        "too many",
+                        "maximum",
+                        "limit",
+                        "try again",
+                        "later",
+                        "connections",
+                    ]);
+                let kind = if is_temporary {
+                    ErrorKind::Unavailable(text)
+                } else {
+                    ErrorKind::Login(text)
+                };
+                Err(self.fail(kind.into()))
+            }
+        }
+    }
+
+    fn ask_login(&mut self, command: &Command<'_>) -> Result<Reply> {
+        self.check_quiet()?;
+        // Not a path: the rule for 0xFF in names is not known yet and must not stop a login.
+        self.iac = Iac::Single;
+        let queued = self.enqueue(command);
+        self.iac = Iac::Refused;
+        queued?;
+        self.flush()?;
+        // A slow password hash is no dead server: the whole time may pass in silence.
+        let reply = self.next_reply(Phase::Login, LOGIN_TOTAL, Some(LOGIN_TOTAL))?;
+        self.sent.pop_front();
+        Ok(reply)
+    }
+
+    /// Asks all that a session needs to know, in one go.
+    fn ask_around(&mut self) -> Result<()> {
+        let commands = [
+            Command::Feat,
+            Command::OptsUtf8,
+            Command::TypeImage,
+            Command::Pwd,
+        ];
+        let replies = self.ask_all(&commands)?;
+        let [feat, _utf8, image, pwd] = <[Result<Reply>; 4]>::try_from(replies)
+            .map_err(|_| Error::new(ErrorKind::Protocol("lost count of replies".to_owned())))?;
+        self.features = Features::parse(&feat?);
+        let image = image?;
+        if !image.is_success() {
+            let text = format!(
+                "it refuses binary transfers: {} {}",
+                image.code,
+                self.shown(&image)
+            );
+            return Err(self.fail(ErrorKind::Protocol(text).into()));
+        }
+        let pwd = pwd?;
+        if pwd.code == 257 {
+            self.login_dir = parse_quoted(pwd.last_line());
+        }
+        (self.max_line_bytes, self.iac) = server_limits(&self.greeting, &self.features);
+        Ok(())
+    }
+
+    /// The reply's text as it may be shown: escaped, short, and without the password, which some servers repeat.
+    fn shown(&self, reply: &Reply) -> String {
+        let mut text = reply.text().to_vec();
+        for byte in &mut text {
+            if *byte == b'\n' {
+                *byte = b' ';
+            }
+        }
+        if self.password.len() >= MIN_MASKED_BYTES {
+            while let Some(place) = find(&text, &self.password) {
+                text.splice(place..place + self.password.len(), *b"****");
+                if find(b"****", &self.password).is_some() {
+                    break;
+                }
+            }
+        }
+        text.truncate(MAX_SHOWN_BYTES);
+        Escaped(text.trim_ascii()).to_string()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.failed.is_none() && self.sent.is_empty() {
+            // A courtesy; nobody waits for the answer.
+            let _ = self.enqueue(&Command::Quit);
+            let output = std::mem::take(&mut self.output);
+            self.stream
+                .enter(Phase::Reply, Duration::from_secs(1), None);
+            let _ = self.stream.write(&output);
+        }
+    }
+}
+
+/// How long a command line may be and how 0xFF is sent, as far as the server shows what it is.
+fn server_limits(greeting: &[u8], features: &Features) -> (usize, Iac) {
+    let greeting = String::from_utf8_lossy(greeting).to_ascii_lowercase();
+    let is = |name: &str| greeting.contains(name);
+    let iac = if is("vsftpd") || is("pure-ftpd") {
+        Iac::Single
+    } else if is("proftpd") || is("inetutils") {
+        Iac::Doubled
+    } else {
+        Iac::Refused
+    };
+    let is_newer = features.mlst || is("vsftpd");
+    let max_line_bytes = if is_newer {
+        MAX_LINE_BYTES_NEWER
+    } else {
+        MAX_LINE_BYTES
+    };
+    (max_line_bytes, iac)
+}
+
+/// The path in a 257 reply. RFC 959 doubles quotes within it, Pure-FTPd does not: a quote ends the path where a blank
+/// or nothing follows it.
+fn parse_quoted(text: &[u8]) -> Option<Vec<u8>> {
+    let open = text.iter().position(|byte| *byte == b'"')?;
+    let mut path = Vec::new();
+    let mut rest = &text[open + 1..];
+    loop {
+        match rest {
+            [b'"', b'"', after @ ..] => {
+                path.push(b'"');
+                rest = after;
+            }
+            [b'"'] | [b'"', b' ', ..] => return (!path.is_empty()).then_some(path),
+            [byte, after @ ..] => {
+                path.push(*byte);
+                rest = after;
+            }
+            [] => return None,
+        }
+    }
+}
+
+/// What speaks there instead of an FTP server.
+fn foreign_greeting(input: &[u8]) -> String {
+    if input.starts_with(b"SSH-") {
+        "this is an SSH server; FTP does not run there".to_owned()
+    } else if input.starts_with(b"HTTP/") || input.starts_with(b"<") {
+        "this is a web server; FTP does not run there".to_owned()
+    } else if input.starts_with(&[0x15, 3]) || input.starts_with(&[0x16, 3]) {
+        "this port speaks TLS, not plain FTP".to_owned()
+    } else {
+        let line = input
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        let line = &line[..line.len().min(60)];
+        format!(
+            "this is no FTP server; it says \"{}\"",
+            Escaped(line.trim_ascii())
+        )
+    }
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
+/// The same failure once more, for those who come later.
+fn copy_kind(kind: &ErrorKind) -> ErrorKind {
+    match kind {
+        ErrorKind::Timeout(phase) => ErrorKind::Timeout(*phase),
+        ErrorKind::Unavailable(text) => ErrorKind::Unavailable(text.clone()),
+        ErrorKind::Protocol(text) => ErrorKind::Protocol(text.clone()),
+        ErrorKind::Login(text) => ErrorKind::Login(text.clone()),
+        ErrorKind::Network(error) => {
+            ErrorKind::Network(io::Error::new(error.kind(), error.to_string()))
+        }
+        _ => ErrorKind::Network(io::ErrorKind::NotConnected.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_login_directory_of_all_servers() {
+        let read =
+            |text: &str| parse_quoted(text.as_bytes()).map(|path| String::from_utf8(path).unwrap());
+        assert_eq!(read("\"/\""), Some("/".into()));
+        assert_eq!(
+            read("\"/a b\" is the current directory"),
+            Some("/a b".into())
+        );
+        assert_eq!(
+            read("\"/q\"\"q\" is the current directory"),
+            Some("/q\"q".into())
+        );
+        assert_eq!(
+            read("\"/q\"q\" is your current location"),
+            Some("/q\"q".into())
+        );
+        assert_eq!(
+            read("\"/\" is current directory for \"user\""),
+            Some("/".into())
+        );
+        assert_eq!(read("\"/never ends"), None);
+        assert_eq!(read("\"\" nothing"), None);
+        assert_eq!(read("nothing"), None);
+    }
+
+    #[test]
+    fn says_who_answered_instead() {
+        assert!(foreign_greeting(b"SSH-2.0-OpenSSH_9.2\r\n").contains("SSH server"));
+        assert!(foreign_greeting(b"HTTP/1.1 400 Bad\r\n").contains("web server"));
+        assert!(foreign_greeting(&[0x15, 3, 1]).contains("TLS"));
+        assert_eq!(
+            foreign_greeting(b"* OK \x1b[31m\r\nmore"),
+            r#"this is no FTP server; it says "* OK \x1b[31m""#
+        );
+    }
+
+    #[test]
+    fn long_lines_go_only_to_servers_known_to_take_them() {
+        let old = Features::default();
+        let newer = Features {
+            mlst: true,
+            ..Features::default()
+        };
+        assert_eq!(
+            server_limits(b"FTP server (GNU inetutils 2.4) ready.", &old),
+            (500, Iac::Doubled)
+        );
+        assert_eq!(server_limits(b"(vsFTPd 3.0.3)", &old), (2000, Iac::Single));
+        assert_eq!(
+            server_limits(b"pyftpdlib 2.2.0 ready.", &newer),
+            (2000, Iac::Refused)
+        );
+    }
+}

@@ -1,0 +1,435 @@
+//! A directory on an FTP server, through the trait: maps replies to what the trait promises, and learns what the
+//! server can do.
+//!
+//! Commands carry full paths and never rely on a current directory. What a server allows is tried, not configured: a
+//! refusal of an optional command makes this target use the next best one from then on. A reply of success proves
+//! nothing, so what matters is looked at afterwards. When the session is lost every method fails with the reason of
+//! the loss, until the caller connects anew.
+
+mod list;
+mod look;
+mod read;
+mod write;
+
+use crate::error::{Doing, Error, ErrorKind, Result, Scope};
+use crate::ftp::{Account, Command, Reply, Session, Settings};
+use crate::job::{ANONYMOUS, FtpLocation, Limits, ServerPath};
+use crate::path::RelPath;
+use crate::target::{
+    Algorithm, Capabilities, CaseSensitivity, Digest, Kind, Listing, NewFile, Removal, Source,
+    Stat, Target, Times, Watch, Written,
+};
+use crate::time::Timestamp;
+
+/// What those say who have no password (RFC 1635 asks for an address; servers are content with an @).
+const ANONYMOUS_PASSWORD: &str = "anonymous@";
+
+/// A directory on an FTP server.
+pub struct FtpTarget {
+    session: Session,
+    /// The full path of the root on the server; `/` or without a slash at its end.
+    root: Vec<u8>,
+    learnt: Learnt,
+}
+
+/// What this server was found to do.
+#[derive(Debug)]
+struct Learnt {
+    lists: Lists,
+    /// Whether `MLST` is worth asking.
+    mlst: bool,
+    setter: Setter,
+    /// What is to be added to the times of `LIST`, in seconds.
+    zone_secs: Option<i64>,
+    /// Whether `RNTO` replaces an existing file.
+    renames_over: bool,
+}
+
+/// How directories are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    /// `MLSD`.
+    Mlsd,
+    /// `LIST -a`, which was seen to work or not.
+    ListAll { proven: bool },
+    /// `LIST`: the server takes `-a` for a name.
+    List,
+}
+
+/// How modification times are set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Setter {
+    Untried,
+    Known(SetTime),
+    /// There is no way.
+    Missing,
+}
+
+/// A command that sets a file's modification time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SetTime {
+    Mfmt,
+    /// vsftpd.
+    Mdtm,
+    /// ProFTPD and Pure-FTPd, where MFMT is switched off.
+    SiteUtime,
+    SiteUtimeLong,
+}
+
+impl SetTime {
+    const fn command(self, time: Timestamp, path: &[u8]) -> Command<'_> {
+        match self {
+            Self::Mfmt => Command::Mfmt(time, path),
+            Self::Mdtm => Command::MdtmSet(time, path),
+            Self::SiteUtime => Command::SiteUtime(time, path),
+            Self::SiteUtimeLong => Command::SiteUtimeLong(time, path),
+        }
+    }
+}
+
+impl FtpTarget {
+    /// Connects and logs in. Whether the root is there shows when it is listed.
+    pub fn connect(location: &FtpLocation, limits: &Limits) -> Result<Self> {
+        let password = match location.password.reveal() {
+            "" if location.user == ANONYMOUS => ANONYMOUS_PASSWORD,
+            password => password,
+        };
+        let account = Account {
+            user: &location.user,
+            password,
+        };
+        let settings = Settings {
+            timeout: limits.timeout,
+            data: limits.data,
+        };
+        let session = Session::open(&location.host, location.port, account, settings)
+            .doing(|| format!("connecting to {}:{}", location.host, location.port))?;
+        let root = root_path(&location.path, session.login_dir())?;
+        let features = session.features();
+        // A server that tells its features and leaves one out does not have it; one that tells nothing may have all.
+        let mlst = features.mlst || !features.told;
+        let lists = if mlst {
+            Lists::Mlsd
+        } else {
+            Lists::ListAll { proven: false }
+        };
+        Ok(Self {
+            session,
+            root,
+            learnt: Learnt {
+                lists,
+                mlst,
+                setter: Setter::Untried,
+                zone_secs: None,
+                renames_over: true,
+            },
+        })
+    }
+
+    /// The full path on the server.
+    fn full(&self, path: &RelPath) -> Vec<u8> {
+        join(&self.root, path.as_bytes())
+    }
+}
+
+impl Target for FtpTarget {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            times: match self.learnt.setter {
+                Setter::Untried => Times::Unknown,
+                Setter::Known(_) => Times::Kept,
+                Setter::Missing => Times::Lost,
+            },
+            case: CaseSensitivity::Unknown,
+        }
+    }
+
+    fn list(&mut self, dir: &RelPath, listing: &mut Listing) -> Result<()> {
+        listing.clear();
+        let path = self.full(dir);
+        self.list_path(&path, listing)
+            .doing(|| format!("listing {dir}"))?;
+        listing.sort();
+        Ok(())
+    }
+
+    fn look_up(&mut self, paths: &[RelPath]) -> Vec<Result<Option<Stat>>> {
+        let paths: Vec<Vec<u8>> = paths.iter().map(|path| self.full(path)).collect();
+        self.look_at(&paths)
+    }
+
+    fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>> {
+        self.open_path(&self.full(file), offset)
+    }
+
+    fn write(
+        &mut self,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<Written> {
+        self.write_file(file, source, watch)
+    }
+
+    fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
+        let paths: Vec<Vec<u8>> = dirs.iter().map(|dir| self.full(dir)).collect();
+        let mut commands = Vec::with_capacity(paths.len());
+        let ancestors: Vec<Vec<u8>> = if dirs.iter().any(RelPath::is_root) {
+            ancestors(&self.root)
+        } else {
+            Vec::new()
+        };
+        // Most of these are there already and refused; only the root itself is looked at.
+        commands.extend(ancestors.iter().map(|path| Command::Mkd(path)));
+        commands.extend(paths.iter().map(|path| Command::Mkd(path)));
+        let replies = self.ask_each(&commands).split_off(ancestors.len());
+        self.settle(&paths, replies, |stat| {
+            stat.is_some_and(|stat| stat.kind == Kind::Dir)
+        })
+    }
+
+    fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {
+        let paths: Vec<Vec<u8>> = removals
+            .iter()
+            .map(|removal| self.full(removal.path()))
+            .collect();
+        let commands: Vec<Command<'_>> = removals
+            .iter()
+            .zip(&paths)
+            .map(|(removal, path)| match removal {
+                Removal::File(_) => Command::Dele(path),
+                Removal::Dir(_) => Command::Rmd(path),
+            })
+            .collect();
+        let replies = self.ask_each(&commands);
+        self.settle(&paths, replies, |stat| stat.is_none())
+    }
+
+    fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()> {
+        let (from, to) = (self.full(from), self.full(to));
+        // Servers replace a file without a word, so it is asked for before.
+        if self.look_at_one(&to)?.is_some() {
+            return Err(ErrorKind::Changed("there is something under the new name already").into());
+        }
+        self.rename_path(&from, &to)
+    }
+
+    fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>> {
+        let path = self.full(file);
+        for algorithm in algorithms {
+            let Some(reply) = self.ask_digest(&path, *algorithm)? else {
+                continue;
+            };
+            if !reply.is_success() {
+                if reply.is_unknown_command() {
+                    continue;
+                }
+                return Err(self.session.refusal(&reply));
+            }
+            return Ok(find_digest(reply.last_line(), *algorithm));
+        }
+        Ok(None)
+    }
+
+    fn free_space(&mut self) -> Result<Option<u64>> {
+        if !self.session.features().avbl {
+            return Ok(None);
+        }
+        let reply = self.session.ask(&Command::Avbl(&self.root))?;
+        if reply.code != 213 {
+            return Ok(None);
+        }
+        let text = String::from_utf8_lossy(reply.last_line());
+        Ok(text.split_whitespace().find_map(|word| word.parse().ok()))
+    }
+}
+
+impl FtpTarget {
+    /// One reply or failure for each command, also when the session is lost on the way.
+    fn ask_each(&mut self, commands: &[Command<'_>]) -> Vec<Result<Reply>> {
+        match self.session.ask_all(commands) {
+            Ok(replies) => replies,
+            Err(first) => {
+                let mut first = Some(first);
+                commands
+                    .iter()
+                    .map(|_| Err(first.take().unwrap_or_else(|| self.session.failure())))
+                    .collect()
+            }
+        }
+    }
+
+    /// Turns replies into results: what was refused is a success all the same where the look at it says that it is
+    /// as wanted.
+    fn settle(
+        &mut self,
+        paths: &[Vec<u8>],
+        replies: Vec<Result<Reply>>,
+        is_as_wanted: impl Fn(Option<Stat>) -> bool,
+    ) -> Vec<Result<()>> {
+        let refused: Vec<Vec<u8>> = paths
+            .iter()
+            .zip(&replies)
+            .filter(|(_, reply)| reply.as_ref().is_ok_and(|reply| !reply.is_success()))
+            .map(|(path, _)| path.clone())
+            .collect();
+        let mut looks = self.look_at(&refused).into_iter();
+        replies
+            .into_iter()
+            .map(|reply| {
+                let reply = reply?;
+                if reply.is_success() {
+                    return Ok(());
+                }
+                match looks.next().expect("each refused path was looked at") {
+                    Ok(stat) if is_as_wanted(stat) => Ok(()),
+                    Err(error) if error.scope() != Scope::Entry => Err(error),
+                    Ok(_) | Err(_) => Err(self.session.refusal(&reply)),
+                }
+            })
+            .collect()
+    }
+
+    fn rename_path(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
+        // RNTO after a refused RNFR is refused, too, so the two can travel together.
+        let replies = self
+            .session
+            .ask_all(&[Command::Rnfr(from), Command::Rnto(to)])?;
+        for reply in replies {
+            let reply = reply?;
+            if !reply.is_success() && !reply.is_intermediate() {
+                return Err(self.session.refusal(&reply));
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_digest(&mut self, path: &[u8], algorithm: Algorithm) -> Result<Option<Reply>> {
+        let features = self.session.features();
+        let (name, own, command) = match algorithm {
+            Algorithm::Sha256 => ("SHA-256", features.xsha256, Command::Xsha256(path)),
+            Algorithm::Md5 => ("MD5", features.xmd5, Command::Xmd5(path)),
+            Algorithm::Crc32 => ("CRC32", features.xcrc, Command::Xcrc(path)),
+        };
+        if own {
+            return self.session.ask(&command).map(Some);
+        }
+        if !features
+            .hash
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+        {
+            return Ok(None);
+        }
+        let chosen = self.session.ask(&Command::OptsHash(name))?;
+        if !chosen.is_success() {
+            return Ok(None);
+        }
+        self.session.ask(&Command::Hash(path)).map(Some)
+    }
+}
+
+/// The root's full path: the login directory comes from the server.
+fn root_path(path: &ServerPath, login_dir: Option<&[u8]>) -> Result<Vec<u8>> {
+    match path {
+        ServerPath::Absolute(path) => Ok(join(b"/", path.as_bytes())),
+        ServerPath::FromLogin(path) => match login_dir {
+            Some(dir) => Ok(join(dir, path.as_bytes())),
+            None => Err(Error::new(ErrorKind::Unsupported(
+                "the server does not tell the login directory; give the full path without ~",
+            ))),
+        },
+    }
+}
+
+fn join(dir: &[u8], path: &[u8]) -> Vec<u8> {
+    let mut full = dir.to_vec();
+    if !path.is_empty() {
+        if !full.ends_with(b"/") {
+            full.push(b'/');
+        }
+        full.extend_from_slice(path);
+    }
+    full
+}
+
+/// The directory that a full path lies in; none for the server's root.
+fn parent(path: &[u8]) -> Option<&[u8]> {
+    let slash = path.iter().rposition(|byte| *byte == b'/')?;
+    match slash {
+        0 if path.len() == 1 => None,
+        0 => Some(b"/"),
+        _ => Some(&path[..slash]),
+    }
+}
+
+/// The last name of a full path.
+fn last_name(path: &[u8]) -> &[u8] {
+    let start = path
+        .iter()
+        .rposition(|byte| *byte == b'/')
+        .map_or(0, |slash| slash + 1);
+    &path[start..]
+}
+
+/// The directories above a full path, the topmost first, without the server's root.
+fn ancestors(path: &[u8]) -> Vec<Vec<u8>> {
+    let mut above = Vec::new();
+    let mut dir = parent(path);
+    while let Some(path) = dir
+        && path != b"/"
+    {
+        above.push(path.to_vec());
+        dir = parent(path);
+    }
+    above.reverse();
+    above
+}
+
+/// The digest in a reply: the word that has its length in hexadecimal digits. Servers put the algorithm, a range or
+/// the name around it.
+fn find_digest(text: &[u8], algorithm: Algorithm) -> Option<Digest> {
+    let bytes = match algorithm {
+        Algorithm::Sha256 => 32,
+        Algorithm::Md5 => 16,
+        Algorithm::Crc32 => 4,
+    };
+    let text = String::from_utf8_lossy(text);
+    let word = text.split_whitespace().find(|word| {
+        let digits = word.len() == 2 * bytes || (bytes == 4 && (1..=8).contains(&word.len()));
+        digits && word.bytes().all(|digit| digit.is_ascii_hexdigit())
+    })?;
+    let padded = format!("{word:0>width$}", width = 2 * bytes);
+    let bytes = (0..bytes)
+        .map(|place| u8::from_str_radix(&padded[2 * place..2 * place + 2], 16).ok())
+        .collect::<Option<_>>()?;
+    Some(Digest { algorithm, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_digests_in_recorded_replies() {
+        let crc = find_digest(b"4076E5D1", Algorithm::Crc32).unwrap();
+        assert_eq!(crc.bytes, [0x40, 0x76, 0xe5, 0xd1]);
+        let md5 = find_digest(b"3749F52BB326AE96782B42DC0A97B4C1", Algorithm::Md5).unwrap();
+        assert_eq!((md5.bytes[0], md5.bytes.len()), (0x37, 16));
+        let line = b"SHA-256 0-11 c67c199595622dfbdc9e415c4a0ad6166eb49cbf74c6aac7bb3e958604d5ecb8 file.txt";
+        let sha = find_digest(line, Algorithm::Sha256).unwrap();
+        assert_eq!((sha.bytes[0], sha.bytes.len()), (0xc6, 32));
+        assert_eq!(find_digest(b"no digest here", Algorithm::Md5), None);
+    }
+
+    #[test]
+    fn paths_go_up_to_the_root() {
+        assert_eq!(parent(b"/a/b"), Some(&b"/a"[..]));
+        assert_eq!(parent(b"/a"), Some(&b"/"[..]));
+        assert_eq!(parent(b"/"), None);
+        assert_eq!(ancestors(b"/a/b/c"), [b"/a".to_vec(), b"/a/b".to_vec()]);
+        assert_eq!(last_name(b"/a/b c"), b"b c");
+        assert_eq!(join(b"/", b"a"), b"/a");
+        assert_eq!(join(b"/a", b""), b"/a");
+    }
+}

@@ -1,0 +1,286 @@
+//! Asking for exact names: what is there, and when it is certain that nothing is.
+//!
+//! A refusal alone proves nothing: below a directory that may not be entered every name is refused. So a name counts
+//! as absent only where its directory can be entered, or is absent itself. Without MLST a directory that may not be
+//! entered looks like nothing, too; there the listing of the directory above tells.
+
+use std::collections::HashMap;
+
+use super::{FtpTarget, last_name, parent};
+use crate::error::{Error, ErrorKind, Result, Scope};
+use crate::ftp::{Command, Facts, FactsKind, Reply};
+use crate::target::{Kind, Listing, Mtime, Stat};
+use crate::time::Timestamp;
+
+/// What is known of a directory in which a name was refused.
+enum Dir {
+    /// It can be entered; its listing where that was needed.
+    Entered(Option<Listing>),
+    /// It is not there.
+    Absent,
+    /// It is there or may be, and nothing below it can be told.
+    Closed,
+}
+
+impl FtpTarget {
+    /// What is at these full paths.
+    pub(super) fn look_at(&mut self, paths: &[Vec<u8>]) -> Vec<Result<Option<Stat>>> {
+        let mut answers: Vec<Answer> = paths.iter().map(|_| Answer::Open).collect();
+        if self.learnt.mlst {
+            self.ask_mlst(paths, &mut answers);
+        }
+        self.ask_size(paths, &mut answers);
+        let mut dirs = HashMap::new();
+        paths
+            .iter()
+            .zip(answers)
+            .map(|(path, answer)| match answer {
+                Answer::Is(stat) => Ok(Some(stat)),
+                Answer::Failed(error) => Err(error),
+                Answer::Denied(error) => self.settle_denied(path, error, &mut dirs),
+                Answer::Open => Err(self.session.failure()),
+            })
+            .collect()
+    }
+
+    /// What is at this full path.
+    pub(super) fn look_at_one(&mut self, path: &[u8]) -> Result<Option<Stat>> {
+        let mut answers = self.look_at(&[path.to_vec()]);
+        answers.pop().unwrap_or_else(|| Err(self.session.failure()))
+    }
+
+    fn ask_mlst(&mut self, paths: &[Vec<u8>], answers: &mut [Answer]) {
+        let commands: Vec<Command<'_>> = paths.iter().map(|path| Command::Mlst(path)).collect();
+        let replies = self.ask_each(&commands);
+        for (answer, reply) in answers.iter_mut().zip(replies) {
+            *answer = match reply {
+                Err(error) => Answer::Failed(error),
+                Ok(reply) if reply.is_unknown_command() => {
+                    self.learnt.mlst = false;
+                    Answer::Open
+                }
+                Ok(reply) => match stat_of_mlst(&reply) {
+                    Some(stat) => Answer::Is(stat),
+                    None => self.refused(&reply),
+                },
+            };
+        }
+    }
+
+    /// SIZE and MDTM for files; what has no size may be a directory, which CWD tells.
+    fn ask_size(&mut self, paths: &[Vec<u8>], answers: &mut [Answer]) {
+        let open: Vec<usize> = open_ones(answers);
+        let commands: Vec<Command<'_>> = open
+            .iter()
+            .flat_map(|index| [Command::Size(&paths[*index]), Command::Mdtm(&paths[*index])])
+            .collect();
+        let mut replies = self.ask_each(&commands).into_iter();
+        for index in &open {
+            let (Some(size), Some(mdtm)) = (replies.next(), replies.next()) else {
+                break;
+            };
+            answers[*index] = match (size, mdtm) {
+                (Err(error), _) | (_, Err(error)) => Answer::Failed(error),
+                (Ok(size), Ok(mdtm)) => match stat_of_size(&size, &mdtm) {
+                    Some(stat) => Answer::Is(stat),
+                    None => Answer::Open,
+                },
+            };
+        }
+        let open: Vec<usize> = open_ones(answers);
+        let commands: Vec<Command<'_>> = open
+            .iter()
+            .map(|index| Command::Cwd(&paths[*index]))
+            .collect();
+        let replies = self.ask_each(&commands);
+        for (index, reply) in open.into_iter().zip(replies) {
+            answers[index] = match reply {
+                Err(error) => Answer::Failed(error),
+                Ok(reply) if reply.is_success() => Answer::Is(Stat::dir()),
+                Ok(reply) => self.refused(&reply),
+            };
+        }
+    }
+
+    fn refused(&self, reply: &Reply) -> Answer {
+        let error = self.session.refusal(reply);
+        match reply.code {
+            550 => Answer::Denied(error),
+            _ => Answer::Failed(error),
+        }
+    }
+
+    /// Decides whether a denied name is absent.
+    fn settle_denied(
+        &mut self,
+        path: &[u8],
+        denial: Error,
+        dirs: &mut HashMap<Vec<u8>, Dir>,
+    ) -> Result<Option<Stat>> {
+        let Some(above) = parent(path) else {
+            return Err(denial);
+        };
+        self.explore(above, dirs)?;
+        match dirs.get_mut(above) {
+            Some(Dir::Absent) => Ok(None),
+            Some(Dir::Entered(_)) if self.learnt.mlst => Ok(None),
+            Some(Dir::Entered(listing)) => {
+                if listing.is_none() {
+                    let mut fresh = Listing::new();
+                    self.read_listing(above, &mut fresh)?;
+                    fresh.sort();
+                    *listing = Some(fresh);
+                }
+                let listing = listing.as_ref().expect("it was read just now");
+                match (listing.find(last_name(path)), listing.gap()) {
+                    (Some(entry), _) => Ok(Some(entry.stat)),
+                    (None, None) => Ok(None),
+                    (None, Some(_)) => Err(denial),
+                }
+            }
+            Some(Dir::Closed) | None => Err(denial),
+        }
+    }
+
+    /// Finds out about a directory, going up as far as needed.
+    fn explore(&mut self, dir: &[u8], dirs: &mut HashMap<Vec<u8>, Dir>) -> Result<()> {
+        if dirs.contains_key(dir) {
+            return Ok(());
+        }
+        let reply = self.session.ask(&Command::Cwd(dir))?;
+        let found = if reply.is_success() {
+            Dir::Entered(None)
+        } else if parent(dir).is_none() {
+            Dir::Closed
+        } else {
+            let there = if self.learnt.mlst {
+                let reply = self.session.ask(&Command::Mlst(dir))?;
+                stat_of_mlst(&reply).is_some()
+            } else {
+                false
+            };
+            let denial = self.session.refusal(&reply);
+            match (there, reply.code) {
+                (false, 550) => match self.settle_denied(dir, denial, dirs) {
+                    Ok(None) => Dir::Absent,
+                    Err(error) if error.scope() != Scope::Entry => return Err(error),
+                    Ok(Some(_)) | Err(_) => Dir::Closed,
+                },
+                _ => Dir::Closed,
+            }
+        };
+        dirs.insert(dir.to_vec(), found);
+        Ok(())
+    }
+
+    /// Why a directory could not be listed: certainly not there, or refused.
+    pub(super) fn why_unlisted(&mut self, dir: &[u8], refusal: Error) -> Error {
+        match self.look_at_one(dir) {
+            Ok(None) => ErrorKind::NotFound.into(),
+            Ok(Some(_)) => refusal,
+            Err(error) => error,
+        }
+    }
+
+    /// Sends `lead`, then looks at `paths`, all at once: the replies, and what was told of each path. Nothing told is
+    /// no proof of absence.
+    pub(super) fn send_and_look(
+        &mut self,
+        lead: &[Command<'_>],
+        paths: &[&[u8]],
+    ) -> Result<(Vec<Reply>, Vec<Option<Stat>>)> {
+        let by_mlst = self.learnt.mlst;
+        let mut commands = lead.to_vec();
+        for path in paths {
+            if by_mlst {
+                commands.push(Command::Mlst(path));
+            } else {
+                commands.extend([Command::Size(path), Command::Mdtm(path)]);
+            }
+        }
+        let port = self.session.port_command();
+        commands.extend(port);
+        let mut replies = self
+            .session
+            .ask_all(&commands)?
+            .into_iter()
+            .collect::<Result<Vec<Reply>>>()?;
+        if port.is_some()
+            && let Some(reply) = replies.pop()
+        {
+            self.session.take_port(&reply);
+        }
+        let looks = replies.split_off(lead.len());
+        if by_mlst && looks.iter().any(Reply::is_unknown_command) {
+            self.learnt.mlst = false;
+            let (_, stats) = self.send_and_look(&[], paths)?;
+            return Ok((replies, stats));
+        }
+        let stats = if by_mlst {
+            looks.iter().map(stat_of_mlst).collect()
+        } else {
+            looks
+                .chunks(2)
+                .map(|pair| stat_of_size(&pair[0], &pair[1]))
+                .collect()
+        };
+        Ok((replies, stats))
+    }
+}
+
+/// What was said of one path so far.
+enum Answer {
+    Open,
+    Is(Stat),
+    Denied(Error),
+    Failed(Error),
+}
+
+fn open_ones(answers: &[Answer]) -> Vec<usize> {
+    let is_open = |index: &usize| matches!(answers[*index], Answer::Open);
+    (0..answers.len()).filter(is_open).collect()
+}
+
+/// What facts say of an entry. A file without a size is left alone: nobody could tell whether it arrived.
+pub(super) fn stat_of_facts(facts: &Facts<'_>) -> Stat {
+    match (facts.kind, facts.size) {
+        (FactsKind::File, Some(size)) => Stat {
+            kind: Kind::File,
+            size,
+            mtime: facts.modify.map(Mtime::exact),
+        },
+        (FactsKind::Dir | FactsKind::CurrentDir | FactsKind::ParentDir, _) => Stat::dir(),
+        (FactsKind::File | FactsKind::Unknown, _) => Stat {
+            kind: Kind::Special,
+            size: 0,
+            mtime: None,
+        },
+    }
+}
+
+/// The facts stand on a line of their own that begins with a blank.
+fn stat_of_mlst(reply: &Reply) -> Option<Stat> {
+    if reply.code != 250 {
+        return None;
+    }
+    reply.lines().find_map(|line| {
+        let line = line.strip_prefix(b" ").unwrap_or(line);
+        Facts::parse(line).map(|facts| stat_of_facts(&facts))
+    })
+}
+
+fn stat_of_size(size: &Reply, mdtm: &Reply) -> Option<Stat> {
+    if size.code != 213 {
+        return None;
+    }
+    let size = std::str::from_utf8(size.last_line()).ok()?;
+    let mtime = match mdtm.code {
+        213 => Timestamp::parse_ftp(mdtm.last_line().trim_ascii()),
+        _ => None,
+    };
+    Some(Stat {
+        kind: Kind::File,
+        size: size.trim().parse().ok()?,
+        mtime: mtime.map(Mtime::exact),
+    })
+}

@@ -1,0 +1,119 @@
+//! Reading a file: RETR, and the final reply before anything of it may be used.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::FtpTarget;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ftp::{Command, Transfer};
+use crate::target::Source;
+
+impl FtpTarget {
+    /// Opens a full path for reading.
+    pub(super) fn open_path<'a>(
+        &'a mut self,
+        path: &[u8],
+        offset: u64,
+    ) -> Result<Box<dyn Source + 'a>> {
+        match self.start_reading(path, offset) {
+            Ok(transfer) => Ok(Box::new(FtpSource {
+                target: self,
+                transfer: Some(transfer),
+                at_end: false,
+            })),
+            // The same code stands for "not there" and "not for you".
+            Err(error) if matches!(error.kind(), ErrorKind::Refused { code: 550, .. }) => {
+                match self.look_at_one(path) {
+                    Ok(None) => Err(ErrorKind::NotFound.into()),
+                    Ok(Some(_)) | Err(_) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn start_reading(&mut self, path: &[u8], offset: u64) -> Result<Transfer> {
+        let mut transfer = self.session.begin(&Command::Retr(path), offset)?;
+        match self.session.await_start(&mut transfer) {
+            Ok(()) => Ok(transfer),
+            Err(error) => {
+                // The refusal was the final reply; ending only closes the data connection.
+                let _ = self.session.end(transfer);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The bytes of a remote file on their way.
+struct FtpSource<'a> {
+    target: &'a mut FtpTarget,
+    /// None once it has ended.
+    transfer: Option<Transfer>,
+    at_end: bool,
+}
+
+impl Source for FtpSource<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let Some(transfer) = &mut self.transfer else {
+            return Err(self.target.session.failure());
+        };
+        match transfer.read(buffer) {
+            Ok(count) => {
+                self.at_end = count == 0 && !buffer.is_empty();
+                Ok(count)
+            }
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.transfer.as_ref().map(AsFd::as_fd)
+    }
+
+    fn moved_by_fd(&mut self, bytes: u64) {
+        if let Some(transfer) = &mut self.transfer {
+            // A drip shows with the next read; whoever moves bytes has a time limit of the socket.
+            let _ = transfer.count(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        if !self.at_end && self.read(&mut [0])? != 0 {
+            return Err(ErrorKind::Changed("the file has grown while it was read").into());
+        }
+        let Some(transfer) = self.transfer.take() else {
+            return Err(self.target.session.failure());
+        };
+        let reply = self.target.session.end(transfer)?;
+        if reply.is_success() {
+            return Ok(());
+        }
+        Err(self.target.session.refusal(&reply))
+    }
+}
+
+impl FtpSource<'_> {
+    /// A data connection that breaks is explained by the final reply, where one comes.
+    fn explain(&mut self, error: Error) -> Error {
+        let session = &mut self.target.session;
+        let Some(transfer) = self.transfer.take() else {
+            return error;
+        };
+        if matches!(error.kind(), ErrorKind::Timeout(_)) {
+            return session.fail(error);
+        }
+        match session.end(transfer) {
+            Ok(reply) if !reply.is_success() => session.refusal(&reply),
+            Ok(_) => ErrorKind::Verify(format!("the data connection broke off: {error}")).into(),
+            Err(lost) => lost,
+        }
+    }
+}
+
+impl Drop for FtpSource<'_> {
+    fn drop(&mut self) {
+        if let Some(transfer) = self.transfer.take() {
+            self.target.session.abandon(transfer);
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! Writing a file: partial name, check, time, rename, check again.
+//!
+//! The server's word counts for nothing here: the size is asked after the transfer and the final name after the
+//! rename, and only what these answers show is reported.
+
+use super::{FtpTarget, SetTime, Setter};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ftp::{Command, Reply, Transfer};
+use crate::path::Escaped;
+use crate::target::{NewFile, Source, Stat, Times, Watch, Written};
+use crate::time::Timestamp;
+
+/// Read and sent at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Moved at a time inside the kernel; the watch is asked in between.
+const KERNEL_CHUNK_BYTES: usize = 256 * 1024;
+
+/// So much is sent before the server has said that it takes the file: a small file saves the wait, and a refusal
+/// costs little.
+const EAGER_BYTES: u64 = 16 * 1024;
+
+/// What the old file is called while the new one takes its name, on servers that do not rename over a file: a partial
+/// name, so that it is never synced.
+const OLD_SUFFIX: &[u8] = b"-old";
+
+/// The ways to set a time, the best first.
+const SETTERS: [SetTime; 4] = [
+    SetTime::Mfmt,
+    SetTime::Mdtm,
+    SetTime::SiteUtime,
+    SetTime::SiteUtimeLong,
+];
+
+/// The bytes under the partial name, looked at.
+struct Stored {
+    partial: Stat,
+    times: Times,
+    /// What is under the final name now.
+    present: Option<Stat>,
+}
+
+impl FtpTarget {
+    pub(super) fn write_file(
+        &mut self,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<Written> {
+        let partial = self.full(file.partial);
+        if file.resume_at > 0 {
+            self.check_partial(&partial, file.resume_at)?;
+        }
+        if let Err((error, litter)) = self.store(&partial, file, source, watch) {
+            if litter == Litter::Useless || !file.keep_partial {
+                self.clean_up(&partial);
+            }
+            return Err(error);
+        }
+        match self.place(&partial, file, watch) {
+            Ok(written) => Ok(written),
+            Err(error) => {
+                self.clean_up(&partial);
+                Err(error)
+            }
+        }
+    }
+
+    /// A partial file is continued only at exactly its present end: servers leave holes or append elsewhere.
+    fn check_partial(&mut self, partial: &[u8], size: u64) -> Result<()> {
+        let (_, stats) = self.send_and_look(&[], &[partial])?;
+        match stats.first() {
+            Some(Some(stat)) if stat.size == size => Ok(()),
+            _ => Err(ErrorKind::Changed("the partial file is not as it was left").into()),
+        }
+    }
+
+    /// Moves the bytes under the partial name, and says what a failure leaves there.
+    fn store(
+        &mut self,
+        partial: &[u8],
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<(), (Error, Litter)> {
+        let mut transfer = self
+            .session
+            .begin(&Command::Stor(partial), file.resume_at)
+            .map_err(|error| (error, Litter::Useless))?;
+        let moved = self.pump(&mut transfer, file, source, watch);
+        match moved {
+            Ok(()) => {}
+            Err(Stop::Source(error)) => {
+                self.session.abandon(transfer);
+                let litter = Litter::after(&error);
+                return Err((error, litter));
+            }
+            Err(Stop::Refused(error)) => {
+                self.session.abandon(transfer);
+                return Err((error, Litter::Useless));
+            }
+            Err(Stop::Data(error)) => return Err(self.explain(transfer, error)),
+        }
+        let reply = self
+            .session
+            .end(transfer)
+            .map_err(|error| (error, Litter::Resumable))?;
+        if !reply.is_success() {
+            let error = self.session.refusal(&reply);
+            let litter = Litter::after(&error);
+            return Err((error, litter));
+        }
+        // Only now: what the source finds out may take as long as the transfer did.
+        source.finish().map_err(|error| (error, Litter::Useless))
+    }
+
+    fn pump(
+        &mut self,
+        transfer: &mut Transfer,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<(), Stop> {
+        let mut left = file.size - file.resume_at.min(file.size);
+        let mut sent = 0;
+        let mut by_kernel = left > EAGER_BYTES && source.as_fd().is_some();
+        let mut buffer = Vec::new();
+        loop {
+            if sent >= EAGER_BYTES || by_kernel {
+                self.session.await_start(transfer).map_err(Stop::Refused)?;
+            }
+            if by_kernel && left > 0 {
+                let max = KERNEL_CHUNK_BYTES.min(usize::try_from(left).unwrap_or(usize::MAX));
+                let moved = match source.as_fd() {
+                    Some(fd) => transfer.write_from(fd, max).map_err(Stop::Data)?,
+                    None => None,
+                };
+                match moved {
+                    Some(count) if count > 0 => {
+                        source.moved_by_fd(count as u64);
+                        (sent, left) = (sent + count as u64, left - count as u64);
+                        watch.moved(count as u64).map_err(Stop::Source)?;
+                        continue;
+                    }
+                    // At its end early, or not to be moved so: an ordinary read tells which.
+                    Some(_) | None => by_kernel = false,
+                }
+            }
+            if buffer.is_empty() {
+                let fitting = usize::try_from(left.saturating_add(1)).unwrap_or(usize::MAX);
+                buffer = vec![0; CHUNK_BYTES.min(fitting)];
+            }
+            let count = source.read(&mut buffer).map_err(Stop::Source)?;
+            if count == 0 {
+                break;
+            }
+            left = left
+                .checked_sub(count as u64)
+                .ok_or_else(|| Stop::changed("the file has grown while it was read"))?;
+            transfer.write_all(&buffer[..count]).map_err(Stop::Data)?;
+            sent += count as u64;
+            watch.moved(count as u64).map_err(Stop::Source)?;
+        }
+        if left > 0 {
+            return Err(Stop::changed("the file has shrunk while it was read"));
+        }
+        Ok(())
+    }
+
+    /// A data connection that breaks is explained by the final reply, where one comes.
+    fn explain(&mut self, transfer: Transfer, error: Error) -> (Error, Litter) {
+        if matches!(error.kind(), ErrorKind::Timeout(_)) {
+            return (self.session.fail(error), Litter::Resumable);
+        }
+        let error = match self.session.end(transfer) {
+            Ok(reply) if !reply.is_success() => self.session.refusal(&reply),
+            Ok(_) => ErrorKind::Verify(format!("the data connection broke off: {error}")).into(),
+            Err(lost) => lost,
+        };
+        let litter = Litter::after(&error);
+        (error, litter)
+    }
+
+    /// Checks what lies under the partial name, gives it its time, and renames it.
+    fn place(
+        &mut self,
+        partial: &[u8],
+        file: &NewFile<'_>,
+        watch: &mut dyn Watch,
+    ) -> Result<Written> {
+        let place = self.full(file.path);
+        let stored = self.inspect(partial, &place, file.mtime)?;
+        if stored.partial.size != file.size {
+            return Err(ErrorKind::Verify(format!(
+                "the server confirmed the file, but shows {} bytes of {}",
+                stored.partial.size, file.size
+            ))
+            .into());
+        }
+        check_replaced(file.replaces, stored.present)?;
+        watch.placing(&stored.partial, stored.times)?;
+        let aside = file.set_aside.map(|aside| self.full(aside));
+        let stat = match (&aside, stored.present) {
+            (Some(aside), Some(_)) => {
+                self.rename_path(&place, aside)?;
+                self.rename_free(partial, &place, &stored.partial)
+                    .inspect_err(|_| self.put_back(aside, &place))?
+            }
+            (None, Some(_)) if self.learnt.renames_over => {
+                self.rename_over(partial, &place, &stored.partial)?
+            }
+            (None, Some(_)) => self.rename_around(partial, &place, &stored.partial)?,
+            (_, None) => self.rename_free(partial, &place, &stored.partial)?,
+        };
+        Ok(Written {
+            stat,
+            times: stored.times,
+        })
+    }
+
+    /// Sets the time, and looks at the partial and the final name, in one go where the way to set it is known.
+    fn inspect(
+        &mut self,
+        partial: &[u8],
+        place: &[u8],
+        mtime: Option<Timestamp>,
+    ) -> Result<Stored> {
+        let Some(mtime) = mtime else {
+            let (_, stats) = self.send_and_look(&[], &[partial, place])?;
+            return stored(&stats, self.capability());
+        };
+        let ladder: &[SetTime] = match &self.learnt.setter {
+            Setter::Untried => &SETTERS,
+            Setter::Known(known) => &[*known],
+            Setter::Missing => &[],
+        };
+        let ladder = ladder.to_vec();
+        let mut last = None;
+        for set_time in ladder {
+            if set_time == SetTime::Mfmt
+                && self.session.features().told
+                && !self.session.features().mfmt
+            {
+                continue;
+            }
+            let command = set_time.command(mtime, partial);
+            let (replies, stats) = self.send_and_look(&[command], &[partial, place])?;
+            // A success is believed only when the file shows that time.
+            let took = replies.iter().all(Reply::is_success)
+                && stats.first().copied().flatten().is_some_and(|stat| {
+                    stat.exact_mtime()
+                        .is_some_and(|shown| shown.is_close_to(mtime))
+                });
+            if took {
+                self.learnt.setter = Setter::Known(set_time);
+                return stored(&stats, Times::Kept);
+            }
+            last = Some((set_time, replies, stats));
+        }
+        let Some((_, replies, stats)) = last else {
+            self.learnt.setter = Setter::Missing;
+            let (_, stats) = self.send_and_look(&[], &[partial, place])?;
+            return stored(&stats, Times::Lost);
+        };
+        // A way that MFMT promises may have failed for this file alone.
+        let is_hopeless =
+            !self.session.features().mfmt && replies.iter().all(|reply| !reply.is_success());
+        if self.learnt.setter == Setter::Untried && is_hopeless {
+            self.learnt.setter = Setter::Missing;
+        }
+        stored(&stats, Times::Lost)
+    }
+
+    fn capability(&self) -> Times {
+        match self.learnt.setter {
+            Setter::Untried => Times::Unknown,
+            Setter::Known(_) => Times::Kept,
+            Setter::Missing => Times::Lost,
+        }
+    }
+
+    /// Renames to a name that is free.
+    fn rename_free(&mut self, partial: &[u8], place: &[u8], expected: &Stat) -> Result<Stat> {
+        let (replies, stats) =
+            self.send_and_look(&[Command::Rnfr(partial), Command::Rnto(place)], &[place])?;
+        let shown = stats.first().copied().flatten();
+        match (refused(&replies), shown) {
+            (None, Some(stat)) if stat.may_equal(expected) => Ok(stat),
+            (Some(reply), _) => Err(self.session.refusal(reply)),
+            (None, _) => Err(misplaced(shown)),
+        }
+    }
+
+    /// Renames over the old file, and finds another way where the server does not allow it.
+    fn rename_over(&mut self, partial: &[u8], place: &[u8], expected: &Stat) -> Result<Stat> {
+        let lead = [Command::Rnfr(partial), Command::Rnto(place)];
+        let (replies, stats) = self.send_and_look(&lead, &[place, partial])?;
+        let (shown, left) = (
+            stats.first().copied().flatten(),
+            stats.get(1).copied().flatten(),
+        );
+        match (refused(&replies), shown, left) {
+            // What the partial name held is under the final one, whatever was said.
+            (_, Some(stat), None) if stat.may_equal(expected) => Ok(stat),
+            (Some(_), _, Some(_)) => self.rename_around(partial, place, expected),
+            (Some(reply), _, None) => Err(self.session.refusal(reply)),
+            (None, _, _) => Err(misplaced(shown)),
+        }
+    }
+
+    /// Moves the old file out of the way, renames, and removes the old file.
+    fn rename_around(&mut self, partial: &[u8], place: &[u8], expected: &Stat) -> Result<Stat> {
+        let mut old = partial.to_vec();
+        old.extend_from_slice(OLD_SUFFIX);
+        self.rename_path(place, &old)?;
+        let stat = self
+            .rename_free(partial, place, expected)
+            .inspect_err(|_| self.put_back(&old, place))?;
+        // The server was found to do it only this way.
+        self.learnt.renames_over = false;
+        // What is left of it is a partial name and goes with the next clean-up.
+        let _ = self.session.ask(&Command::Dele(&old));
+        Ok(stat)
+    }
+
+    fn put_back(&mut self, aside: &[u8], place: &[u8]) {
+        if let Err(error) = self.rename_path(aside, place) {
+            log::warn!(
+                "could not move {} back to {}: {error}",
+                Escaped(aside),
+                Escaped(place)
+            );
+        }
+    }
+
+    /// Removes a partial file that nobody can use. A failure leaves litter that the next run finds by its name.
+    fn clean_up(&mut self, partial: &[u8]) {
+        let _ = self.session.ask(&Command::Dele(partial));
+    }
+}
+
+/// Why the bytes stopped.
+enum Stop {
+    /// The source or the watch.
+    Source(Error),
+    /// The data connection.
+    Data(Error),
+    /// The server did not want the file, or said nothing.
+    Refused(Error),
+}
+
+impl Stop {
+    const fn changed(what: &'static str) -> Self {
+        Self::Source(Error::new(ErrorKind::Changed(what)))
+    }
+}
+
+/// What a failed transfer left under the partial name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Litter {
+    /// The beginning of the file: the next try can go on.
+    Resumable,
+    /// Nothing, or something else.
+    Useless,
+}
+
+impl Litter {
+    fn after(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::Changed(_) | ErrorKind::Verify(_) => Self::Useless,
+            _ if error.is_full() => Self::Useless,
+            _ => Self::Resumable,
+        }
+    }
+}
+
+fn stored(stats: &[Option<Stat>], times: Times) -> Result<Stored> {
+    let partial = stats.first().copied().flatten().ok_or_else(|| {
+        let text = "the server confirmed the file, but does not show it".to_owned();
+        Error::new(ErrorKind::Verify(text))
+    })?;
+    Ok(Stored {
+        partial,
+        times,
+        present: stats.get(1).copied().flatten(),
+    })
+}
+
+/// Whether what is under the final name is what the caller meant to replace.
+fn check_replaced(expected: Option<Stat>, present: Option<Stat>) -> Result<()> {
+    let what = match (expected, present) {
+        (None, None) => return Ok(()),
+        (Some(expected), Some(present)) if present.may_equal(&expected) => return Ok(()),
+        (Some(_), Some(_)) => "the file there has changed since it was listed",
+        (Some(_), None) => "the file there has vanished since it was listed",
+        (None, Some(_)) => "something of that name has appeared there since it was listed",
+    };
+    Err(ErrorKind::Changed(what).into())
+}
+
+fn refused(replies: &[Reply]) -> Option<&Reply> {
+    replies
+        .iter()
+        .find(|reply| !reply.is_success() && !reply.is_intermediate())
+}
+
+/// The rename was confirmed, and yet the file is not there: Pure-FTPd writes some names in another way.
+fn misplaced(shown: Option<Stat>) -> Error {
+    let text = match shown {
+        None => "the server confirmed the rename, but does not show the file; it may not keep such a name".to_owned(),
+        Some(stat) => format!(
+            "the server confirmed the rename, but shows another file there ({} bytes)",
+            stat.size
+        ),
+    };
+    ErrorKind::Verify(text).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Scope;
+
+    #[test]
+    fn only_what_was_listed_is_replaced() {
+        let listed = Stat::file(5, Timestamp::from_secs(100));
+        let other = Stat::file(6, Timestamp::from_secs(100));
+        assert!(check_replaced(None, None).is_ok());
+        assert!(check_replaced(Some(listed), Some(listed)).is_ok());
+        for (expected, present) in [
+            (Some(listed), Some(other)),
+            (Some(listed), None),
+            (None, Some(listed)),
+        ] {
+            let error = check_replaced(expected, present).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Changed(_)));
+            assert_eq!(error.scope(), Scope::Entry);
+        }
+    }
+}
