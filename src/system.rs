@@ -672,7 +672,7 @@ const MAX_TYPED_BYTES: usize = 4096;
 
 /// Asks the user at the terminal of this process for a line that is not shown while it is typed; without its end.
 ///
-/// None where the process has no terminal, and at end of input. `EINTR` when a signal came meanwhile.
+/// None where the process has no terminal, and at end of input. `EINTR` when a signal asked the process to stop.
 pub fn prompt_hidden(prompt: &str) -> io::Result<Option<Vec<u8>>> {
     use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
     use std::io::Write;
@@ -701,6 +701,7 @@ pub fn prompt_hidden(prompt: &str) -> io::Result<Option<Vec<u8>>> {
 fn read_line(terminal: &File) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::with_capacity(MAX_TYPED_BYTES);
     loop {
+        wait_for_input(terminal)?;
         let mut byte = [0];
         // Not std's `read_to_end` and the like: they go on after EINTR, and a ^C would have no effect.
         match nix::unistd::read(terminal, &mut byte)? {
@@ -709,6 +710,24 @@ fn read_line(terminal: &File) -> io::Result<Option<Vec<u8>>> {
             _ if byte[0] == b'\n' => return Ok(Some(line)),
             _ if line.len() == MAX_TYPED_BYTES => return Err(io::ErrorKind::InvalidInput.into()),
             _ => line.push(byte[0]),
+        }
+    }
+}
+
+/// Waits until something was typed, or a signal asked to stop. The signal may have struck another thread, which this
+/// wait would not notice; so it looks again a few times a second.
+fn wait_for_input(terminal: &File) -> io::Result<()> {
+    use nix::poll::{PollFd, PollFlags, poll};
+    const LOOK_EVERY_MILLIS: u16 = 200;
+    loop {
+        if stopped_by().is_some() {
+            return Err(Errno::EINTR.into());
+        }
+        let mut waiting = [PollFd::new(terminal.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut waiting, LOOK_EVERY_MILLIS) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
         }
     }
 }
