@@ -253,6 +253,9 @@ impl FtpTarget {
                         .is_some_and(|shown| shown.is_close_to(mtime))
                 });
             if took {
+                if self.learnt.setter == Setter::Untried {
+                    log::debug!("modification times are set with {set_time:?}");
+                }
                 self.learnt.setter = Setter::Known(set_time);
                 return stored(&stats, Times::Kept);
             }
