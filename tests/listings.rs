@@ -31,8 +31,10 @@ fn mlsd(name: &str) -> BTreeMap<Vec<u8>, (FactsKind, Option<u64>)> {
         .collect()
 }
 
+type ListEntries = BTreeMap<Vec<u8>, (ListKind, u64)>;
+
 /// The entries, and the lines that could not be read.
-fn list(name: &str) -> (BTreeMap<Vec<u8>, (ListKind, u64)>, Vec<Vec<u8>>) {
+fn list(name: &str) -> (ListEntries, Vec<Vec<u8>>) {
     let text = load(name);
     let (mut entries, mut unreadable) = (BTreeMap::new(), Vec::new());
     for line in lines(&text) {
