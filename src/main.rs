@@ -1,3 +1,5 @@
 //! The `coracle` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    coracle::run(std::env::args_os()).into()
+}

@@ -13,8 +13,8 @@ pub const METADATA_NAME: &[u8] = b".pyftpsync-meta.json";
 pub const CORRUPT_METADATA_NAME: &[u8] = b".pyftpsync-meta.json.corrupt";
 /// The lock file in a remote root, as pyftpsync names it.
 pub const LOCK_NAME: &[u8] = b".pyftpsync-lock.json";
-/// The journal of a run, in the local root or the state directory.
-pub const JOURNAL_NAME: &[u8] = b".coracle-journal";
+/// What the name of every journal starts with, in the local root or the state directory; there is one for each peer.
+pub const JOURNAL_PREFIX: &[u8] = b".coracle-journal-";
 /// What every partial name starts with.
 pub const PARTIAL_PREFIX: &[u8] = b".coracle-part-";
 
@@ -75,7 +75,7 @@ impl<'a> Name<'a> {
     pub fn is_reserved(self) -> bool {
         self.is_disposable()
             || self.0 == LOCK_NAME
-            || self.0 == JOURNAL_NAME
+            || self.0.starts_with(JOURNAL_PREFIX)
             || TASK_FILE_NAMES.contains(&self.0)
     }
 

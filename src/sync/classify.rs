@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::target::{Kind, Precision, Stat};
 use crate::time::Timestamp;
 
 /// An entry against its record.
@@ -68,4 +69,156 @@ pub enum Baseline {
     },
     /// A directory.
     Dir,
+}
+
+/// A listed time of lower precision proves a file unchanged only when its span ended this long before the record was
+/// made, in seconds: the server's clock may lag behind ours, and a change right after the sync would fall into the
+/// same minute.
+const COARSE_MARGIN_SECS: i64 = 15 * 60;
+
+/// What became of an entry. `known` says whether its directory was ever synced with this peer.
+///
+/// A record of another kind (a file then, a directory now) is no record of this entry.
+pub fn classify(stat: Option<&Stat>, baseline: Option<&Baseline>, known: bool) -> Status {
+    let Some(stat) = stat else {
+        return if baseline.is_some() {
+            Status::Deleted
+        } else {
+            Status::Missing
+        };
+    };
+    match (stat.kind, baseline) {
+        (Kind::Dir, Some(Baseline::Dir)) => Status::Unmodified,
+        (Kind::File, Some(Baseline::File { size, mtime, .. })) => {
+            if stat.size == *size && stat.mtime.is_some_and(|listed| listed.may_be(*mtime)) {
+                Status::Unmodified
+            } else {
+                Status::Modified
+            }
+        }
+        _ if known => Status::New,
+        _ => Status::Existing,
+    }
+}
+
+/// Whether the listed time is too coarse to classify the entry by: it may be the recorded one, or a change made
+/// within the same minute or day.
+pub fn needs_exact_time(stat: &Stat, baseline: Option<&Baseline>) -> bool {
+    let Some(listed) = stat
+        .mtime
+        .filter(|mtime| mtime.precision != Precision::Exact)
+    else {
+        return false;
+    };
+    match baseline {
+        Some(Baseline::File {
+            size,
+            mtime,
+            recorded_at,
+        }) => {
+            let proven = listed.may_be(*mtime)
+                && listed.latest().plus_secs(COARSE_MARGIN_SECS) < *recorded_at;
+            // A file of another size or from another day is modified whatever the exact time; that time is
+            // needed all the same, because it is what will be compared and recorded.
+            !(proven && stat.size == *size)
+        }
+        Some(Baseline::Dir) | None => stat.kind == Kind::File,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Mtime;
+
+    const RECORD: Baseline = Baseline::File {
+        size: 10,
+        mtime: Timestamp::from_secs(1_000_000),
+        recorded_at: Timestamp::from_secs(2_000_000),
+    };
+
+    fn file(size: u64, secs: i64) -> Stat {
+        Stat::file(size, Timestamp::from_secs(secs))
+    }
+
+    #[test]
+    fn a_file_in_every_cell_of_the_status_table() {
+        assert_eq!(
+            classify(Some(&file(10, 1_000_002)), Some(&RECORD), true),
+            Status::Unmodified
+        );
+        assert_eq!(
+            classify(Some(&file(10, 1_000_003)), Some(&RECORD), true),
+            Status::Modified
+        );
+        assert_eq!(
+            classify(Some(&file(11, 1_000_000)), Some(&RECORD), true),
+            Status::Modified
+        );
+        assert_eq!(
+            classify(Some(&file(10, 1_000_000)), None, true),
+            Status::New
+        );
+        assert_eq!(
+            classify(Some(&file(10, 1_000_000)), None, false),
+            Status::Existing
+        );
+        assert_eq!(classify(None, Some(&RECORD), true), Status::Deleted);
+        assert_eq!(classify(None, None, true), Status::Missing);
+        assert_eq!(classify(None, None, false), Status::Missing);
+    }
+
+    #[test]
+    fn a_directory_in_every_cell_of_the_status_table() {
+        assert_eq!(
+            classify(Some(&Stat::dir()), Some(&Baseline::Dir), true),
+            Status::Unmodified
+        );
+        assert_eq!(classify(Some(&Stat::dir()), None, true), Status::New);
+        assert_eq!(classify(Some(&Stat::dir()), None, false), Status::Existing);
+        assert_eq!(classify(None, Some(&Baseline::Dir), true), Status::Deleted);
+    }
+
+    #[test]
+    fn a_record_of_another_kind_is_none() {
+        assert_eq!(
+            classify(Some(&Stat::dir()), Some(&RECORD), true),
+            Status::New
+        );
+        assert_eq!(
+            classify(Some(&file(10, 1_000_000)), Some(&Baseline::Dir), true),
+            Status::New
+        );
+    }
+
+    #[test]
+    fn a_minute_long_past_proves_and_a_fresh_one_does_not() {
+        let listed = |at: i64| Stat {
+            kind: Kind::File,
+            size: 10,
+            mtime: Some(Mtime {
+                at: Timestamp::from_secs(at),
+                precision: Precision::Minute,
+            }),
+        };
+        let record = |mtime: i64, recorded_at: i64| Baseline::File {
+            size: 10,
+            mtime: Timestamp::from_secs(mtime),
+            recorded_at: Timestamp::from_secs(recorded_at),
+        };
+        assert!(!needs_exact_time(&listed(600), Some(&record(630, 100_000))));
+        assert!(
+            needs_exact_time(&listed(600), Some(&record(630, 640))),
+            "changed in the minute of the sync"
+        );
+        assert!(
+            needs_exact_time(&listed(600), Some(&record(900, 100_000))),
+            "another time"
+        );
+        assert!(needs_exact_time(&listed(600), None));
+        assert!(
+            !needs_exact_time(&file(10, 600), None),
+            "told exactly already"
+        );
+    }
 }

@@ -136,6 +136,7 @@ pub struct Entry<'a> {
 pub struct Listing {
     arena: Vec<u8>,
     rows: Vec<Row>,
+    unusable: Vec<Box<[u8]>>,
     gap: Option<Box<str>>,
 }
 
@@ -160,6 +161,7 @@ impl Listing {
     pub fn clear(&mut self) {
         self.arena.clear();
         self.rows.clear();
+        self.unusable.clear();
         self.gap = None;
     }
 
@@ -169,6 +171,22 @@ impl Listing {
             Ok(name) => self.push_name(name, stat),
             Err(why) => self.push_refused(name, why),
         }
+    }
+
+    /// Adds an entry of a disk that this program can read. A name that must not be used is kept apart, see
+    /// [`Listing::unusable`], and the listing stays complete: no other target can have an entry of that name, so
+    /// nothing is taken for missing because of it.
+    pub fn push_local(&mut self, name: &[u8], stat: Stat) {
+        match Name::new(name) {
+            Ok(name) => self.push_name(name, stat),
+            Err(_) => self.unusable.push(name.into()),
+        }
+    }
+
+    /// The names of entries that are there but cannot be named to another target: for reporting, escaped. They are
+    /// no entries of the listing, but their directory is not empty.
+    pub fn unusable(&self) -> impl ExactSizeIterator<Item = Escaped<'_>> {
+        self.unusable.iter().map(|name| Escaped(name))
     }
 
     fn push_name(&mut self, name: Name<'_>, stat: Stat) {
@@ -332,6 +350,17 @@ mod tests {
             listing.gap(),
             Some("the name would leave its directory: \"../b\"")
         );
+    }
+
+    #[test]
+    fn a_bad_name_on_a_disk_is_kept_apart() {
+        let mut listing = listing(&["a"]);
+        listing.push_local(b"b\nc", Stat::dir());
+        let unusable: Vec<String> = listing.unusable().map(|name| name.to_string()).collect();
+        assert_eq!(unusable, [r"b\x0ac"]);
+        assert_eq!((listing.len(), listing.gap()), (1, None));
+        listing.clear();
+        assert_eq!(listing.unusable().len(), 0);
     }
 
     #[test]

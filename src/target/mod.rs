@@ -4,11 +4,15 @@
 //! done for good, so that a protocol can send all the commands it takes back to back and wait once. No rule of
 //! syncing lives here; a target says what is there and does what it is told, all or nothing.
 
+mod digest;
 mod ftp;
 mod listing;
+mod local;
 
+pub use digest::Hasher;
 pub use ftp::FtpTarget;
 pub use listing::{Entry, Kind, Listing, Mtime, Precision, Stat};
+pub use local::{LocalTarget, RootIdentity, RootLock};
 
 use std::io;
 use std::os::fd::BorrowedFd;

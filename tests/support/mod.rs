@@ -1,7 +1,9 @@
-//! What the integration tests share: real FTP servers and temporary directories.
-
-// Each test program takes in all of this as a module of its own and uses some of it.
+//! What the integration tests share: targets in memory, servers in process and real ones, temporary directories.
+// Every test binary compiles all of this and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod faulty;
+pub mod ftp_server;
+pub mod memory;
 pub mod servers;
 pub mod temp;

@@ -1,0 +1,790 @@
+//! The command line: arguments in, an [`Invocation`] out. Sole owner of flag names. No I/O.
+
+mod arguments;
+mod help;
+mod options;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
+
+use argh::{ArgsInfo, FromArgs};
+
+use crate::credentials::{CredentialOptions, Prompt};
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::{
+    ANONYMOUS, DataMode, Delete, Direction, FtpLocation, Job, Limits, Location, Overrides, Policy,
+    RemoteScan, Resolve, Selection, StateDir, Trash,
+};
+use crate::path::Escaped;
+use crate::report::{Color, ShowProgress, Verbosity};
+use crate::url::Address;
+use options::{Debug, Options, RESOLVE, one_of};
+
+/// What the user wants.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// A job to be done.
+    Run(Box<Invocation>),
+    /// A text to be printed: help or version.
+    Print(String),
+}
+
+/// A job and how to go about it.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The job. Where the remote side is a server, its account is only what the URL says, and `credentials`
+    /// finds the rest; its selection lacks what is in the files of `exclude_from`.
+    pub job: Job,
+    /// Where user and password come from.
+    pub credentials: CredentialOptions,
+    /// Files with more patterns to exclude.
+    pub exclude_from: Vec<PathBuf>,
+    /// How much is said.
+    pub verbosity: Verbosity,
+    /// Whether to log how entries are classified, whatever the verbosity.
+    pub debug_classify: bool,
+    /// Whether lines are colored.
+    pub color: Color,
+    /// When progress is shown.
+    pub progress: ShowProgress,
+    /// Whether skipped conflicts and failed copies make an exit code of their own.
+    pub report_problems: bool,
+}
+
+/// Reads the arguments that follow the program's name.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
+    let sorted = arguments::sort(args, Options::get_args_info().flags)?;
+    let mut words = sorted.words.iter().map(OsString::as_os_str);
+    let word = words.next();
+    if sorted.help || word == Some(OsStr::new("help")) {
+        // `coracle help upload`, `coracle upload --help`, `coracle help`.
+        let about = if word == Some(OsStr::new("help")) {
+            words.next()
+        } else {
+            word
+        };
+        return Ok(Request::Print(match about {
+            Some(name) => help::of(Command::named(name)?),
+            None => help::overview(),
+        }));
+    }
+    let given: Vec<&str> = sorted
+        .options
+        .iter()
+        .flat_map(|(name, value)| std::iter::once(*name).chain(value.as_deref()))
+        .collect();
+    let options = Options::from_args(&[PROGRAM], &given).map_err(bad_value)?;
+    if options.version {
+        return Ok(Request::Print(version(options.verbose)));
+    }
+    let Some(word) = word else {
+        return Err(usage(format!(
+            "no command; use {}, or see coracle --help",
+            command_names()
+        )));
+    };
+    let command = Command::named(word)?;
+    for (option, _) in &sorted.options {
+        if let Some(reason) = lacks(command.direction, option) {
+            return Err(usage(format!("{} has no {option}: {reason}", command.name)));
+        }
+    }
+    let (local, remote) = two_targets(command, &words.collect::<Vec<_>>())?;
+    invocation(command.direction, options, local, remote)
+        .map(|invocation| Request::Run(Box::new(invocation)))
+}
+
+const PROGRAM: &str = "coracle";
+
+/// What `--exclude` is when it is not given: as in pyftpsync.
+const DEFAULT_EXCLUDE: &str = ".DS_Store,.git,.hg,.svn,#recycle";
+
+/// A command.
+struct Command {
+    name: &'static str,
+    direction: Direction,
+    summary: &'static str,
+    about: &'static str,
+}
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "upload",
+        direction: Direction::Upload,
+        summary: "make REMOTE follow LOCAL; LOCAL is never changed",
+        about: "Copies new and changed files from LOCAL to REMOTE. LOCAL is never changed, and nothing is\n\
+                deleted without --delete. Files that were changed on REMOTE are not overwritten without asking.",
+    },
+    Command {
+        name: "download",
+        direction: Direction::Download,
+        summary: "make LOCAL follow REMOTE; REMOTE is never changed",
+        about: "Copies new and changed files from REMOTE to LOCAL. REMOTE is never changed, and nothing is\n\
+                deleted without --delete. Files that were changed on LOCAL are not overwritten without asking.",
+    },
+    Command {
+        name: "sync",
+        direction: Direction::Sync,
+        summary: "bring each side what was changed, added and deleted on the other",
+        about: "Brings each side what was changed, added and deleted on the other since the last run. A file\n\
+                that was changed on both sides is a conflict; see --resolve.",
+    },
+];
+
+/// Commands that are documented and not built yet.
+const LATER_COMMANDS: &[&str] = &["run", "tree", "scan", "probe"];
+
+/// Options that not every command has: the option, the command, and why not.
+const MISSING_OPTIONS: &[(&str, Direction, &str)] = &[
+    ("--force", Direction::Sync, SYNC_HAS_NO_SOURCE),
+    ("--delete", Direction::Sync, SYNC_DELETES),
+    ("--delete-unmatched", Direction::Sync, SYNC_DELETES),
+    ("--no-remote-scan", Direction::Sync, UPLOAD_ONLY),
+    ("--no-remote-scan", Direction::Download, UPLOAD_ONLY),
+];
+const SYNC_HAS_NO_SOURCE: &str = "neither side is the source; see --resolve";
+const SYNC_DELETES: &str = "it always deletes on one side what was deleted on the other";
+const UPLOAD_ONLY: &str = "it must know what changed on the server";
+
+/// Why a command lacks an option, if it does.
+fn lacks(direction: Direction, option: &str) -> Option<&'static str> {
+    MISSING_OPTIONS
+        .iter()
+        .find(|(name, lacking, _)| *name == option && *lacking == direction)
+        .map(|(_, _, reason)| *reason)
+}
+
+/// The words that `--resolve` knows in a command.
+fn choices_of_resolve(direction: Direction) -> Vec<&'static str> {
+    RESOLVE
+        .iter()
+        .filter(|(_, resolve)| can_resolve(direction, *resolve))
+        .map(|(word, _)| *word)
+        .collect()
+}
+
+/// Whether a command can resolve conflicts so: upload and download never make the source lose.
+fn can_resolve(direction: Direction, resolve: Resolve) -> bool {
+    match resolve {
+        Resolve::Skip | Resolve::Ask => true,
+        Resolve::Local => direction != Direction::Download,
+        Resolve::Remote => direction != Direction::Upload,
+        Resolve::Old | Resolve::New | Resolve::Both => direction == Direction::Sync,
+    }
+}
+
+impl Command {
+    fn named(word: &OsStr) -> Result<&'static Self> {
+        if let Some(command) = COMMANDS.iter().find(|command| word == command.name) {
+            return Ok(command);
+        }
+        let shown = Escaped(word.as_encoded_bytes());
+        Err(usage(
+            if LATER_COMMANDS.iter().any(|later| word == *later) {
+                format!("the command '{shown}' is not supported by this build yet")
+            } else {
+                let typed = word.to_string_lossy();
+                match COMMANDS
+                    .iter()
+                    .find(|command| arguments::is_near(&typed, command.name))
+                {
+                    Some(near) => {
+                        format!("unknown command '{shown}'; did you mean '{}'?", near.name)
+                    }
+                    None => format!(
+                        "unknown command '{shown}'; use {}, or see coracle --help",
+                        command_names()
+                    ),
+                }
+            },
+        ))
+    }
+}
+
+fn command_names() -> String {
+    let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
+    one_of(&names)
+}
+
+fn two_targets<'a>(command: &Command, words: &[&'a OsStr]) -> Result<(&'a OsStr, &'a OsStr)> {
+    let form = format!("coracle {} [OPTIONS] LOCAL REMOTE", command.name);
+    match words {
+        [local, remote] => Ok((*local, *remote)),
+        [] => Err(usage(format!("LOCAL and REMOTE are missing: {form}"))),
+        [_] => Err(usage(format!("REMOTE is missing: {form}"))),
+        // A fourth word may be a URL with a password, so none is shown.
+        [_, _, more @ ..] => Err(usage(format!(
+            "{} argument(s) too many: {form}; put quotes around patterns and around names with blanks",
+            more.len()
+        ))),
+    }
+}
+
+fn invocation(
+    direction: Direction,
+    options: Options,
+    local: &OsStr,
+    remote: &OsStr,
+) -> Result<Invocation> {
+    if !can_resolve(direction, options.resolve) {
+        return Err(usage(format!(
+            "--resolve: for this command use {}",
+            one_of(&choices_of_resolve(direction))
+        )));
+    }
+    if options.trash_days.is_some() && options.trash.is_none() {
+        return Err(usage("--trash-days needs --trash"));
+    }
+    let verbosity = Verbosity::new(
+        i32::from(Verbosity::DEFAULT.level()) + i32::from(options.verbose)
+            - i32::from(options.quiet),
+    );
+    let debug_classify = options.debug.contains(&Debug::Classify);
+    if debug_classify && verbosity < Verbosity::EQUALS {
+        return Err(usage("--debug needs -v"));
+    }
+    let prompt = match (options.prompt, options.no_prompt) {
+        (true, true) => return Err(usage("--prompt and --no-prompt exclude each other")),
+        (true, false) => Prompt::Always,
+        (false, true) => Prompt::Never,
+        (false, false) => Prompt::IfNeeded,
+    };
+    let mut credentials = CredentialOptions {
+        user: None,
+        password: None,
+        password_file: options.password_file,
+        password_command: options.password_command,
+        netrc: !options.no_netrc,
+        prompt,
+    };
+    let local = local_root(local)?;
+    let remote = match Address::parse(remote)? {
+        Address::Path(path) => {
+            refuse_overlap(&local, &path)?;
+            Location::Path(path)
+        }
+        Address::Ftp(url) => {
+            credentials.user = url.user.clone();
+            credentials.password = url.password.clone();
+            Location::Ftp(FtpLocation {
+                host: url.host,
+                port: url.port,
+                user: url.user.unwrap_or_else(|| ANONYMOUS.to_owned()),
+                password: url.password.unwrap_or_default(),
+                path: url.path,
+            })
+        }
+    };
+    let job = Job {
+        direction,
+        local,
+        remote,
+        policy: Policy {
+            force: options.force,
+            delete: match (options.delete, options.delete_unmatched) {
+                (_, true) => Delete::Unmatched,
+                (true, false) => Delete::Missing,
+                (false, false) => Delete::Never,
+            },
+            resolve: options.resolve,
+            case: options.case,
+            links: options.links,
+            min_age: options.min_age,
+            trash: options.trash.map(|dir| Trash {
+                dir,
+                keep_days: options.trash_days,
+            }),
+            verify: options.verify,
+            remote_scan: if options.no_remote_scan {
+                RemoteScan::Trusted
+            } else {
+                RemoteScan::Full
+            },
+            allow: Overrides {
+                empty: options.allow_empty,
+                time_shift: options.accept_time_shift,
+                delete: options.max_delete,
+            },
+        },
+        selection: Selection {
+            matching: pattern_list(options.matching.as_deref().unwrap_or_default()),
+            excluded: pattern_list(options.exclude.as_deref().unwrap_or(DEFAULT_EXCLUDE)),
+        },
+        limits: Limits {
+            connections: options.connections,
+            timeout: options.timeout,
+            retries: options.retries,
+            max_duration: options.max_duration,
+            bytes_per_sec: options.limit_rate,
+            data: if options.ftp_active {
+                DataMode::Active
+            } else {
+                DataMode::Passive
+            },
+        },
+        state: options.state_dir.map_or(StateDir::Beside, StateDir::Below),
+        create_folder: options.create_folder,
+        migrate: options.migrate,
+        dry_run: options.dry_run,
+        check_file: options.check_file,
+    };
+    Ok(Invocation {
+        job,
+        credentials,
+        exclude_from: options.exclude_from,
+        verbosity,
+        debug_classify,
+        color: if options.no_color {
+            Color::Never
+        } else {
+            Color::OnTerminal
+        },
+        progress: if options.progress {
+            ShowProgress::Always
+        } else {
+            ShowProgress::OnTerminal
+        },
+        report_problems: options.report_problems,
+    })
+}
+
+fn local_root(text: &OsStr) -> Result<PathBuf> {
+    let swapped = || {
+        usage("LOCAL comes before REMOTE in every command, and must be a directory on this machine")
+    };
+    match Address::parse(text) {
+        Ok(Address::Path(path)) => Ok(path),
+        Ok(Address::Ftp(_)) => Err(swapped()),
+        Err(error) if text.is_empty() => Err(error),
+        Err(_) => Err(swapped()),
+    }
+}
+
+fn refuse_overlap(local: &Path, remote: &Path) -> Result<()> {
+    if is_here(remote) {
+        return Err(usage(
+            "REMOTE is '.', which is meant for LOCAL; LOCAL comes first",
+        ));
+    }
+    if overlap(local, remote) {
+        return Err(usage(
+            "LOCAL and REMOTE are the same directory, or one lies inside the other",
+        ));
+    }
+    Ok(())
+}
+
+fn is_here(path: &Path) -> bool {
+    path.components().all(|part| part == Component::CurDir)
+}
+
+/// Whether one directory is the other or lies inside it, as far as their paths tell: links are not followed, and a
+/// relative path is not compared with an absolute one. For certainty, give canonical paths.
+pub fn overlap(one: &Path, other: &Path) -> bool {
+    let plain = |path: &Path| -> Option<PathBuf> {
+        path.components()
+            .filter(|part| *part != Component::CurDir)
+            // What `..` means depends on links.
+            .map(|part| (part != Component::ParentDir).then_some(part))
+            .collect()
+    };
+    match (plain(one), plain(other)) {
+        (Some(a), Some(b)) => {
+            a.is_absolute() == b.is_absolute() && (a.starts_with(&b) || b.starts_with(&a))
+        }
+        _ => false,
+    }
+}
+
+/// `a, b,,c` as pyftpsync reads it: blanks around a pattern do not count.
+fn pattern_list(text: &str) -> Vec<String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|pattern| !pattern.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn version(verbose: u8) -> String {
+    let mut text = format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION"));
+    if verbose > 0 {
+        text.push_str(&format!(
+            "protocols: ftp\nplatform:  {} {} ({} bits)\n",
+            std::env::consts::OS,
+            std::env::consts::ARCH,
+            usize::BITS
+        ));
+    }
+    text
+}
+
+/// argh's words for a bad value, in ours.
+fn bad_value(exit: argh::EarlyExit) -> Error {
+    let text = exit.output.trim();
+    let text = match text.strip_prefix("Error parsing option '") {
+        Some(rest) => rest.replacen("' with value '", " cannot be '", 1),
+        None => text.to_owned(),
+    };
+    usage(Escaped(text.as_bytes()))
+}
+
+fn usage(text: impl ToString) -> Error {
+    ErrorKind::Usage(text.to_string()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Case, MaxDelete, Secret, ServerPath};
+    use crate::path::RelPath;
+
+    fn parsed(args: &[&str]) -> Result<Request> {
+        parse(args.iter().map(OsString::from))
+    }
+
+    fn invocation(args: &[&str]) -> Invocation {
+        match parsed(args) {
+            Ok(Request::Run(invocation)) => *invocation,
+            other => panic!("{args:?}: {other:?}"),
+        }
+    }
+
+    fn text(args: &[&str]) -> String {
+        match parsed(args) {
+            Ok(Request::Print(text)) => text,
+            other => panic!("{args:?}: {other:?}"),
+        }
+    }
+
+    fn refusal(args: &[&str]) -> String {
+        let error = parsed(args).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Usage(_)), "{error}");
+        error.to_string()
+    }
+
+    /// The refusal of an upload with these options.
+    fn refused_option(options: &[&str]) -> String {
+        refusal(&[&["upload", "a", "b"], options].concat())
+    }
+
+    fn option(name: &str) -> Invocation {
+        invocation(&["upload", "a", "b", name])
+    }
+
+    #[test]
+    fn defaults_are_those_of_pyftpsync() {
+        let Invocation {
+            job,
+            credentials,
+            verbosity,
+            ..
+        } = invocation(&["sync", "a", "b"]);
+        assert_eq!(job.direction, Direction::Sync);
+        assert_eq!(
+            (job.local, job.remote),
+            ("a".into(), Location::Path("b".into()))
+        );
+        assert_eq!(job.policy.resolve, Resolve::Ask);
+        assert_eq!(job.policy.delete, Delete::Never);
+        assert_eq!(job.policy.case, Case::Refuse);
+        assert_eq!(
+            job.selection.excluded,
+            [".DS_Store", ".git", ".hg", ".svn", "#recycle"]
+        );
+        assert_eq!(job.selection.matching, [] as [&str; 0]);
+        assert_eq!(job.limits.connections.get(), 4);
+        assert_eq!(job.limits.timeout.as_secs(), 30);
+        assert!(!job.dry_run && !job.create_folder && !job.migrate);
+        assert_eq!(verbosity, Verbosity::WRITES);
+        assert_eq!(credentials.prompt, Prompt::IfNeeded);
+        assert!(credentials.netrc);
+    }
+
+    #[test]
+    fn options_may_stand_anywhere() {
+        let before = invocation(&["-n", "upload", "a", "b"]);
+        let after = invocation(&["upload", "a", "b", "-n"]);
+        assert!(before.job.dry_run && after.job.dry_run);
+    }
+
+    #[test]
+    fn verbosity_is_counted_and_bounded() {
+        let level = |name| option(name).verbosity.level();
+        assert_eq!(level("-v"), 4);
+        assert_eq!(level("-vvq"), 4);
+        assert_eq!(level("-vvvvvvv"), 6);
+        assert_eq!(level("-qqqqq"), 0);
+    }
+
+    #[test]
+    fn patterns_are_lists() {
+        let Invocation { job, .. } = invocation(&["upload", "a", "b", "-m", " *.a, *.b ,,", "-x="]);
+        assert_eq!(job.selection.matching, ["*.a", "*.b"]);
+        assert_eq!(job.selection.excluded, [] as [&str; 0]);
+    }
+
+    #[test]
+    fn switches_reach_the_job() {
+        assert_eq!(option("--delete").job.policy.delete, Delete::Missing);
+        assert_eq!(
+            option("--delete-unmatched").job.policy.delete,
+            Delete::Unmatched
+        );
+        assert!(option("--force").job.policy.force);
+        assert!(option("--allow-empty").job.policy.allow.empty);
+        assert!(option("--accept-time-shift").job.policy.allow.time_shift);
+        assert!(option("--create-folder").job.create_folder);
+        assert!(option("--migrate").job.migrate);
+        assert!(option("--report-problems").report_problems);
+        assert_eq!(option("--ftp-active").job.limits.data, DataMode::Active);
+        assert_eq!(
+            option("--no-remote-scan").job.policy.remote_scan,
+            RemoteScan::Trusted
+        );
+        assert_eq!(option("--no-color").color, Color::Never);
+        assert_eq!(option("--progress").progress, ShowProgress::Always);
+        assert!(!option("--no-netrc").credentials.netrc);
+        assert_eq!(option("--prompt").credentials.prompt, Prompt::Always);
+        assert_eq!(option("--no-prompt").credentials.prompt, Prompt::Never);
+    }
+
+    #[test]
+    fn values_reach_the_job() {
+        let job = |name| option(name).job;
+        assert_eq!(
+            job("--max-delete=5%").policy.allow.delete,
+            MaxDelete::Percent(5)
+        );
+        assert_eq!(
+            job("--limit-rate=1k").limits.bytes_per_sec.map(u64::from),
+            Some(1024)
+        );
+        assert_eq!(
+            job("--max-duration=60")
+                .limits
+                .max_duration
+                .map(|d| d.as_secs()),
+            Some(60)
+        );
+        assert_eq!(job("--retries=0").limits.retries, 0);
+        assert_eq!(job("--min-age=9").policy.min_age.as_secs(), 9);
+        assert_eq!(job("--state-dir=/s").state, StateDir::Below("/s".into()));
+        assert_eq!(
+            job("--check-file=.here").check_file,
+            RelPath::parse(b".here").ok()
+        );
+        let trash = invocation(&["sync", "a", "b", "--trash", ".old", "--trash-days", "9"]);
+        let trash = trash.job.policy.trash.unwrap();
+        assert_eq!(
+            (trash.dir.to_string(), trash.keep_days),
+            (".old".into(), Some(9))
+        );
+        assert_eq!(
+            option("--password-file=/p").credentials.password_file,
+            Some("/p".into())
+        );
+        assert_eq!(
+            invocation(&["upload", "a", "b", "--exclude-from=x", "--exclude-from=y"]).exclude_from,
+            [PathBuf::from("x"), PathBuf::from("y")]
+        );
+    }
+
+    #[test]
+    fn a_url_gives_the_location_and_its_login() {
+        let Invocation {
+            job, credentials, ..
+        } = invocation(&["download", "a", "ftp://me:pw@nas:2121/~/b"]);
+        let Location::Ftp(ftp) = job.remote else {
+            panic!()
+        };
+        assert_eq!(
+            (ftp.host.as_str(), ftp.port, ftp.user.as_str()),
+            ("nas", 2121, "me")
+        );
+        assert_eq!(
+            ftp.path,
+            ServerPath::FromLogin(RelPath::parse(b"b").unwrap())
+        );
+        assert_eq!(credentials.user.as_deref(), Some("me"));
+        assert_eq!(credentials.password, Some(Secret::new("pw".into())));
+        let open = invocation(&["upload", "a", "ftp://nas"]);
+        assert_eq!(
+            (open.credentials.user, open.credentials.password),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn each_command_resolves_only_as_it_can() {
+        let all = ["old", "new", "local", "remote", "both", "skip", "ask"];
+        let accepted = |command| -> Vec<&str> {
+            all.into_iter()
+                .filter(|how| parsed(&[command, "a", "b", "--resolve", how]).is_ok())
+                .collect()
+        };
+        assert_eq!(accepted("sync"), all);
+        assert_eq!(accepted("upload"), ["local", "skip", "ask"]);
+        assert_eq!(accepted("download"), ["remote", "skip", "ask"]);
+        assert_eq!(
+            refused_option(&["--resolve", "remote"]),
+            "--resolve: for this command use local, skip or ask"
+        );
+    }
+
+    #[test]
+    fn options_that_do_not_apply_are_named_with_the_reason() {
+        for name in [
+            "--force",
+            "--delete",
+            "--delete-unmatched",
+            "--no-remote-scan",
+        ] {
+            let refusal = refusal(&["sync", "a", "b", name]);
+            assert!(
+                refusal.starts_with(&format!("sync has no {name}: ")),
+                "{refusal}"
+            );
+        }
+        assert!(
+            refusal(&["download", "a", "b", "--no-remote-scan"]).contains("no --no-remote-scan")
+        );
+        assert!(parsed(&["download", "a", "b", "--force", "--delete"]).is_ok());
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused() {
+        assert!(refused_option(&["--prompt", "--no-prompt"]).contains("exclude each other"));
+        assert_eq!(
+            refused_option(&["--trash-days=3"]),
+            "--trash-days needs --trash"
+        );
+        assert_eq!(refused_option(&["--debug=classify"]), "--debug needs -v");
+        assert!(invocation(&["upload", "a", "b", "-v", "--debug=classify"]).debug_classify);
+    }
+
+    #[test]
+    fn bad_values_are_named_with_what_is_right() {
+        assert_eq!(
+            refused_option(&["--connections=0"]),
+            "--connections cannot be '0': use a whole number from 1 to 64"
+        );
+        assert_eq!(
+            refused_option(&["--case", "no"]),
+            "--case cannot be 'no': use strict, local or remote"
+        );
+        assert!(refused_option(&["--max-delete", "-5"]).contains("cannot be '-5'"));
+    }
+
+    #[test]
+    fn options_of_later_builds_are_unknown() {
+        for later in [
+            "--no-verify-host-keys",
+            "--no-keyring",
+            "--store-password",
+            "--tls",
+            "--ca-file",
+            "--pin",
+            "--insecure",
+            "--client-cert",
+            "--json",
+            "--syslog",
+        ] {
+            assert!(refused_option(&[later]).starts_with(&format!("unknown option '{later}'")));
+        }
+    }
+
+    #[test]
+    fn missing_and_superfluous_words_are_told() {
+        assert!(refusal(&[]).contains("use upload, download or sync"));
+        assert!(refusal(&["upload"]).starts_with("LOCAL and REMOTE are missing"));
+        assert!(refusal(&["sync", "a"]).starts_with("REMOTE is missing"));
+        let many = refusal(&["sync", "a", "b", "ftp://me:hunter2@nas/"]);
+        assert!(
+            many.starts_with("1 argument(s) too many") && !many.contains("hunter2"),
+            "{many}"
+        );
+    }
+
+    #[test]
+    fn unknown_commands_are_answered_with_the_nearest() {
+        assert_eq!(
+            refusal(&["uplaod", "a", "b"]),
+            "unknown command 'uplaod'; did you mean 'upload'?"
+        );
+        assert!(refusal(&["tree", "a"]).contains("not supported by this build yet"));
+        assert!(refusal(&["frobnicate"]).contains("use upload, download or sync"));
+    }
+
+    #[test]
+    fn local_and_remote_keep_their_places() {
+        assert!(refusal(&["upload", "ftp://nas/", "a"]).contains("LOCAL comes before REMOTE"));
+        assert!(refusal(&["upload", "sftp://nas/", "a"]).contains("LOCAL comes before REMOTE"));
+        for here in [".", "./", "./."] {
+            assert!(
+                refusal(&["upload", "a", here]).contains("REMOTE is '.'"),
+                "{here}"
+            );
+        }
+        assert!(parsed(&["upload", ".", "/b"]).is_ok());
+        assert!(refusal(&["upload", "", "b"]).contains("empty"));
+        assert!(refusal(&["upload", "a", ""]).contains("empty"));
+    }
+
+    #[test]
+    fn roots_within_each_other_are_refused() {
+        for (a, b) in [
+            ("a", "a"),
+            ("a", "a/b"),
+            ("a/b", "./a/"),
+            ("/", "/x"),
+            ("a", "a/./b"),
+        ] {
+            assert!(
+                refusal(&["sync", a, b]).contains("one lies inside"),
+                "{a} {b}"
+            );
+        }
+        for (a, b) in [
+            ("a", "ab"),
+            ("a", "b/a"),
+            ("a", "../a"),
+            ("a", "a/../b"),
+            ("a", "/a"),
+        ] {
+            assert!(parsed(&["sync", a, b]).is_ok(), "{a} {b}");
+        }
+        assert!(refusal(&["sync", ".", "b"]).contains("one lies inside"));
+    }
+
+    #[test]
+    fn help_is_given_in_every_form() {
+        for args in [&["--help"][..], &["-h"], &["help"], &["help", "-v"]] {
+            assert!(text(args).starts_with("coracle keeps"), "{args:?}");
+        }
+        for args in [
+            &["upload", "--help"][..],
+            &["-h", "upload"],
+            &["help", "upload"],
+            &["upload", "a", "-h"],
+        ] {
+            assert!(text(args).starts_with("Usage: coracle upload"), "{args:?}");
+        }
+        assert!(refusal(&["help", "nonsense"]).contains("unknown command"));
+    }
+
+    #[test]
+    fn version_tells_more_when_asked() {
+        let version = format!("coracle {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(text(&["--version"]), version);
+        assert_eq!(text(&["upload", "-V"]), version);
+        assert!(text(&["-Vv"]).contains("protocols: ftp\n"));
+    }
+
+    #[test]
+    fn targets_may_be_any_bytes() {
+        use std::os::unix::ffi::OsStringExt;
+        let raw = OsString::from_vec(b"caf\xe9".to_vec());
+        let args = ["upload".into(), raw.clone(), "b".into()];
+        assert!(matches!(parse(args), Ok(Request::Run(run)) if run.job.local == raw));
+    }
+}

@@ -1,0 +1,442 @@
+//! Every option there is: its name, what it takes, what it says about itself in the help, and how its value is read.
+//!
+//! The order is the order of the help; [`super::help::GROUPS`] names the first option of each group there.
+
+use std::num::{NonZeroU8, NonZeroU64};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use argh::{ArgsInfo, FromArgs};
+
+use crate::job::{Case, Links, MaxDelete, Resolve, Verify};
+use crate::path::RelPath;
+
+/// The options of upload, download and sync.
+#[derive(FromArgs, ArgsInfo, Debug)]
+pub(super) struct Options {
+    /// copy only files whose names match one of these wildcards (*, ?, [abc]); separate several by
+    /// commas and quote them: -m '*.jpg,*.png'
+    #[argh(option, short = 'm', long = "match", arg_name = "patterns")]
+    pub(super) matching: Option<String>,
+
+    /// leave out files and directories that match one of these wildcards; a pattern with a slash is
+    /// matched against the path from the root; default: .DS_Store,.git,.hg,.svn,#recycle
+    #[argh(option, short = 'x', arg_name = "patterns")]
+    pub(super) exclude: Option<String>,
+
+    /// leave out what these patterns match, too: one a line, lines that start with # are comments
+    #[argh(option, arg_name = "file")]
+    pub(super) exclude_from: Vec<PathBuf>,
+
+    /// what to do with symbolic links: skip them, or follow those that stay within the root; default:
+    /// skip
+    #[argh(option, arg_name = "how", default = "Links::Skip", from_str_fn(links))]
+    pub(super) links: Links,
+
+    /// leave files alone that changed less than this many seconds ago; default: 0
+    #[argh(
+        option,
+        arg_name = "secs",
+        default = "Duration::ZERO",
+        from_str_fn(age)
+    )]
+    pub(super) min_age: Duration,
+
+    /// names that differ only in case: strict takes them for different names; local and remote pair them
+    /// and keep that side's spelling; default: stop when there are such names
+    #[argh(option, arg_name = "mode", default = "Case::Refuse", from_str_fn(case))]
+    pub(super) case: Case,
+
+    /// only show what would be done
+    #[argh(switch, short = 'n')]
+    pub(super) dry_run: bool,
+
+    /// overwrite changes made on the other side, even newer ones
+    #[argh(switch)]
+    pub(super) force: bool,
+
+    /// when a file changed on both sides, the winner: CHOICES; default: ask
+    #[argh(
+        option,
+        arg_name = "how",
+        default = "Resolve::Ask",
+        from_str_fn(resolve)
+    )]
+    pub(super) resolve: Resolve,
+
+    /// delete what the source does not have
+    #[argh(switch)]
+    pub(super) delete: bool,
+
+    /// delete that, and what the filter (--match, --exclude) leaves out
+    #[argh(switch)]
+    pub(super) delete_unmatched: bool,
+
+    /// make the root directory when it is missing
+    #[argh(switch)]
+    pub(super) create_folder: bool,
+
+    /// refuse to delete more than N files, or N% of a side's files; default: half of them
+    #[argh(
+        option,
+        arg_name = "n|n%",
+        default = "MaxDelete::Half",
+        from_str_fn(max_delete)
+    )]
+    pub(super) max_delete: MaxDelete,
+
+    /// go on although a side that had files is empty now
+    #[argh(switch)]
+    pub(super) allow_empty: bool,
+
+    /// go on although all times have shifted by the same span (daylight saving, time zone)
+    #[argh(switch)]
+    pub(super) accept_time_shift: bool,
+
+    /// work only if this file exists in both roots: proof that both disks are mounted
+    #[argh(option, arg_name = "path", from_str_fn(path_below_root))]
+    pub(super) check_file: Option<RelPath>,
+
+    /// move what would be deleted or overwritten to this directory of its side
+    #[argh(option, arg_name = "dir", from_str_fn(path_below_root))]
+    pub(super) trash: Option<RelPath>,
+
+    /// empty the trash of what has been there for this many days; default: keep it
+    #[argh(option, arg_name = "days", from_str_fn(days))]
+    pub(super) trash_days: Option<u32>,
+
+    /// what to compare after each copy: size, or hash as well where the server can compute one; default:
+    /// size
+    #[argh(
+        option,
+        arg_name = "what",
+        default = "Verify::Size",
+        from_str_fn(verify)
+    )]
+    pub(super) verify: Verify,
+
+    /// keep the records of what was synced below this directory instead of beside the files
+    #[argh(option, arg_name = "dir")]
+    pub(super) state_dir: Option<PathBuf>,
+
+    /// discard records made by other versions of pyftpsync
+    #[argh(switch)]
+    pub(super) migrate: bool,
+
+    /// connections to the server at a time; default: 4
+    #[argh(
+        option,
+        arg_name = "n",
+        default = "DEFAULT_CONNECTIONS",
+        from_str_fn(connections)
+    )]
+    pub(super) connections: NonZeroU8,
+
+    /// give up on a connection that is silent for this long; default: 30
+    #[argh(
+        option,
+        arg_name = "secs",
+        default = "DEFAULT_TIMEOUT",
+        from_str_fn(span)
+    )]
+    pub(super) timeout: Duration,
+
+    /// try again this often when a connection fails; default: 3
+    #[argh(
+        option,
+        arg_name = "n",
+        default = "DEFAULT_RETRIES",
+        from_str_fn(retries)
+    )]
+    pub(super) retries: u32,
+
+    /// stop cleanly after this time; the next run continues
+    #[argh(option, arg_name = "secs", from_str_fn(span))]
+    pub(super) max_duration: Option<Duration>,
+
+    /// the most bytes a second over all connections; k and M are understood: 500k
+    #[argh(option, arg_name = "rate", from_str_fn(rate))]
+    pub(super) limit_rate: Option<NonZeroU64>,
+
+    /// trust the records and do not list the server: fast where nobody else writes there
+    #[argh(switch)]
+    pub(super) no_remote_scan: bool,
+
+    /// let the server open the data connections (active FTP)
+    #[argh(switch)]
+    pub(super) ftp_active: bool,
+
+    /// read the password from the first line of this file
+    #[argh(option, arg_name = "file")]
+    pub(super) password_file: Option<PathBuf>,
+
+    /// run this shell command and take the first line it prints as the password
+    #[argh(option, arg_name = "command")]
+    pub(super) password_command: Option<String>,
+
+    /// do not look for the login in ~/.netrc
+    #[argh(switch)]
+    pub(super) no_netrc: bool,
+
+    /// always ask for the password
+    #[argh(switch)]
+    pub(super) prompt: bool,
+
+    /// never ask for user or password
+    #[argh(switch)]
+    pub(super) no_prompt: bool,
+
+    /// say more; repeat it for equal files (-v), decisions (-vv), the protocol (-vvv)
+    #[argh(switch, short = 'v')]
+    pub(super) verbose: u8,
+
+    /// say less: problems only (-q), errors only (-qq), nothing (-qqq)
+    #[argh(switch, short = 'q')]
+    pub(super) quiet: u8,
+
+    /// log one thing in detail: classify; needs -v
+    #[argh(option, arg_name = "what", from_str_fn(debug))]
+    pub(super) debug: Vec<Debug>,
+
+    /// show progress even when the output is no terminal
+    #[argh(switch)]
+    pub(super) progress: bool,
+
+    /// use no colors
+    #[argh(switch)]
+    pub(super) no_color: bool,
+
+    /// exit with 10 when a conflict was skipped or a copy failed
+    #[argh(switch)]
+    pub(super) report_problems: bool,
+
+    /// print the version; with -v also what this build can do
+    #[argh(switch, short = 'V')]
+    pub(super) version: bool,
+}
+
+/// What `--debug` logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Debug {
+    /// How entries are classified, and what follows from it.
+    Classify,
+}
+
+const DEFAULT_CONNECTIONS: NonZeroU8 = NonZeroU8::new(4).expect("four is not zero");
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_RETRIES: u32 = 3;
+
+/// Home servers allow a handful of connections for each client, generous ones some tens.
+const MAX_CONNECTIONS: u8 = 64;
+/// A month: any longer wait is a slip, and clocks on 32 bits can still add it.
+const MAX_SPAN_SECS: u64 = 31 * 86_400;
+/// Ages may be years, but must fit file times.
+const MAX_AGE_SECS: u64 = 100 * 366 * 86_400;
+/// With growing pauses, that many retries take hours.
+const MAX_RETRIES: u32 = 100;
+/// A century of trash.
+const MAX_DAYS: u32 = 36_525;
+
+/// The words of `--resolve`.
+pub(super) const RESOLVE: &[(&str, Resolve)] = &[
+    ("old", Resolve::Old),
+    ("new", Resolve::New),
+    ("local", Resolve::Local),
+    ("remote", Resolve::Remote),
+    ("both", Resolve::Both),
+    ("skip", Resolve::Skip),
+    ("ask", Resolve::Ask),
+];
+
+fn resolve(value: &str) -> Result<Resolve, String> {
+    choice(value, RESOLVE)
+}
+
+fn links(value: &str) -> Result<Links, String> {
+    choice(value, &[("skip", Links::Skip), ("follow", Links::Follow)])
+}
+
+fn case(value: &str) -> Result<Case, String> {
+    choice(
+        value,
+        &[
+            ("strict", Case::Strict),
+            ("local", Case::Local),
+            ("remote", Case::Remote),
+        ],
+    )
+}
+
+fn verify(value: &str) -> Result<Verify, String> {
+    choice(value, &[("size", Verify::Size), ("hash", Verify::Hash)])
+}
+
+fn debug(value: &str) -> Result<Debug, String> {
+    choice(value, &[("classify", Debug::Classify)])
+}
+
+fn choice<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    match choices.iter().find(|(word, _)| *word == value) {
+        Some((_, meaning)) => Ok(*meaning),
+        None => {
+            let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+            Err(format!("use {}", one_of(&words)))
+        }
+    }
+}
+
+/// `a`, `a or b`, `a, b or c`.
+pub(super) fn one_of(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
+
+fn connections(value: &str) -> Result<NonZeroU8, String> {
+    let count = u8::try_from(number(value, 1, u64::from(MAX_CONNECTIONS))?).ok();
+    Ok(count
+        .and_then(NonZeroU8::new)
+        .expect("the number lies between 1 and 64"))
+}
+
+fn span(value: &str) -> Result<Duration, String> {
+    number(value, 1, MAX_SPAN_SECS).map(Duration::from_secs)
+}
+
+fn age(value: &str) -> Result<Duration, String> {
+    number(value, 0, MAX_AGE_SECS).map(Duration::from_secs)
+}
+
+fn retries(value: &str) -> Result<u32, String> {
+    small_number(value, 0, MAX_RETRIES)
+}
+
+fn days(value: &str) -> Result<u32, String> {
+    small_number(value, 1, MAX_DAYS)
+}
+
+fn small_number(value: &str, least: u32, most: u32) -> Result<u32, String> {
+    let number = number(value, u64::from(least), u64::from(most))?;
+    Ok(u32::try_from(number).expect("the number is at most a u32"))
+}
+
+fn number(value: &str, least: u64, most: u64) -> Result<u64, String> {
+    digits(value)
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| format!("use a whole number from {least} to {most}"))
+}
+
+/// Digits alone: `parse` would take a sign as well.
+fn digits(value: &str) -> Option<u64> {
+    if value.bytes().all(|byte| byte.is_ascii_digit()) {
+        value.parse().ok()
+    } else {
+        None
+    }
+}
+
+fn max_delete(value: &str) -> Result<MaxDelete, String> {
+    let limit = match value.strip_suffix('%') {
+        Some(share) => digits(share)
+            .filter(|share| *share <= 100)
+            .and_then(|share| u8::try_from(share).ok())
+            .map(MaxDelete::Percent),
+        None => digits(value).map(MaxDelete::Files),
+    };
+    limit.ok_or_else(|| "use a number of files, or a share from 0% to 100%".to_owned())
+}
+
+/// Bytes a second; `k`, `M` and `G` are powers of 1024, as curl and wget take them.
+fn rate(value: &str) -> Result<NonZeroU64, String> {
+    let (count, unit) = match value.as_bytes().last() {
+        Some(b'k' | b'K') => (&value[..value.len() - 1], 1 << 10),
+        Some(b'm' | b'M') => (&value[..value.len() - 1], 1 << 20),
+        Some(b'g' | b'G') => (&value[..value.len() - 1], 1 << 30),
+        _ => (value, 1),
+    };
+    digits(count)
+        .and_then(|count| count.checked_mul(unit))
+        .and_then(NonZeroU64::new)
+        .ok_or_else(|| "use bytes a second, such as 50000, 500k or 2M".to_owned())
+}
+
+fn path_below_root(value: &str) -> Result<RelPath, String> {
+    match RelPath::parse(value.as_bytes()) {
+        Ok(path) if path.is_root() => Err("use a path below the root".to_owned()),
+        Ok(_) if value.starts_with('/') => {
+            Err("use a path from the root of each side, without a leading slash".to_owned())
+        }
+        Ok(path) => Ok(path),
+        Err(reason) => Err(reason.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_have_units() {
+        let bytes = |text| rate(text).map(NonZeroU64::get).ok();
+        assert_eq!(bytes("1"), Some(1));
+        assert_eq!(bytes("500k"), Some(512_000));
+        assert_eq!(bytes("2M"), Some(2 << 20));
+        for bad in [
+            "",
+            "k",
+            "0",
+            "0k",
+            "-1",
+            "1.5M",
+            "1kk",
+            "99999999999999999999",
+            "17179869184G",
+            "é",
+        ] {
+            assert_eq!(bytes(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn max_delete_is_a_number_or_a_share() {
+        assert_eq!(max_delete("0"), Ok(MaxDelete::Files(0)));
+        assert_eq!(max_delete("100%"), Ok(MaxDelete::Percent(100)));
+        for bad in ["", "%", "101%", "-5", "+5", "5 %", "x"] {
+            assert!(max_delete(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_bounds() {
+        assert_eq!(connections("64").map(NonZeroU8::get), Ok(64));
+        for bad in ["0", "65", "-1", "", "4x", "18446744073709551616"] {
+            assert!(connections(bad).is_err(), "{bad}");
+        }
+        assert_eq!(span("30"), Ok(Duration::from_secs(30)));
+        assert!(span("0").is_err() && span("99999999999").is_err());
+        assert_eq!(age("0"), Ok(Duration::ZERO));
+        assert_eq!((retries("0"), days("30")), (Ok(0), Ok(30)));
+    }
+
+    #[test]
+    fn a_wrong_word_is_answered_with_the_right_ones() {
+        assert_eq!(links("hard"), Err("use skip or follow".to_owned()));
+        assert_eq!(case("x"), Err("use strict, local or remote".to_owned()));
+        assert_eq!(debug("x"), Err("use classify".to_owned()));
+        assert_eq!(resolve("both"), Ok(Resolve::Both));
+        assert_eq!(verify("hash"), Ok(Verify::Hash));
+    }
+
+    #[test]
+    fn trash_lies_below_the_root() {
+        assert_eq!(
+            path_below_root(".trash/x").map(|p| p.to_string()),
+            Ok(".trash/x".into())
+        );
+        for bad in ["", ".", "/", "/abs", "../up", "a/../b"] {
+            assert!(path_below_root(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,931 @@
+//! What the user sees of a run: lines, progress, summary, log, exit code. The only file that prints.
+//!
+//! Lines and colors are pyftpsync's. What another program reads from us may end early (`| head`); the run goes on.
+
+mod exit;
+mod line;
+mod progress;
+
+pub use exit::{ExitCode, exit_code_of};
+pub(crate) use line::{ERASE_LINE, LIGHT_RED, RESET};
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::job::{Direction, Job, Location};
+use crate::path::RelPath;
+use crate::sync::event::{Deed, Event, Totals};
+use crate::target::Kind;
+use crate::terminal;
+use exit::exit_code_of_entry;
+use line::{Line, is_copy};
+use progress::{Planned, Progress};
+
+/// Tells a user what happens, event by event.
+pub struct Report<Out: Write, Err: Write> {
+    out: Out,
+    err: Err,
+    style: Style,
+    heading: Heading,
+    progress: Progress,
+    started: Instant,
+    flushed: Instant,
+    drawn: Option<Instant>,
+    worst: ExitCode,
+}
+
+/// A report to the standard output and error of this process.
+pub type ProcessReport = Report<BufWriter<io::StdoutLock<'static>>, io::Stderr>;
+
+impl ProcessReport {
+    /// A report of this job, in the style that fits where the output goes.
+    pub fn of_process(
+        job: &Job,
+        verbosity: Verbosity,
+        color: Color,
+        progress: ShowProgress,
+    ) -> Self {
+        Self::new(
+            BufWriter::new(io::stdout().lock()),
+            io::stderr(),
+            Style::of_process(verbosity, color, progress),
+            Heading::of(job),
+        )
+    }
+}
+
+impl<Out: Write, Err: Write> Report<Out, Err> {
+    /// A report that has not begun.
+    pub fn new(out: Out, err: Err, style: Style, heading: Heading) -> Self {
+        let now = Instant::now();
+        Self {
+            out,
+            err,
+            style,
+            heading,
+            progress: Progress::default(),
+            started: now,
+            flushed: now,
+            drawn: None,
+            worst: ExitCode::Done,
+        }
+    }
+
+    /// Shows an event, as far as the verbosity allows.
+    pub fn show(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Started => {
+                let heading = self.heading.to_string();
+                self.line(Verbosity::WRITES, &heading);
+            }
+            Event::Scanned { files, dirs } => {
+                self.progress.files_seen += files.local.max(files.remote);
+                self.progress.dirs_seen += dirs.local.max(dirs.remote);
+            }
+            Event::Planned { files, bytes } => {
+                self.progress.planned = Some(Planned {
+                    files: *files,
+                    bytes: *bytes,
+                    at: self.started.elapsed(),
+                });
+            }
+            Event::Entry { path, kind, deed } => {
+                self.progress.files_done += u64::from(*kind == Kind::File && is_copy(*deed));
+                self.entry(path, *kind, *deed);
+            }
+            Event::Moved { bytes } => self.progress.bytes_moved += bytes,
+            Event::Failed { path, error } => self.failed(path, error),
+            Event::Warning(text) => self.warning(text),
+            Event::Notice(text) => self.line(Verbosity::WRITES, text),
+        }
+        self.draw_progress();
+    }
+
+    /// Whether lines are coloured.
+    pub const fn is_colored(&self) -> bool {
+        self.style.color_out
+    }
+
+    /// Tells the user of something to act on.
+    pub fn warning(&mut self, text: &str) {
+        self.error_line(Verbosity::PROBLEMS, &format!("WARNING: {text}"));
+    }
+
+    /// Ends the report with the summary or with the failure, and tells the exit code.
+    pub fn finish(mut self, ending: &Ending<'_>) -> ExitCode {
+        self.clear_progress();
+        if let Some(error) = ending.error {
+            self.error_line(Verbosity::ERRORS, &format!("ERROR: {error}"));
+        } else {
+            let summary = self.summary(ending);
+            self.line(Verbosity::WRITES, &summary);
+        }
+        if self.style.verbosity >= Verbosity::DECISIONS {
+            let detail = detail(ending.totals);
+            self.line(Verbosity::DECISIONS, &detail);
+        }
+        let _ = self.out.flush();
+        self.worst.worse(exit_code(ending))
+    }
+
+    fn summary(&self, ending: &Ending<'_>) -> String {
+        let totals = ending.totals;
+        let mut summary = format!(
+            "{}Wrote {}/{} files in {} directories, skipped: {}, errors: {}.",
+            self.heading.prefix(),
+            totals.files_written.local + totals.files_written.remote,
+            totals.files.local.max(totals.files.remote),
+            totals.dirs.local.max(totals.dirs.remote),
+            totals.conflicts_skipped,
+            totals.errors,
+        );
+        // Waiting for the user is not the run's time.
+        if !ending.asked {
+            let elapsed = self.started.elapsed().as_secs_f64();
+            summary.push_str(&format!(" Elap: {elapsed:.2} sec."));
+        }
+        summary
+    }
+
+    fn entry(&mut self, path: &RelPath, kind: Kind, deed: Deed) {
+        let line = Line::of(deed, self.heading.direction);
+        if self.style.verbosity < line.level {
+            return;
+        }
+        let name = match kind {
+            Kind::Dir => format!("[{path}]"),
+            Kind::File | Kind::Special => path.to_string(),
+        };
+        let (color, reset) = match line.color() {
+            Some(color) if self.style.color_out => (color, RESET),
+            _ => ("", ""),
+        };
+        let prefix = self.heading.prefix();
+        let tag = line.tag();
+        let symbol = line.symbol;
+        let text = format!("{prefix}{color}{tag:<16} {symbol:^3} {name}{reset}");
+        self.line(line.level, &text);
+    }
+
+    fn failed(&mut self, path: &RelPath, error: &Error) {
+        self.worst = self.worst.worse(exit_code_of_entry(error));
+        let path = path.to_string();
+        let error = error.to_string();
+        let text = if error.contains(&path) {
+            format!("ERROR: {error}")
+        } else {
+            format!("ERROR: {path}: {error}")
+        };
+        self.error_line(Verbosity::ERRORS, &text);
+    }
+
+    fn line(&mut self, level: Verbosity, text: &str) {
+        if self.style.verbosity < level {
+            return;
+        }
+        self.clear_progress();
+        // Who reads us may have gone; the run is worth more than its report.
+        let _ = writeln!(self.out, "{text}");
+        self.flush_when_due();
+    }
+
+    fn error_line(&mut self, level: Verbosity, text: &str) {
+        if self.style.verbosity < level {
+            return;
+        }
+        self.clear_progress();
+        // Before it, so that both streams in one file keep their order.
+        let _ = self.out.flush();
+        let (color, reset) = if self.style.color_err {
+            (LIGHT_RED, RESET)
+        } else {
+            ("", "")
+        };
+        let _ = writeln!(self.err, "{color}{text}{reset}");
+    }
+
+    /// A person sees each line at once; a log file may wait a second.
+    fn flush_when_due(&mut self) {
+        if self.style.on_terminal || self.flushed.elapsed() >= FLUSH_INTERVAL {
+            let _ = self.out.flush();
+            self.flushed = Instant::now();
+        }
+    }
+
+    fn draw_progress(&mut self) {
+        let is_due = self
+            .drawn
+            .is_none_or(|drawn| drawn.elapsed() >= PROGRESS_INTERVAL);
+        if !self.style.progress || !is_due {
+            return;
+        }
+        let line = self.progress.line(self.started.elapsed());
+        let line = format!("{}{line}", self.heading.prefix());
+        // One column stays free: a full line makes some terminals wrap.
+        let fitting: String = line.chars().take(self.style.width - 1).collect();
+        let erase = if self.style.on_terminal {
+            ERASE_LINE
+        } else {
+            ""
+        };
+        let _ = write!(self.out, "{erase}{fitting}\r");
+        let _ = self.out.flush();
+        self.drawn = Some(Instant::now());
+        self.progress.is_shown = true;
+    }
+
+    fn clear_progress(&mut self) {
+        if std::mem::take(&mut self.progress.is_shown) {
+            let erase = if self.style.on_terminal {
+                ERASE_LINE
+            } else {
+                "\n"
+            };
+            let _ = write!(self.out, "{erase}");
+        }
+    }
+}
+
+/// Prints a text that was asked for: help, version.
+pub fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Prints a failure that came before there was anything to report on.
+pub fn print_failure(error: &Error) -> ExitCode {
+    let _ = writeln!(io::stderr(), "coracle: {error}");
+    exit_code_of(error)
+}
+
+/// Starts the log on standard error: decisions and the protocol at the highest verbosities, and what `RUST_LOG` says.
+pub fn start_log(verbosity: Verbosity, debug_classify: bool) {
+    use log::LevelFilter;
+    let level = match verbosity.level() {
+        0 => LevelFilter::Off,
+        1 => LevelFilter::Error,
+        2 | 3 => LevelFilter::Warn,
+        4 => LevelFilter::Info,
+        5 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    };
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level).format(|out, record| {
+        writeln!(
+            out,
+            "{}: {}",
+            record.level().as_str().to_lowercase(),
+            record.args()
+        )
+    });
+    if debug_classify {
+        builder.filter_module("coracle::sync", level.max(LevelFilter::Debug));
+    }
+    builder.parse_default_env();
+    // A second logger would be a program that uses the library and has its own.
+    let _ = builder.try_init();
+}
+
+/// How much is said, from 0 to 6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Verbosity(u8);
+
+impl Verbosity {
+    /// Nothing.
+    pub const SILENT: Self = Self(0);
+    /// What failed.
+    pub const ERRORS: Self = Self(1);
+    /// Warnings and skipped conflicts, too.
+    pub const PROBLEMS: Self = Self(2);
+    /// What is changed, and the summary, too.
+    pub const WRITES: Self = Self(3);
+    /// What is equal or left out, too.
+    pub const EQUALS: Self = Self(4);
+    /// Why, too.
+    pub const DECISIONS: Self = Self(5);
+    /// What is said to the server and by it, too.
+    pub const PROTOCOL: Self = Self(6);
+    /// Unless the user says otherwise.
+    pub const DEFAULT: Self = Self::WRITES;
+
+    /// The level, or the nearest there is.
+    pub fn new(level: i32) -> Self {
+        let highest = i32::from(Self::PROTOCOL.0);
+        Self(u8::try_from(level.clamp(0, highest)).expect("the level was clamped"))
+    }
+
+    /// The level as a number.
+    pub const fn level(self) -> u8 {
+        self.0
+    }
+}
+
+/// Whether lines are colored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    OnTerminal,
+    /// Never.
+    Never,
+}
+
+/// When progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShowProgress {
+    /// On a terminal, when lines are shown, too.
+    OnTerminal,
+    /// In any case.
+    Always,
+}
+
+/// How a report looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// How much is said.
+    pub verbosity: Verbosity,
+    /// Whether what goes to the output is colored.
+    pub color_out: bool,
+    /// Whether what goes to the error output is colored.
+    pub color_err: bool,
+    /// Whether progress is shown.
+    pub progress: bool,
+    /// Whether the output is a terminal, where a line can be taken back.
+    pub on_terminal: bool,
+    /// Columns of the terminal.
+    pub width: usize,
+}
+
+impl Style {
+    /// The style that fits this process's output.
+    pub fn of_process(verbosity: Verbosity, color: Color, progress: ShowProgress) -> Self {
+        let on_terminal = io::stdout().is_terminal();
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let may_color = match color {
+            Color::OnTerminal => {
+                // https://no-color.org
+                !is_dumb
+                    && std::env::var_os("NO_COLOR").is_none_or(|value| value == OsString::new())
+            }
+            Color::Never => false,
+        };
+        Self {
+            verbosity,
+            color_out: may_color && on_terminal,
+            color_err: may_color && io::stderr().is_terminal(),
+            progress: match progress {
+                // Log lines on the same terminal would tear it.
+                ShowProgress::OnTerminal => {
+                    on_terminal
+                        && !is_dumb
+                        && (Verbosity::WRITES..Verbosity::DECISIONS).contains(&verbosity)
+                }
+                ShowProgress::Always => true,
+            },
+            on_terminal: on_terminal && !is_dumb,
+            width: terminal::width(),
+        }
+    }
+}
+
+/// What is run, in the words of the first lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heading {
+    /// Which way changes travel.
+    pub direction: Direction,
+    /// The local root.
+    pub local: String,
+    /// The remote root, without the password.
+    pub remote: String,
+    /// Whether nothing is changed.
+    pub dry_run: bool,
+}
+
+impl Heading {
+    /// The heading of a job; paths are shown in full.
+    pub fn of(job: &Job) -> Self {
+        let whole = |location: Location| match location {
+            // Without a current directory the path as given must do.
+            Location::Path(path) => Location::Path(std::path::absolute(&path).unwrap_or(path)),
+            Location::Ftp(ftp) => Location::Ftp(ftp),
+        };
+        Self {
+            direction: job.direction,
+            local: whole(Location::Path(job.local.clone())).to_string(),
+            remote: whole(job.remote.clone()).to_string(),
+            dry_run: job.dry_run,
+        }
+    }
+
+    const fn prefix(&self) -> &'static str {
+        if self.dry_run { "(DRY-RUN) " } else { "" }
+    }
+}
+
+impl fmt::Display for Heading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, preposition) = match self.direction {
+            Direction::Upload => ("Upload", "to"),
+            Direction::Download => ("Download to", "from"),
+            Direction::Sync => ("Synchronize", "with"),
+        };
+        write!(
+            f,
+            "{verb} {}\n{preposition:>20} {}",
+            self.local, self.remote
+        )
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending<'a> {
+    /// What was done.
+    pub totals: &'a Totals,
+    /// What ended it before its end.
+    pub error: Option<&'a Error>,
+    /// Whether the user was asked something on the way.
+    pub asked: bool,
+    /// Whether skipped conflicts and failed copies make an exit code of their own.
+    pub report_problems: bool,
+}
+
+fn exit_code(ending: &Ending<'_>) -> ExitCode {
+    let Totals {
+        errors,
+        copy_errors,
+        conflicts_skipped,
+        ..
+    } = *ending.totals;
+    let entries = if errors > 0 || copy_errors > 0 {
+        ExitCode::SomeFailed
+    } else {
+        ExitCode::Done
+    };
+    let problems = if ending.report_problems && errors + copy_errors + conflicts_skipped > 0 {
+        ExitCode::Problems
+    } else {
+        ExitCode::Done
+    };
+    let end = ending.error.map_or(ExitCode::Done, exit_code_of);
+    entries.worse(problems).worse(end)
+}
+
+fn detail(totals: &Totals) -> String {
+    format!(
+        "{} bytes to local, {} bytes to remote; directories made: {}; deleted: {} files, {} directories; conflicts: {}",
+        grouped(totals.bytes_written.local),
+        grouped(totals.bytes_written.remote),
+        totals.dirs_created,
+        totals.files_deleted,
+        totals.dirs_deleted,
+        totals.conflicts
+    )
+}
+
+/// `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// More often, and a slow terminal costs more than the transfer.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// A line in a log file may be this late.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::side::Side;
+    use crate::side::Sides;
+    use crate::sync::classify::Status;
+    use crate::sync::event::{DeletedFor, Resolved, Skipped};
+
+    const PLAIN: Style = Style {
+        verbosity: Verbosity::WRITES,
+        color_out: false,
+        color_err: false,
+        progress: false,
+        on_terminal: false,
+        width: 80,
+    };
+
+    fn heading(direction: Direction) -> Heading {
+        Heading {
+            direction,
+            local: "/a".into(),
+            remote: "ftp://nas/b".into(),
+            dry_run: false,
+        }
+    }
+
+    /// What events print, on the output and the error output.
+    fn shown(style: Style, heading: Heading, events: &[Event<'_>]) -> (String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut report = Report::new(&mut out, &mut err, style, heading);
+        for event in events {
+            report.show(event);
+        }
+        drop(report);
+        (
+            String::from_utf8(out).unwrap(),
+            String::from_utf8(err).unwrap(),
+        )
+    }
+
+    fn path(text: &str) -> RelPath {
+        RelPath::parse(text.as_bytes()).unwrap()
+    }
+
+    fn line_of(deed: Deed) -> String {
+        let style = Style {
+            verbosity: Verbosity::PROTOCOL,
+            ..PLAIN
+        };
+        let path = path("x");
+        let event = Event::Entry {
+            path: &path,
+            kind: Kind::File,
+            deed,
+        };
+        shown(style, heading(Direction::Upload), &[event]).0
+    }
+
+    const COPY: Deed = Deed::Copied {
+        from: Side::Local,
+        status: Status::New,
+        bytes: 1,
+    };
+
+    #[test]
+    fn lines_are_those_of_pyftpsync() {
+        use Side::{Local, Remote};
+        let copied = |from, status| Deed::Copied {
+            from,
+            status,
+            bytes: 0,
+        };
+        let deleted = |on, why| Deed::Deleted { on, why };
+        let cases = [
+            (COPY, "COPY NEW          >  x\n"),
+            (copied(Remote, Status::Modified), "COPY MODIFIED     <  x\n"),
+            (Deed::Equal, "EQUAL             =  x\n"),
+            (Deed::Visited, "VISIT             ?  x\n"),
+            (
+                deleted(Local, DeletedFor::Missing),
+                "DELETE MISSING   X<  x\n",
+            ),
+            (
+                deleted(Remote, DeletedFor::Missing),
+                "DELETE MISSING    >X x\n",
+            ),
+            (
+                deleted(Remote, DeletedFor::Unmatched),
+                "DELETE UNMATCHED  >  x\n",
+            ),
+            (
+                deleted(Local, DeletedFor::Unmatched),
+                "DELETE UNMATCHED  <  x\n",
+            ),
+            (Deed::ConflictSkipped, "SKIP CONFLICT    *?* x\n"),
+            (
+                Deed::Skipped(Skipped::OneWay { from: Remote }),
+                "SKIP DOWNLOAD     <  x\n",
+            ),
+            (
+                Deed::Skipped(Skipped::NotDeleted { on: Local }),
+                "SKIP LOCAL DEL.  X<  x\n",
+            ),
+            (
+                Deed::Skipped(Skipped::NotDeleted { on: Remote }),
+                "SKIP REMOTE DEL.  >X x\n",
+            ),
+            (
+                Deed::Resolved(Resolved::Copied {
+                    from: Local,
+                    bytes: 0,
+                }),
+                "COPY CONFLICT    *>* x\n",
+            ),
+            (
+                Deed::Resolved(Resolved::Restored {
+                    from: Remote,
+                    bytes: 0,
+                }),
+                "RESTORE CONFLICT x<* x\n",
+            ),
+            (
+                Deed::Resolved(Resolved::Deleted { on: Local }),
+                "DELETE CONFLICT  *<x x\n",
+            ),
+        ];
+        for (deed, line) in cases {
+            assert_eq!(line_of(deed), line, "{deed:?}");
+        }
+    }
+
+    #[test]
+    fn directories_stand_in_brackets_and_dry_runs_say_so() {
+        let path = path("a/b");
+        let event = Event::Entry {
+            path: &path,
+            kind: Kind::Dir,
+            deed: COPY,
+        };
+        let heading = Heading {
+            dry_run: true,
+            ..heading(Direction::Upload)
+        };
+        assert_eq!(
+            shown(PLAIN, heading, &[event]).0,
+            "(DRY-RUN) COPY NEW          >  [a/b]\n"
+        );
+    }
+
+    #[test]
+    fn names_cannot_steer_the_terminal() {
+        let path = path("\u{1b}[2Jx");
+        let event = Event::Entry {
+            path: &path,
+            kind: Kind::File,
+            deed: COPY,
+        };
+        assert!(
+            shown(PLAIN, heading(Direction::Upload), &[event])
+                .0
+                .contains(r"\x1b[2Jx")
+        );
+    }
+
+    #[test]
+    fn colors_are_those_of_pyftpsync() {
+        let color = |deed| Line::of(deed, Direction::Sync).color();
+        let copied = |from, status| Deed::Copied {
+            from,
+            status,
+            bytes: 0,
+        };
+        assert_eq!(
+            color(copied(Side::Local, Status::New)),
+            Some("\x1b[36m\x1b[1m")
+        );
+        assert_eq!(
+            color(copied(Side::Remote, Status::Modified)),
+            Some("\x1b[32m")
+        );
+        assert_eq!(color(Deed::ConflictSkipped), Some("\x1b[91m"));
+        assert_eq!(color(Deed::Equal), Some("\x1b[90m"));
+        let path = path("x");
+        let event = Event::Entry {
+            path: &path,
+            kind: Kind::File,
+            deed: COPY,
+        };
+        let style = Style {
+            color_out: true,
+            ..PLAIN
+        };
+        assert_eq!(
+            shown(style, heading(Direction::Upload), &[event]).0,
+            "\x1b[36m\x1b[1mCOPY NEW          >  x\x1b[0m\n"
+        );
+    }
+
+    #[test]
+    fn heading_names_both_roots() {
+        let (out, _) = shown(PLAIN, heading(Direction::Upload), &[Event::Started]);
+        assert_eq!(out, "Upload /a\n                  to ftp://nas/b\n");
+        assert!(
+            heading(Direction::Download)
+                .to_string()
+                .starts_with("Download to /a\n")
+        );
+        assert!(
+            heading(Direction::Sync)
+                .to_string()
+                .starts_with("Synchronize /a\n")
+        );
+    }
+
+    #[test]
+    fn each_verbosity_shows_what_it_promises() {
+        let path = path("x");
+        let failure = Error::new(ErrorKind::Verify("short".into()));
+        let entry = |deed| Event::Entry {
+            path: &path,
+            kind: Kind::File,
+            deed,
+        };
+        let lines = |level| {
+            let events = [
+                Event::Failed {
+                    path: &path,
+                    error: &failure,
+                },
+                Event::Warning("care"),
+                entry(Deed::ConflictSkipped),
+                entry(COPY),
+                Event::Notice("note"),
+                entry(Deed::Equal),
+            ];
+            let style = Style {
+                verbosity: Verbosity::new(level),
+                ..PLAIN
+            };
+            let (out, err) = shown(style, heading(Direction::Sync), &events);
+            (out.lines().count(), err.lines().count())
+        };
+        assert_eq!(lines(-7), (0, 0));
+        assert_eq!(lines(1), (0, 1));
+        assert_eq!(lines(2), (1, 2));
+        assert_eq!(lines(3), (3, 2));
+        assert_eq!(lines(99), (4, 2));
+    }
+
+    #[test]
+    fn failures_name_the_path_once() {
+        let path = path("a/b");
+        let failure = Error::new(ErrorKind::Verify("short".into()));
+        let (_, err) = shown(
+            PLAIN,
+            heading(Direction::Sync),
+            &[Event::Failed {
+                path: &path,
+                error: &failure,
+            }],
+        );
+        assert_eq!(err, "ERROR: a/b: short\n");
+        let failure = failure.while_doing("copying a/b");
+        let (_, err) = shown(
+            PLAIN,
+            heading(Direction::Sync),
+            &[Event::Failed {
+                path: &path,
+                error: &failure,
+            }],
+        );
+        assert_eq!(err, "ERROR: copying a/b: short\n");
+    }
+
+    fn finished(events: &[Event<'_>], ending: &Ending<'_>) -> (String, String, ExitCode) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut report = Report::new(&mut out, &mut err, PLAIN, heading(Direction::Sync));
+        for event in events {
+            report.show(event);
+        }
+        let code = report.finish(ending);
+        (
+            String::from_utf8(out).unwrap(),
+            String::from_utf8(err).unwrap(),
+            code,
+        )
+    }
+
+    fn ending(totals: &Totals) -> Ending<'_> {
+        Ending {
+            totals,
+            error: None,
+            asked: false,
+            report_problems: false,
+        }
+    }
+
+    #[test]
+    fn summary_counts_like_pyftpsync() {
+        let totals = Totals {
+            files: Sides::new(7, 5),
+            dirs: Sides::new(2, 1),
+            files_written: Sides::new(1, 2),
+            conflicts_skipped: 4,
+            ..Totals::default()
+        };
+        let (out, _, code) = finished(&[], &ending(&totals));
+        let expected = "Wrote 3/7 files in 2 directories, skipped: 4, errors: 0. Elap: ";
+        assert!(out.starts_with(expected), "{out}");
+        assert!(out.ends_with(" sec.\n"), "{out}");
+        assert_eq!(code, ExitCode::Done);
+        let asked = Ending {
+            asked: true,
+            ..ending(&totals)
+        };
+        assert!(finished(&[], &asked).0.ends_with("errors: 0.\n"));
+    }
+
+    #[test]
+    fn a_failed_job_ends_with_its_reason() {
+        let error = Error::new(ErrorKind::Guard("the local root is empty".into()));
+        let totals = Totals::default();
+        let ending = Ending {
+            error: Some(&error),
+            ..ending(&totals)
+        };
+        let (out, err, code) = finished(&[], &ending);
+        assert_eq!(
+            (out.as_str(), err.as_str()),
+            ("", "ERROR: the local root is empty\n")
+        );
+        assert_eq!(code, ExitCode::Guard);
+    }
+
+    #[test]
+    fn report_problems_has_a_code_of_its_own() {
+        let skipped = Totals {
+            conflicts_skipped: 1,
+            ..Totals::default()
+        };
+        let failed = Totals {
+            copy_errors: 1,
+            errors: 1,
+            ..Totals::default()
+        };
+        let with = |totals| Ending {
+            report_problems: true,
+            ..ending(totals)
+        };
+        assert_eq!(exit_code(&ending(&skipped)), ExitCode::Done);
+        assert_eq!(exit_code(&with(&skipped)), ExitCode::Problems);
+        assert_eq!(exit_code(&ending(&failed)), ExitCode::SomeFailed);
+        assert_eq!(exit_code(&with(&failed)), ExitCode::Problems);
+        let locked = Error::new(ErrorKind::Locked("by 1".into()));
+        let ending = Ending {
+            error: Some(&locked),
+            ..with(&failed)
+        };
+        assert_eq!(exit_code(&ending), ExitCode::Locked);
+    }
+
+    #[test]
+    fn a_full_local_disk_is_told_from_other_failed_entries() {
+        let path = path("x");
+        let full = Error::new(ErrorKind::Disk(io::Error::from_raw_os_error(libc::ENOSPC)));
+        let denied = Error::new(ErrorKind::Disk(io::Error::from_raw_os_error(libc::EACCES)));
+        let totals = Totals {
+            errors: 1,
+            ..Totals::default()
+        };
+        let code = |error| finished(&[Event::Failed { path: &path, error }], &ending(&totals)).2;
+        assert_eq!(code(&full), ExitCode::LocalDisk);
+        assert_eq!(code(&denied), ExitCode::SomeFailed);
+    }
+
+    #[test]
+    fn progress_fits_the_terminal_and_is_wiped_before_lines() {
+        let style = Style {
+            progress: true,
+            on_terminal: true,
+            width: 20,
+            ..PLAIN
+        };
+        let path = path("x");
+        let events = [
+            Event::Scanned {
+                files: Sides::new(1, 0),
+                dirs: Sides::new(1, 0),
+            },
+            Event::Entry {
+                path: &path,
+                kind: Kind::File,
+                deed: COPY,
+            },
+        ];
+        let (out, _) = shown(style, heading(Direction::Sync), &events);
+        assert_eq!(
+            out,
+            "\r\x1b[2KScanned 1 files in \r\r\x1b[2KCOPY NEW          >  x\n"
+        );
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_does_not_end_the_run() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        }
+        let mut report = Report::new(Gone, Gone, PLAIN, heading(Direction::Sync));
+        report.show(&Event::Started);
+        report.warning("care");
+        assert_eq!(report.finish(&ending(&Totals::default())), ExitCode::Done);
+    }
+
+    #[test]
+    fn long_numbers_are_grouped() {
+        assert_eq!([grouped(0), grouped(123)], ["0", "123"]);
+        assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+}

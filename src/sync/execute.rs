@@ -1,0 +1,1298 @@
+//! Carries a plan out, in the order that loses nothing: make directories ▸ copy files ▸ delete, deepest first ▸
+//! record, deepest first. One failing entry does not stop the others; what ends the run ends it between two steps,
+//! and what was done by then is recorded.
+//!
+//! Nothing is deleted before the other side has denied that exact name and the entry was seen unchanged, and never in
+//! a directory in which an earlier step failed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::error::{Doing, Error, ErrorKind, Result, Scope};
+use crate::job::Job;
+use crate::path::{CORRUPT_METADATA_NAME, METADATA_NAME, Name, RelPath};
+use crate::side::{Side, Sides};
+use crate::sync::classify::Status;
+use crate::sync::digest;
+use crate::sync::event::{Deed, DeletedFor, Event, Resolved};
+use crate::sync::lock::{self, RemoteLock};
+use crate::sync::metadata::{Metadata, RecordKind, TrueTime};
+use crate::sync::plan::{DirPlan, OwnRecord, Plan, Step, Todo};
+use crate::sync::pool::{Failure, Hands, Pool};
+use crate::sync::store;
+use crate::sync::survey::Terms;
+use crate::sync::transfer::{self, Copy, KeepBoth, ancestors};
+use crate::sync::trash;
+use crate::sync::{Done, Summary};
+use crate::target::{Kind, Removal, Stat, Target, Times, Written};
+use crate::time::Timestamp;
+
+/// How many names travel in one batch of questions or deletions.
+const BATCH: usize = 256;
+
+/// How often waiting for workers is interrupted to tell how far they are.
+const TELL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// When the journal has grown to this, what was done is recorded and the journal emptied: it is read whole into the
+/// memory of the next run if this one is cut off.
+const JOURNAL_BYTES: u64 = 1 << 20;
+
+/// Room that downloads leave on the local disk: a full disk breaks more than a sync.
+const RESERVE_BYTES: u64 = 8 << 20;
+
+/// What carrying out a plan takes.
+pub struct Execution<'w, 'scope, 'env> {
+    /// The job.
+    pub job: &'env Job,
+    /// What all surveys have in common: whose records, which trash.
+    pub terms: &'env Terms,
+    /// What all copies have in common.
+    pub copying: &'env transfer::Terms<'env>,
+    /// Who does it.
+    pub pool: &'w mut Pool<'scope, 'env, Done>,
+    /// Who listens.
+    pub tell: &'w mut dyn FnMut(Event<'_>),
+    /// What this run calls itself in the remote lock.
+    pub holder: &'env str,
+    /// The wall clock at the start.
+    pub now: Timestamp,
+    /// What is to be done.
+    pub plan: Plan,
+}
+
+/// Carries the plan out and records what was truly made equal.
+///
+/// An error means that nothing was changed.
+pub fn execute(execution: Execution<'_, '_, '_>) -> Result<Summary> {
+    let states = execution
+        .plan
+        .dirs
+        .iter()
+        .map(|_| DirState::default())
+        .collect();
+    let mut run = Run {
+        states,
+        lock: None,
+        full: Sides::new(0, 0),
+        stopped_by: None,
+        left_partials: false,
+        unsaved: false,
+        work: execution,
+    };
+    if !run.work.plan.is_empty() {
+        run.check_room()?;
+        run.take_lock()?;
+        run.prepare();
+        run.make_dirs();
+        run.copy_files();
+        run.delete_files();
+        run.delete_dirs();
+        run.finish();
+    }
+    Ok(run.summary())
+}
+
+/// Tells what would be done.
+pub fn tell_plan(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) {
+    for dir in &plan.dirs {
+        let path = &dir.paths.local;
+        if let Some(side) = dir.make_on {
+            tell(Event::Entry {
+                path,
+                kind: Kind::Dir,
+                deed: made(side),
+            });
+        }
+        for step in &dir.steps {
+            if let Some(deed) = deed_of(step) {
+                let path = path.join(step.name_on(Side::Local));
+                tell(Event::Entry {
+                    path: &path,
+                    kind: Kind::File,
+                    deed,
+                });
+            }
+        }
+        if let Some((on, why)) = dir.remove_on {
+            tell(Event::Entry {
+                path,
+                kind: Kind::Dir,
+                deed: Deed::Deleted { on, why },
+            });
+        }
+    }
+}
+
+const fn made(on: Side) -> Deed {
+    Deed::Copied {
+        from: on.peer(),
+        status: Status::New,
+        bytes: 0,
+    }
+}
+
+/// What a step is called when it is done; none for what was told when it was decided.
+fn deed_of(step: &Step) -> Option<Deed> {
+    let bytes = |side: Side| step.stat_on(side).map_or(0, |stat| stat.size);
+    match step.todo {
+        Todo::Record { .. } => None,
+        Todo::Forget => Some(Deed::Forgotten),
+        Todo::Copy {
+            from,
+            status,
+            is_resolution: false,
+            ..
+        } => Some(Deed::Copied {
+            from,
+            status,
+            bytes: bytes(from),
+        }),
+        Todo::Copy {
+            from,
+            is_resolution: true,
+            ..
+        } => Some(Deed::Resolved(match step.stat_on(from.peer()) {
+            Some(_) => Resolved::Copied {
+                from,
+                bytes: bytes(from),
+            },
+            None => Resolved::Restored {
+                from,
+                bytes: bytes(from),
+            },
+        })),
+        Todo::Delete {
+            on,
+            why,
+            is_resolution: false,
+        } => Some(Deed::Deleted { on, why }),
+        Todo::Delete {
+            on,
+            is_resolution: true,
+            ..
+        } => Some(Deed::Resolved(Resolved::Deleted { on })),
+        Todo::KeepBoth { winner } => Some(Deed::Resolved(Resolved::KeptBoth { winner })),
+    }
+}
+
+/// What became of a directory so far.
+#[derive(Debug, Default)]
+struct DirState {
+    /// Something in it failed: nothing is deleted in it.
+    failed: bool,
+    /// It is not removed, because something in it or below failed.
+    stays: bool,
+    /// It could not be made: nothing can be put into it.
+    unmade: bool,
+    /// It is gone from the side it was to be removed from.
+    removed: bool,
+    /// What its metadata, on both sides, does not yet say.
+    changes: Vec<Change>,
+}
+
+/// A change to metadata.
+#[derive(Debug, Clone)]
+enum Change {
+    /// Both sides are equal, and this is what they are.
+    Set { name: Box<[u8]>, what: RecordKind },
+    /// Nothing is recorded any more.
+    Forget { name: Box<[u8]> },
+    /// A subdirectory is on both sides.
+    SetDir { name: Box<[u8]> },
+    /// A subdirectory has this digest now, if it is recorded.
+    Digest {
+        name: Box<[u8]>,
+        digest: Option<u64>,
+    },
+    /// The remote side cannot keep the true time of this file.
+    TrueTime { name: Box<[u8]>, time: TrueTime },
+    /// The remote file is gone, or keeps its own time.
+    ForgetTrueTime { name: Box<[u8]> },
+}
+
+struct Run<'w, 'scope, 'env> {
+    work: Execution<'w, 'scope, 'env>,
+    states: Vec<DirState>,
+    lock: Option<RemoteLock>,
+    /// How many copies were not tried because that side is full.
+    full: Sides<u64>,
+    stopped_by: Option<Error>,
+    left_partials: bool,
+    /// Whether something that was done could not be recorded.
+    unsaved: bool,
+}
+
+/// One entry to be deleted, with what must be true of it.
+#[derive(Debug, Clone)]
+struct Deletion {
+    dir: usize,
+    paths: Sides<RelPath>,
+    kind: Kind,
+    listed: Option<Stat>,
+    /// Whether the other side has to deny the name first.
+    needs_denial: bool,
+    deed: Deed,
+    name: Box<[u8]>,
+}
+
+impl<'env> Run<'_, '_, 'env> {
+    /// Refuses downloads that do not fit on the disk, before the first byte.
+    fn check_room(&mut self) -> Result<()> {
+        let wanted = Sides::new(
+            self.work.plan.copies_to(Side::Local).1,
+            self.work.plan.copies_to(Side::Remote).1,
+        );
+        if wanted == Sides::new(0, 0) {
+            return Ok(());
+        }
+        let asked = self.work.pool.call(Box::new(move |hands| {
+            let room = |side: Side, hands: &mut Hands| match *wanted.of(side) {
+                0 => Ok(None),
+                _ => hands.sides.of_mut(side).free_space(),
+            };
+            Ok(Done::Room(Sides::new(
+                room(Side::Local, hands)?,
+                room(Side::Remote, hands)?,
+            )))
+        }));
+        let Done::Room(room) = asked.map_err(Failure::into_error)? else {
+            unreachable!("a question for room brings the room");
+        };
+        for side in Side::BOTH {
+            if let Some(free) = room.of(side)
+                && wanted.of(side).saturating_add(RESERVE_BYTES) > *free
+            {
+                let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
+                return Err(Error::new(ErrorKind::Disk(full)).while_doing(format!(
+                    "the files to be copied take {} bytes, and the {side} side has {free} left (of which {RESERVE_BYTES} \
+                     stay free); nothing was changed",
+                    wanted.of(side),
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the remote lock if anything is to be written there, and honours another's in any case.
+    fn take_lock(&mut self) -> Result<()> {
+        let writes = self.work.plan.writes(Side::Remote);
+        if !writes && !self.work.plan.lock_seen {
+            return Ok(());
+        }
+        let (holder, now) = (self.work.holder, self.work.now);
+        let make_root = self
+            .work
+            .plan
+            .dirs
+            .first()
+            .is_some_and(|root| root.make_on == Some(Side::Remote));
+        let taken = self.work.pool.call(Box::new(move |hands| {
+            let remote = hands.sides.remote.as_mut();
+            if make_root {
+                remote
+                    .make_dirs(&[RelPath::root()])
+                    .into_iter()
+                    .collect::<Result<()>>()?;
+            }
+            if writes {
+                RemoteLock::take(remote, holder, now)?;
+            } else {
+                RemoteLock::check(remote, holder, now)?;
+            }
+            Ok(Done::Nothing)
+        }));
+        taken
+            .map_err(Failure::into_error)
+            .doing(|| "locking the remote directory")?;
+        if writes {
+            self.lock = Some(RemoteLock::held_by(holder));
+        }
+        Ok(())
+    }
+
+    /// Removes what earlier runs left behind, and puts damaged metadata out of the way.
+    fn prepare(&mut self) {
+        if let Some(journal) = self.work.copying.journal
+            && let Err(error) = journal.begin()
+        {
+            self.warn(&format!(
+                "{error}; a run that is cut off may find conflicts where there are none"
+            ));
+        }
+        let litter = Side::BOTH.into_iter().map(|side| {
+            let of_side = self
+                .work
+                .plan
+                .dirs
+                .iter()
+                .flat_map(|dir| dir.litter.of(side));
+            (
+                side,
+                of_side
+                    .map(|path| Removal::File(path.clone()))
+                    .collect::<Vec<_>>(),
+            )
+        });
+        for (side, removals) in litter.collect::<Vec<_>>() {
+            for batch in removals.chunks(BATCH) {
+                let batch = batch.to_vec();
+                let removed = self.each(batch.len(), move |hands| {
+                    hands.sides.of_mut(side).remove(&batch)
+                });
+                for error in removed.into_iter().filter_map(Result::err) {
+                    log::info!("removing a partial file on the {side} side: {error}");
+                }
+            }
+        }
+        let damaged: Vec<(Side, RelPath)> = self
+            .work
+            .plan
+            .dirs
+            .iter()
+            .flat_map(|dir| {
+                Side::BOTH
+                    .into_iter()
+                    .filter(|side| *dir.damaged.of(*side))
+                    .map(|side| (side, dir.paths.of(side).clone()))
+            })
+            .collect();
+        for (side, dir) in damaged {
+            let set_aside = self.work.pool.call(Box::new(move |hands| {
+                match side {
+                    Side::Local => store::set_aside(hands.metadata_home(), &dir)?,
+                    Side::Remote => store::set_aside(hands.sides.remote.as_mut(), &dir)?,
+                }
+                Ok(Done::Nothing)
+            }));
+            if let Err(failure) = set_aside {
+                self.take_failure(None, &RelPath::root(), failure);
+            }
+        }
+    }
+
+    fn make_dirs(&mut self) {
+        for side in Side::BOTH {
+            let all: Vec<usize> = (0..self.work.plan.dirs.len())
+                .filter(|index| self.work.plan.dirs[*index].make_on == Some(side))
+                .collect();
+            for batch in all.chunks(BATCH) {
+                if self.is_stopped() {
+                    return;
+                }
+                let paths: Vec<RelPath> = batch
+                    .iter()
+                    .map(|index| self.work.plan.dirs[*index].paths.of(side).clone())
+                    .collect();
+                let results = self.each(batch.len(), move |hands| {
+                    hands.sides.of_mut(side).make_dirs(&paths)
+                });
+                for (index, result) in batch.iter().zip(results) {
+                    self.dir_made(*index, side, result);
+                }
+            }
+        }
+    }
+
+    fn dir_made(&mut self, index: usize, side: Side, result: Result<()>) {
+        let path = self.work.plan.dirs[index].paths.local.clone();
+        let parent_unmade = self.work.plan.dirs[index]
+            .parent
+            .is_some_and(|parent| self.states[parent].unmade);
+        match result {
+            Ok(()) => {
+                self.work.plan.totals.dirs_created += 1;
+                (self.work.tell)(Event::Entry {
+                    path: &path,
+                    kind: Kind::Dir,
+                    deed: made(side),
+                });
+            }
+            Err(error) => {
+                self.states[index].unmade = true;
+                self.states[index].failed = true;
+                if !parent_unmade {
+                    let error =
+                        error.while_doing(format!("making the directory on the {side} side"));
+                    self.take_failure(Some(index), &path, Failure::Entry(error));
+                }
+            }
+        }
+    }
+
+    /// Copies all files, with all workers at once, and notes what needs no copying.
+    fn copy_files(&mut self) {
+        let mut under_way: HashMap<u64, (usize, usize)> = HashMap::new();
+        for dir in 0..self.work.plan.dirs.len() {
+            for step in 0..self.work.plan.dirs[dir].steps.len() {
+                if self.is_stopped() {
+                    break;
+                }
+                if let Some(task) = self.begin_step(dir, step) {
+                    let id = self.work.pool.submit(task);
+                    under_way.insert(id, (dir, step));
+                }
+                while self.work.pool.pending() >= self.work.pool.room() {
+                    self.take_copied(&mut under_way);
+                }
+            }
+        }
+        while self.work.pool.pending() > 0 {
+            self.take_copied(&mut under_way);
+        }
+        for side in Side::BOTH {
+            let untried = *self.full.of(side);
+            if untried > 0 {
+                self.work.plan.totals.errors += untried;
+                self.work.plan.totals.copy_errors += untried;
+                self.warn(&format!(
+                    "{untried} more files were not copied, because the {side} side is full"
+                ));
+            }
+        }
+    }
+
+    /// Does what needs no transfer at once; otherwise makes the transfer's task.
+    fn begin_step(
+        &mut self,
+        dir: usize,
+        step: usize,
+    ) -> Option<crate::sync::pool::Task<'env, Done>> {
+        let plan = &self.work.plan.dirs[dir];
+        let step = &plan.steps[step];
+        match step.todo {
+            Todo::Record { uploaded_at } => {
+                let changes = recorded(step, uploaded_at);
+                self.states[dir].changes.extend(changes);
+                None
+            }
+            Todo::Forget => {
+                let name = step.name.clone();
+                let path = plan.paths.local.join(step.name_on(Side::Local));
+                self.states[dir].changes.push(Change::Forget { name });
+                (self.work.tell)(Event::Entry {
+                    path: &path,
+                    kind: Kind::File,
+                    deed: Deed::Forgotten,
+                });
+                None
+            }
+            Todo::Delete { .. } => None,
+            Todo::Copy {
+                from,
+                partial_bytes,
+                ..
+            } => {
+                if self.states[dir].unmade {
+                    self.work.plan.totals.errors += 1;
+                    self.work.plan.totals.copy_errors += 1;
+                    return None;
+                }
+                if *self.full.of(from.peer()) > 0 {
+                    *self.full.of_mut(from.peer()) += 1;
+                    self.states[dir].failed = true;
+                    return None;
+                }
+                let mut copy = copy_of(plan, step, from);
+                copy.partial_bytes = partial_bytes;
+                if let (Some(trash), Some(_)) = (&self.work.job.policy.trash, copy.replaces) {
+                    copy.set_aside = Some(trash::place(
+                        trash,
+                        self.work.now,
+                        copy.paths.of(from.peer()),
+                    ));
+                }
+                let terms = self.work.copying;
+                Some(Box::new(move |hands| {
+                    Ok(Done::Copied(copy.run(hands, terms)?))
+                }))
+            }
+            Todo::KeepBoth { winner } => {
+                let mut both = self.keep_both(plan, step, winner);
+                let terms = self.work.copying;
+                Some(Box::new(move |hands| {
+                    let (loser, winner) = both.run(hands, terms)?;
+                    Ok(Done::BothCopied(loser, winner))
+                }))
+            }
+        }
+    }
+
+    fn keep_both(&self, plan: &DirPlan, step: &Step, winner: Side) -> KeepBoth {
+        let loser = winner.peer();
+        let aside = conflict_name(&step.name, self.work.now);
+        let aside = Name::new(&aside).expect("a good name with a time behind it is a good name");
+        let source = step
+            .stat_on(loser)
+            .expect("both files of a kept conflict are there");
+        let mut paths = Sides::new(plan.paths.local.join(aside), plan.paths.remote.join(aside));
+        *paths.of_mut(loser) = plan.paths.of(loser).join(step.name_on(loser));
+        let of_loser = Copy::new(loser, plan.paths.local.clone(), aside, paths, source);
+        let mut of_winner = copy_of(plan, step, winner);
+        of_winner.set_aside = Some(plan.paths.of(loser).join(aside));
+        KeepBoth::new(of_loser, of_winner)
+    }
+
+    /// Takes one result of a copy, or tells how far they are.
+    fn take_copied(&mut self, under_way: &mut HashMap<u64, (usize, usize)>) {
+        let result = self.work.pool.next_within(TELL_INTERVAL);
+        let bytes = self.work.copying.moved.swap(0, Ordering::Relaxed);
+        if bytes > 0 {
+            (self.work.tell)(Event::Moved { bytes });
+        }
+        self.refresh_lock();
+        let Some((id, result)) = result else { return };
+        let Some((dir, step)) = under_way.remove(&id) else {
+            return;
+        };
+        let path = self.work.plan.dirs[dir]
+            .paths
+            .local
+            .join(self.work.plan.dirs[dir].steps[step].name_on(Side::Local));
+        match result {
+            Ok(done) => {
+                self.step_done(dir, step, &done);
+                self.tell_step(dir, step, &path);
+            }
+            Err(failure) => {
+                let (Failure::Entry(error) | Failure::Job(error)) = &failure;
+                self.left_partials |= error.scope() != Scope::Entry;
+                if error.is_full()
+                    && let Todo::Copy { from, .. } = self.work.plan.dirs[dir].steps[step].todo
+                {
+                    *self.full.of_mut(from.peer()) += 1;
+                }
+                self.work.plan.totals.copy_errors += 1;
+                self.take_failure(Some(dir), &path, failure);
+            }
+        }
+        if self
+            .work
+            .copying
+            .journal
+            .is_some_and(|journal| journal.bytes() >= JOURNAL_BYTES)
+        {
+            self.checkpoint();
+        }
+    }
+
+    fn step_done(&mut self, dir: usize, step: usize, done: &Done) {
+        let plan = &self.work.plan.dirs[dir];
+        let step = &plan.steps[step];
+        let totals = &mut self.work.plan.totals;
+        let mut count = |to: Side, stat: Option<Stat>| {
+            *totals.files_written.of_mut(to) += 1;
+            *totals.bytes_written.of_mut(to) += stat.map_or(0, |stat| stat.size);
+        };
+        let changes = match (step.todo, done) {
+            (Todo::Copy { from, .. }, Done::Copied(written)) => {
+                count(from.peer(), step.stat_on(from));
+                copied(
+                    &step.name,
+                    step.stat_on(from),
+                    from,
+                    written,
+                    plan.has_remote_metadata,
+                )
+            }
+            (Todo::KeepBoth { winner }, Done::BothCopied(loser_written, winner_written)) => {
+                let loser = winner.peer();
+                count(winner, step.stat_on(loser));
+                count(loser, step.stat_on(winner));
+                let aside = conflict_name(&step.name, self.work.now);
+                let has_metadata = plan.has_remote_metadata;
+                let mut changes = copied(
+                    &aside,
+                    step.stat_on(loser),
+                    loser,
+                    loser_written,
+                    has_metadata,
+                );
+                let of_winner = copied(
+                    &step.name,
+                    step.stat_on(winner),
+                    winner,
+                    winner_written,
+                    has_metadata,
+                );
+                changes.extend(of_winner);
+                changes
+            }
+            _ => unreachable!("a step's task brings what the step is about"),
+        };
+        self.states[dir].changes.extend(changes);
+    }
+
+    fn tell_step(&mut self, dir: usize, step: usize, path: &RelPath) {
+        if let Some(deed) = deed_of(&self.work.plan.dirs[dir].steps[step]) {
+            (self.work.tell)(Event::Entry {
+                path,
+                kind: Kind::File,
+                deed,
+            });
+        }
+    }
+
+    fn delete_files(&mut self) {
+        for on in Side::BOTH {
+            let mut deletions = Vec::new();
+            for (index, dir) in self.work.plan.dirs.iter().enumerate().rev() {
+                if self.states[index].failed {
+                    continue;
+                }
+                deletions.extend(dir.steps.iter().filter_map(|step| match step.todo {
+                    Todo::Delete { on: side, why, .. } if side == on => Some(Deletion {
+                        dir: index,
+                        paths: Sides::new(
+                            dir.paths.local.join(step.name_on(Side::Local)),
+                            dir.paths.remote.join(step.name_on(Side::Remote)),
+                        ),
+                        kind: Kind::File,
+                        listed: step.stat_on(on),
+                        needs_denial: why == DeletedFor::Missing,
+                        deed: deed_of(step)?,
+                        name: step.name.clone(),
+                    }),
+                    _ => None,
+                }));
+            }
+            self.delete_all(on, &deletions);
+        }
+    }
+
+    /// Removes directories, deepest first, each level in batches.
+    fn delete_dirs(&mut self) {
+        for on in Side::BOTH {
+            let mut by_depth: Vec<(usize, Deletion)> = Vec::new();
+            for (index, dir) in self.work.plan.dirs.iter().enumerate() {
+                let Some((side, why)) = dir.remove_on.filter(|(side, _)| *side == on) else {
+                    continue;
+                };
+                by_depth.push((
+                    dir.paths.local.depth(),
+                    Deletion {
+                        dir: index,
+                        paths: dir.paths.clone(),
+                        kind: Kind::Dir,
+                        listed: None,
+                        needs_denial: why == DeletedFor::Missing,
+                        deed: Deed::Deleted { on: side, why },
+                        name: dir
+                            .paths
+                            .local
+                            .name()
+                            .map_or_else(Box::default, |name| name.as_bytes().into()),
+                    },
+                ));
+            }
+            by_depth.sort_by_key(|(depth, _)| std::cmp::Reverse(*depth));
+            for level in by_depth.chunk_by(|one, other| one.0 == other.0) {
+                let deletions: Vec<Deletion> = level
+                    .iter()
+                    .filter(|(_, deletion)| !self.states[deletion.dir].stays)
+                    .map(|(_, deletion)| deletion.clone())
+                    .collect();
+                self.delete_all(on, &deletions);
+            }
+        }
+    }
+
+    fn delete_all(&mut self, on: Side, deletions: &[Deletion]) {
+        for batch in deletions.chunks(BATCH) {
+            if self.is_stopped() {
+                return;
+            }
+            let shared: Arc<[Deletion]> = batch.into();
+            let trash = self.work.job.policy.trash.clone();
+            let now = self.work.now;
+            let results = self.each(batch.len(), move |hands| {
+                delete_batch(hands, on, &shared, |path| {
+                    trash.as_ref().map(|trash| trash::place(trash, now, path))
+                })
+            });
+            for (deletion, result) in batch.iter().zip(results) {
+                self.deleted(on, deletion, result);
+            }
+            self.refresh_lock();
+        }
+    }
+
+    fn deleted(&mut self, on: Side, deletion: &Deletion, result: Result<()>) {
+        let path = deletion.paths.local.clone();
+        if let Err(error) = result {
+            let error = error.while_doing(format!("deleting on the {on} side"));
+            self.take_failure(Some(deletion.dir), &path, Failure::Entry(error));
+            return;
+        }
+        let holder = match deletion.kind {
+            Kind::Dir => {
+                self.work.plan.totals.dirs_deleted += 1;
+                self.states[deletion.dir].removed = true;
+                self.forget_state_of(&path);
+                self.work.plan.dirs[deletion.dir].parent
+            }
+            Kind::File | Kind::Special => {
+                self.work.plan.totals.files_deleted += 1;
+                if on == Side::Remote {
+                    let name = deletion.name.clone();
+                    self.states[deletion.dir]
+                        .changes
+                        .push(Change::ForgetTrueTime { name });
+                }
+                Some(deletion.dir)
+            }
+        };
+        if let Some(holder) = holder {
+            self.states[holder].changes.push(Change::Forget {
+                name: deletion.name.clone(),
+            });
+        }
+        (self.work.tell)(Event::Entry {
+            path: &path,
+            kind: deletion.kind,
+            deed: deletion.deed,
+        });
+    }
+
+    /// A directory in which something failed stays, and so do those it is in.
+    fn keep(&mut self, dir: usize) {
+        self.states[dir].failed = true;
+        let mut next = Some(dir);
+        while let Some(index) = next {
+            self.states[index].stays = true;
+            next = self.work.plan.dirs[index].parent;
+        }
+    }
+
+    /// With a state directory, the metadata of a directory that is gone goes, too.
+    fn forget_state_of(&mut self, dir: &RelPath) {
+        let dir = dir.clone();
+        let _a_leftover_harms_nobody = self.work.pool.call(Box::new(move |hands| {
+            if let Some(state) = &mut hands.state {
+                let _it_may_not_be_there = state.remove(&[
+                    Removal::File(store::metadata_path(&dir)),
+                    Removal::Dir(dir.clone()),
+                ]);
+            }
+            Ok(Done::Nothing)
+        }));
+    }
+
+    /// Records all that was done so far, and empties the journal.
+    fn checkpoint(&mut self) {
+        for dir in (0..self.work.plan.dirs.len()).rev() {
+            if !self.states[dir].changes.is_empty() {
+                self.save_dir(dir);
+            }
+        }
+        if !self.unsaved
+            && let Some(journal) = self.work.copying.journal
+            && let Err(error) = journal.checkpoint()
+        {
+            self.warn(&error.to_string());
+        }
+    }
+
+    /// Records everything, deepest directories first, so that each parent learns its children's digests; then cleans up.
+    fn finish(&mut self) {
+        self.work.pool.wind_down();
+        for index in 0..self.work.plan.dirs.len() {
+            if self.work.plan.dirs[index].own_record == OwnRecord::Set
+                && !self.states[index].unmade
+                && !self.states[index].removed
+            {
+                self.record_dir(index);
+            }
+        }
+        for dir in (0..self.work.plan.dirs.len()).rev() {
+            if self.states[dir].unmade || self.states[dir].removed {
+                continue;
+            }
+            let digest = self.save_dir(dir);
+            let plan = &self.work.plan.dirs[dir];
+            if let (Some(parent), Some(name)) = (plan.parent, plan.paths.local.name()) {
+                let name = name.as_bytes().into();
+                self.states[parent]
+                    .changes
+                    .push(Change::Digest { name, digest });
+            }
+        }
+        if self.stopped_by.is_none() && self.work.plan.totals.errors == 0 {
+            self.expire_trash();
+        }
+        if self.lock.take().is_some() {
+            let released = self.work.pool.call(Box::new(|hands| {
+                RemoteLock::release(hands.sides.remote.as_mut())?;
+                Ok(Done::Nothing)
+            }));
+            if let Err(failure) = released {
+                self.warn(&format!(
+                    "removing the remote lock: {}",
+                    failure.into_error()
+                ));
+            }
+        }
+    }
+
+    fn record_dir(&mut self, index: usize) {
+        let plan = &self.work.plan.dirs[index];
+        // A directory that was to be made, and whose making was never tried, is not on both sides.
+        let was_made = plan.make_on.is_none() || self.stopped_by.is_none();
+        if let (Some(parent), Some(name), true) = (plan.parent, plan.paths.local.name(), was_made) {
+            let name = name.as_bytes().into();
+            self.states[parent].changes.push(Change::SetDir { name });
+        }
+    }
+
+    /// Writes what changed in the metadata of a directory, on both sides; the digest of what is recorded now.
+    fn save_dir(&mut self, dir: usize) -> Option<u64> {
+        let changes: Arc<[Change]> = std::mem::take(&mut self.states[dir].changes).into();
+        let paths = self.work.plan.dirs[dir].paths.clone();
+        let (terms, now) = (self.work.terms, Timestamp::now());
+        let digest = Arc::new(std::sync::Mutex::new(None));
+        let slot = Arc::clone(&digest);
+        let of_remote = changes
+            .iter()
+            .any(|change| matches!(change, Change::TrueTime { .. }))
+            || (self.work.plan.dirs[dir].has_remote_metadata
+                && changes
+                    .iter()
+                    .any(|change| matches!(change, Change::ForgetTrueTime { .. })));
+        let saved = self.work.pool.call(Box::new(move |hands| {
+            if of_remote {
+                let remote = hands.sides.remote.as_mut();
+                let mut metadata =
+                    store::load(remote, &paths.remote, &terms.key, terms.other_version)?.metadata;
+                changes
+                    .iter()
+                    .for_each(|change| change.apply_to_remote(&mut metadata));
+                store::save(remote, &paths.remote, &mut metadata, now)?;
+            }
+            if let Some(state) = &mut hands.state {
+                let mut dirs = ancestors(&store::metadata_path(&paths.local));
+                dirs.insert(0, RelPath::root());
+                state.make_dirs(&dirs).into_iter().collect::<Result<()>>()?;
+            }
+            let home = hands.metadata_home();
+            let mut metadata =
+                store::load(home, &paths.local, &terms.key, terms.other_version)?.metadata;
+            changes
+                .iter()
+                .for_each(|change| change.apply_to_local(&mut metadata, now));
+            store::save(home, &paths.local, &mut metadata, now)?;
+            *slot.lock().expect("nobody panics with a digest in hand") =
+                digest::of_records(metadata.records());
+            Ok(Done::Nothing)
+        }));
+        if let Err(failure) = saved {
+            self.unsaved = true;
+            let error = failure.into_error().while_doing("recording what was done");
+            let path = self.work.plan.dirs[dir].paths.local.clone();
+            self.work.plan.totals.errors += 1;
+            (self.work.tell)(Event::Failed {
+                path: &path,
+                error: &error,
+            });
+        }
+        *digest.lock().expect("nobody panics with a digest in hand")
+    }
+
+    fn expire_trash(&mut self) {
+        let Some(trash) = self
+            .work
+            .job
+            .policy
+            .trash
+            .clone()
+            .filter(|trash| trash.keep_days.is_some())
+        else {
+            return;
+        };
+        let now = self.work.now;
+        for side in Side::BOTH
+            .into_iter()
+            .filter(|side| self.work.job.direction.writes(*side))
+        {
+            let trash = trash.clone();
+            let expired = self.work.pool.call(Box::new(move |hands| {
+                trash::expire(hands.sides.of_mut(side).as_mut(), &trash, now)?;
+                Ok(Done::Nothing)
+            }));
+            if let Err(failure) = expired {
+                self.warn(&format!(
+                    "emptying the trash on the {side} side: {}",
+                    failure.into_error()
+                ));
+            }
+        }
+    }
+
+    fn refresh_lock(&mut self) {
+        let Some(lock) = self.lock.as_mut().filter(|lock| lock.is_due()) else {
+            return;
+        };
+        lock.refreshed();
+        let holder = self.work.holder;
+        let refreshed = self.work.pool.call(Box::new(move |hands| {
+            lock::write(hands.sides.remote.as_mut(), holder, Timestamp::now())?;
+            Ok(Done::Nothing)
+        }));
+        if let Err(failure) = refreshed {
+            self.warn(&format!(
+                "refreshing the remote lock: {}",
+                failure.into_error()
+            ));
+        }
+    }
+
+    /// Runs a task that answers for several things; where it fails as a whole, it fails for each.
+    fn each(
+        &mut self,
+        count: usize,
+        mut task: impl FnMut(&mut Hands) -> Vec<Result<()>> + Send + 'env,
+    ) -> Vec<Result<()>> {
+        let called = self.work.pool.call(Box::new(move |hands| {
+            let mut results = task(hands);
+            // A dead connection spoils the whole batch: it is tried again on a new one, where what is done already
+            // counts as done.
+            match results.iter().position(|result| {
+                result
+                    .as_ref()
+                    .is_err_and(|error| error.scope() == Scope::Session)
+            }) {
+                Some(dead) => Err(results
+                    .swap_remove(dead)
+                    .expect_err("it was an error a moment ago")),
+                None => Ok(Done::Each(results)),
+            }
+        }));
+        match called {
+            Ok(Done::Each(results)) => results,
+            Ok(_) => unreachable!("a batch brings a result for each"),
+            Err(failure) => {
+                let text = match &failure {
+                    Failure::Entry(error) | Failure::Job(error) => error.to_string(),
+                };
+                self.stop_on(failure);
+                (0..count)
+                    .map(|_| Err(ErrorKind::Verify(text.clone()).into()))
+                    .collect()
+            }
+        }
+    }
+
+    fn take_failure(&mut self, dir: Option<usize>, path: &RelPath, failure: Failure) {
+        if let Some(dir) = dir {
+            self.keep(dir);
+        }
+        match failure {
+            Failure::Entry(error) => {
+                self.work.plan.totals.errors += 1;
+                (self.work.tell)(Event::Failed {
+                    path,
+                    error: &error,
+                });
+                if error.scope() == Scope::Job {
+                    self.stop_on(Failure::Job(error));
+                }
+            }
+            failure @ Failure::Job(_) => self.stop_on(failure),
+        }
+    }
+
+    fn stop_on(&mut self, failure: Failure) {
+        if let Failure::Job(error) = failure {
+            self.stopped_by.get_or_insert(error);
+        }
+    }
+
+    fn is_stopped(&mut self) -> bool {
+        if let Err(error) = self.work.copying.stop.check() {
+            self.stopped_by.get_or_insert(error);
+        }
+        self.stopped_by.is_some()
+    }
+
+    fn warn(&mut self, text: &str) {
+        (self.work.tell)(Event::Warning(text));
+    }
+
+    fn summary(self) -> Summary {
+        let totals = self.work.plan.totals;
+        let holds = |side: Side| {
+            *totals.files.of(side) + *totals.files_written.of(side) > totals.files_deleted
+        };
+        Summary {
+            totals,
+            holds_files: Sides::new(holds(Side::Local), holds(Side::Remote)),
+            is_settled: !self.unsaved && !self.left_partials,
+            stopped_by: self.stopped_by,
+        }
+    }
+}
+
+impl Change {
+    fn apply_to_local(&self, metadata: &mut Metadata, now: Timestamp) {
+        match self {
+            Self::Set { name, what } => {
+                if let Ok(name) = Name::new(name) {
+                    metadata.set_record(name, *what, now);
+                }
+            }
+            Self::Forget { name } => metadata.forget_record(name),
+            Self::SetDir { name } => {
+                let digest = match metadata.records().find(name).map(|record| record.what) {
+                    Some(RecordKind::Dir { digest }) => digest,
+                    Some(RecordKind::File { .. }) | None => None,
+                };
+                if let Ok(name) = Name::new(name) {
+                    metadata.set_record(name, RecordKind::Dir { digest }, now);
+                }
+            }
+            Self::Digest { name, digest } => {
+                let is_dir = metadata
+                    .records()
+                    .find(name)
+                    .is_some_and(|record| matches!(record.what, RecordKind::Dir { .. }));
+                if let (true, Ok(name)) = (is_dir, Name::new(name)) {
+                    metadata.set_record(name, RecordKind::Dir { digest: *digest }, now);
+                }
+            }
+            Self::TrueTime { .. } | Self::ForgetTrueTime { .. } => {}
+        }
+    }
+
+    fn apply_to_remote(&self, metadata: &mut Metadata) {
+        match self {
+            Self::TrueTime { name, time } => {
+                if let Ok(name) = Name::new(name) {
+                    metadata.set_true_time(name, *time);
+                }
+            }
+            Self::ForgetTrueTime { name } => metadata.forget_true_time(name),
+            Self::Set { .. } | Self::Forget { .. } | Self::SetDir { .. } | Self::Digest { .. } => {}
+        }
+    }
+}
+
+fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {
+    let name = step.name_on(Side::Local);
+    let paths = Sides::new(
+        plan.paths.local.join(name),
+        plan.paths.remote.join(step.name_on(Side::Remote)),
+    );
+    let source = step.stat_on(from).expect("what is copied was listed");
+    let mut copy = Copy::new(from, plan.paths.local.clone(), name, paths, source);
+    copy.replaces = step.stat_on(from.peer());
+    copy
+}
+
+/// What is to be recorded of a copied file: the source as it was listed, and the copy as its side reports it.
+fn copied(
+    name: &[u8],
+    source: Option<Stat>,
+    from: Side,
+    written: &Written,
+    has_remote_metadata: bool,
+) -> Vec<Change> {
+    let Some((size, mtime)) = source.and_then(|stat| Some((stat.size, stat.exact_mtime()?))) else {
+        // Without a time nothing can be recognised later: the next run compares anew.
+        return vec![Change::Forget { name: name.into() }];
+    };
+    let name: Box<[u8]> = name.into();
+    let copy_mtime = written.stat.exact_mtime();
+    let mut changes = Vec::new();
+    let remote_mtime = match (from, written.times) {
+        (Side::Local, Times::Kept | Times::Unknown) => {
+            if has_remote_metadata {
+                changes.push(Change::ForgetTrueTime { name: name.clone() });
+            }
+            copy_mtime
+        }
+        (Side::Local, Times::Lost) => {
+            let uploaded_at = copy_mtime.unwrap_or_else(Timestamp::now);
+            changes.push(Change::TrueTime {
+                name: name.clone(),
+                time: TrueTime {
+                    mtime,
+                    size,
+                    uploaded_at,
+                },
+            });
+            None
+        }
+        (Side::Remote, _) => None,
+    };
+    changes.push(Change::Set {
+        name,
+        what: RecordKind::File {
+            size,
+            mtime,
+            remote_mtime,
+        },
+    });
+    changes
+}
+
+/// What is to be recorded of a file that was found equal.
+fn recorded(step: &Step, uploaded_at: Option<Timestamp>) -> Vec<Change> {
+    let (Some(local), Some(remote)) = (step.stats.local, step.stats.remote) else {
+        return Vec::new();
+    };
+    let Some(mtime) = local.exact_mtime() else {
+        return Vec::new();
+    };
+    let what = RecordKind::File {
+        size: local.size,
+        mtime,
+        remote_mtime: remote.exact_mtime(),
+    };
+    let mut changes = vec![Change::Set {
+        name: step.name.clone(),
+        what,
+    }];
+    if let Some(uploaded_at) = uploaded_at {
+        let time = TrueTime {
+            mtime,
+            size: local.size,
+            uploaded_at,
+        };
+        changes.push(Change::TrueTime {
+            name: step.name.clone(),
+            time,
+        });
+    }
+    changes
+}
+
+/// `NAME.conflict-20231114-221320`, within what a name may be long.
+fn conflict_name(name: &[u8], now: Timestamp) -> Vec<u8> {
+    let at = now.to_ftp();
+    let suffix = format!(".conflict-{}-{}", &at[..8], &at[8..]);
+    let room = 255 - suffix.len();
+    let mut kept = &name[..name.len().min(room)];
+    // A character is not cut in two.
+    while kept.len() < name.len()
+        && !kept.is_empty()
+        && std::str::from_utf8(kept).is_err()
+        && std::str::from_utf8(name).is_ok()
+    {
+        kept = &kept[..kept.len() - 1];
+    }
+    [kept, suffix.as_bytes()].concat()
+}
+
+/// Deletes those of a batch that may be deleted: the other side denies the name, and the entry is as it was listed.
+fn delete_batch(
+    hands: &mut Hands,
+    on: Side,
+    deletions: &[Deletion],
+    trash: impl Fn(&RelPath) -> Option<RelPath>,
+) -> Vec<Result<()>> {
+    let mut verdicts: Vec<Result<()>> = deletions.iter().map(|_| Ok(())).collect();
+    let asked: Vec<usize> = (0..deletions.len())
+        .filter(|index| deletions[*index].needs_denial)
+        .collect();
+    let names: Vec<RelPath> = asked
+        .iter()
+        .map(|index| deletions[*index].paths.of(on.peer()).clone())
+        .collect();
+    let answers = hands.sides.of_mut(on.peer()).look_up(&names);
+    for (index, answer) in asked.into_iter().zip(answers) {
+        verdicts[index] = match answer {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(ErrorKind::Changed(
+                "it is there on the other side after all, and is not deleted",
+            )
+            .into()),
+            Err(error) => {
+                Err(error.while_doing("asking the other side whether it is really gone there"))
+            }
+        };
+    }
+    let target = hands.sides.of_mut(on).as_mut();
+    let files: Vec<usize> = (0..deletions.len())
+        .filter(|index| verdicts[*index].is_ok() && deletions[*index].listed.is_some())
+        .collect();
+    let paths: Vec<RelPath> = files
+        .iter()
+        .map(|index| deletions[*index].paths.of(on).clone())
+        .collect();
+    for (index, answer) in files.into_iter().zip(target.look_up(&paths)) {
+        verdicts[index] = match (answer, deletions[index].listed) {
+            (Ok(Some(now)), Some(listed)) if !now.may_equal(&listed) => {
+                Err(ErrorKind::Changed("it changed since it was listed, and is not deleted").into())
+            }
+            (Ok(_), _) => Ok(()),
+            (Err(error), _) => Err(error),
+        };
+    }
+    remove_cleared(target, on, deletions, verdicts, trash)
+}
+
+/// Removes, or moves to the trash, what was cleared for deletion.
+fn remove_cleared(
+    target: &mut dyn Target,
+    on: Side,
+    deletions: &[Deletion],
+    mut verdicts: Vec<Result<()>>,
+    trash: impl Fn(&RelPath) -> Option<RelPath>,
+) -> Vec<Result<()>> {
+    let mut removals = Vec::new();
+    let mut owners = Vec::new();
+    for (index, deletion) in deletions.iter().enumerate() {
+        if verdicts[index].is_err() {
+            continue;
+        }
+        let path = deletion.paths.of(on);
+        match (deletion.kind, trash(path)) {
+            (Kind::File, Some(place)) => verdicts[index] = trash::move_to(target, path, &place),
+            (Kind::File, None) | (Kind::Special, _) => {
+                owners.push(index);
+                removals.push(Removal::File(path.clone()));
+            }
+            (Kind::Dir, _) => {
+                let own = [METADATA_NAME, CORRUPT_METADATA_NAME]
+                    .map(|name| Name::new(name).expect("our own names are good names"));
+                for name in own {
+                    // It may not be there, and if it cannot be removed, the directory will say so.
+                    owners.push(usize::MAX);
+                    removals.push(Removal::File(path.join(name)));
+                }
+                owners.push(index);
+                removals.push(Removal::Dir(path.clone()));
+            }
+        }
+    }
+    for (owner, result) in owners.into_iter().zip(target.remove(&removals)) {
+        if let Some(verdict) = verdicts.get_mut(owner) {
+            *verdict = result;
+        } else if let Err(error) = result
+            && error.scope() == Scope::Session
+        {
+            return deletions
+                .iter()
+                .map(|_| Err(ErrorKind::Protocol(error.to_string()).into()))
+                .collect();
+        }
+    }
+    verdicts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conflict_name_says_when_and_stays_within_a_names_length() {
+        let now = Timestamp::from_secs(1_700_000_000);
+        assert_eq!(
+            conflict_name(b"a.txt", now),
+            b"a.txt.conflict-20231114-221320"
+        );
+        let long = "é".repeat(127);
+        let shortened = conflict_name(long.as_bytes(), now);
+        assert!(shortened.len() <= 255 && std::str::from_utf8(&shortened).is_ok());
+    }
+}

@@ -1,0 +1,1401 @@
+//! The metadata file of a directory: what both sides were after the last sync, in pyftpsync's format, version 3.
+//!
+//! Bytes in, bytes out; reading and writing the file is the caller's. The file is kept compact in memory because a
+//! directory may hold 50,000 files and the router 32 MB: names in one arena, a row of 40 bytes for each record, and
+//! everything that is not ours (other peers, unknown keys) as the text it was.
+//!
+//! # Two programs, one file
+//!
+//! pyftpsync knows the peer by host and path only, coracle by account, port and path ([`PeerKey`]). So that either
+//! program can go on where the other one stopped, with deletions still known, coracle writes its records twice: under
+//! its own key, with what it adds to them, and as a mirror under pyftpsync's key. Whoever finds the two different knows
+//! that pyftpsync ran since, for coracle always writes both alike: then the mirror is the truth, and what coracle
+//! adds is kept for those records that are still the same. A file with nothing but pyftpsync's key is adopted, and
+//! claimed by being written again.
+//!
+//! Where a second account reaches the same path, pyftpsync's key no longer says whose records it holds; it is not
+//! believed then, and goes when the file is written.
+//!
+//! Unknown keys of the file, of `peer_sync` and of a record survive. Those of a record go when the record is
+//! replaced, for they described what was there before.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::path::Name;
+use crate::sync::json;
+use crate::sync::peer::{PeerKey, legacy_of};
+use crate::target::{Kind, Listing, Mtime};
+use crate::time::{TOLERANCE_NANOS, Timestamp};
+
+/// The largest metadata file that is read, in bytes: a listing has at most 1,000,000 names, and the record of a name
+/// of usual length takes some 120 bytes, twice.
+pub const METADATA_MAX_BYTES: usize = 256 << 20;
+
+/// The version of the format.
+const FILE_VERSION: &str = "3";
+
+/// What pyftpsync keeps beside the records of a peer: when it last recorded one.
+const LAST_SYNC: &[u8] = b":last_sync";
+
+/// That time as text, when pyftpsync was told to be chatty.
+const LAST_SYNC_TEXT: &[u8] = b":last_sync_str";
+
+/// Why a metadata file cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is of this other version.
+    Version(String),
+    /// It is cut short or damaged, in this way.
+    Corrupt(String),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(version) => {
+                write!(f, "the file has version {version}, not {FILE_VERSION}")
+            }
+            Self::Corrupt(how) => write!(f, "the file is damaged: {how}"),
+        }
+    }
+}
+
+/// The metadata file of one directory, as one peer sees it.
+#[derive(Debug, Clone)]
+pub struct Metadata {
+    key: PeerKey,
+    records: Records,
+    /// The true mtimes of files on a target that cannot keep them.
+    true_times: Table,
+    /// Other peers: their keys and, as text, their records.
+    others: Vec<(Vec<u8>, Box<str>)>,
+    /// Keys of the file that this program does not know, and their values as text.
+    unknown: Vec<(Vec<u8>, Box<str>)>,
+    /// Whether the mirror under pyftpsync's key can be ours alone.
+    is_mirrored: bool,
+    is_changed: bool,
+}
+
+impl Metadata {
+    /// Metadata of a directory that has no metadata file.
+    pub fn empty(key: &PeerKey) -> Self {
+        Self {
+            key: key.clone(),
+            records: Records::default(),
+            true_times: Table::default(),
+            others: Vec::new(),
+            unknown: Vec::new(),
+            is_mirrored: key.legacy().is_some(),
+            is_changed: false,
+        }
+    }
+
+    /// Reads a metadata file.
+    ///
+    /// A record that makes no sense counts as none: the entry is compared instead. Fails when the file as a whole
+    /// makes no sense, or is of another version.
+    pub fn parse(file: &[u8], key: &PeerKey) -> Result<Self, Unreadable> {
+        let text = str::from_utf8(file).map_err(|_| Unreadable::Corrupt("not UTF-8".into()))?;
+        let mut metadata = Self::empty(key);
+        let (mut version, mut times, mut peers) = (None, None, None);
+        fields("the file", text, &mut |name, value| match name {
+            b"_file_version" => version = Some(value),
+            b"mtimes" => times = Some(value),
+            b"peer_sync" => peers = Some(value),
+            // Written anew each time.
+            b"_time" | b"_time_str" | b"_version" => {}
+            _ => metadata.unknown.push((name.to_vec(), value.into())),
+        })?;
+        check_version(version, times.is_some() && peers.is_some())?;
+        if let Some(times) = times {
+            metadata.read_true_times(times)?;
+        }
+        if let Some(peers) = peers {
+            metadata.read_peers(peers)?;
+        }
+        Ok(metadata)
+    }
+
+    fn read_true_times(&mut self, text: &str) -> Result<(), Unreadable> {
+        fields("\"mtimes\"", text, &mut |name, value| {
+            if let Some((row, extra)) = parse_row(name, value)
+                && row.kind == RowKind::File
+            {
+                self.true_times.push(name, row, extra);
+            }
+        })?;
+        self.true_times.settle();
+        Ok(())
+    }
+
+    fn read_peers(&mut self, text: &str) -> Result<(), Unreadable> {
+        let (mut own, mut legacy) = (None, None);
+        fields("\"peer_sync\"", text, &mut |name, value| {
+            if name == self.key.own().as_bytes() {
+                own = Some(value);
+            } else if Some(name) == self.key.legacy() {
+                legacy = Some(value);
+            } else {
+                self.others.push((name.to_vec(), value.into()));
+            }
+        })?;
+        let is_shared = self.others.iter().any(|(other, _)| {
+            legacy_of(other).is_some_and(|legacy| Some(&legacy[..]) == self.key.legacy())
+        });
+        if is_shared {
+            self.is_mirrored = false;
+            legacy = None;
+        }
+        match (own, legacy) {
+            (None, None) => {}
+            (Some(own), None) => self.records.read(own)?,
+            (None, Some(legacy)) => {
+                self.records.read(legacy)?;
+                self.is_changed = self.records.is_known();
+            }
+            (Some(own), Some(mirror)) => {
+                self.records.read(mirror)?;
+                self.is_changed = self.records.complete_from(own)? == Mirror::Differs;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is recorded for this peer.
+    pub const fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Records what `name` is on both sides now. The same record again changes nothing, whatever the time.
+    pub fn set_record(&mut self, name: Name<'_>, what: RecordKind, at: Timestamp) {
+        if name.as_bytes() != LAST_SYNC {
+            let row = Row::of_record(what, at);
+            if self.records.table.set(name.as_bytes(), row) {
+                self.records.last_sync = self.records.last_sync.max(Some(at));
+                self.is_changed = true;
+            }
+        }
+    }
+
+    /// Forgets the record of `name`, if there is one.
+    pub fn forget_record(&mut self, name: &[u8]) {
+        if self.records.table.forget(name) {
+            self.is_changed = true;
+        }
+    }
+
+    /// Puts the true mtimes of files, as remembered on a target that cannot keep them, into its `listing`.
+    ///
+    /// A file that has another size than when it was uploaded, or a later mtime, was changed by someone else: what is
+    /// remembered of it is dropped, and so is what is no longer listed at all, as long as the listing is complete.
+    pub fn restore_times(&mut self, listing: &mut Listing) {
+        let mut stale = Vec::new();
+        for (name, row) in self.true_times.iter() {
+            let Some(place) = listing.position(name) else {
+                if listing.gap().is_none() {
+                    stale.push(name.to_vec());
+                }
+                continue;
+            };
+            let listed = listing.at(place).map(|entry| entry.stat);
+            match listed {
+                Some(mut stat) if row.is_true_of(stat.kind, stat.size, stat.mtime) => {
+                    stat.mtime = Some(Mtime::exact(row.mtime()));
+                    listing.set_stat(place, stat);
+                }
+                _ => stale.push(name.to_vec()),
+            }
+        }
+        for name in stale {
+            self.forget_true_time(&name);
+        }
+    }
+
+    /// What is remembered of the uploaded file `name`, on a target that cannot keep mtimes.
+    pub fn true_time(&self, name: &[u8]) -> Option<TrueTime> {
+        let row = self.true_times.find(name)?;
+        Some(TrueTime {
+            mtime: row.mtime(),
+            size: row.size_or_digest,
+            uploaded_at: row.at(),
+        })
+    }
+
+    /// Remembers the true mtime of an uploaded file, on a target that cannot keep it.
+    pub fn set_true_time(&mut self, name: Name<'_>, true_time: TrueTime) {
+        // The upload time counts, too: with an older one the next listing would disown the file.
+        if self.true_time(name.as_bytes()) != Some(true_time) {
+            let row = Row {
+                at_nanos: true_time.uploaded_at.as_nanos(),
+                ..Row::file(true_time.size, true_time.mtime)
+            };
+            self.true_times.forget(name.as_bytes());
+            self.true_times.set(name.as_bytes(), row);
+            self.is_changed = true;
+        }
+    }
+
+    /// Forgets the true mtime of `name`, if it is remembered.
+    pub fn forget_true_time(&mut self, name: &[u8]) {
+        if self.true_times.forget(name) {
+            self.is_changed = true;
+        }
+    }
+
+    /// Puts what was recorded since the file was read into its place, so that records can be found by place again.
+    pub fn settle(&mut self) {
+        if !self.records.table.is_settled() {
+            self.records.table.settle();
+        }
+    }
+
+    /// Whether the file must be written for what is here to be remembered.
+    pub const fn is_changed(&self) -> bool {
+        self.is_changed
+    }
+
+    /// Says that the file now holds what is here.
+    pub fn mark_saved(&mut self) {
+        self.is_changed = false;
+    }
+
+    /// Whether there is nothing to be remembered, so that the file is to be removed instead of written.
+    pub fn is_empty_of_content(&self) -> bool {
+        let has_unknown = self.unknown.iter().any(|(name, _)| name != b"_disclaimer");
+        !self.records.is_known()
+            && self.true_times.len() == 0
+            && self.others.is_empty()
+            && !has_unknown
+    }
+
+    /// Appends the content of the file, as of `now`, to `out`.
+    pub fn serialize(&self, now: Timestamp, out: &mut Vec<u8>) {
+        let mut parts: Vec<(&[u8], Part<'_>)> = vec![
+            (b"_file_version", Part::Raw(FILE_VERSION)),
+            (b"_time", Part::Time(now)),
+            (b"_time_str", Part::Text(now.to_string())),
+            (
+                b"_version",
+                Part::Text(concat!("coracle ", env!("CARGO_PKG_VERSION")).into()),
+            ),
+            (b"mtimes", Part::TrueTimes),
+            (b"peer_sync", Part::Peers),
+        ];
+        parts.extend(
+            self.unknown
+                .iter()
+                .map(|(name, text)| (&name[..], Part::Raw(text))),
+        );
+        if !self.unknown.iter().any(|(name, _)| name == b"_disclaimer") {
+            let text = "Generated by coracle, for itself and https://github.com/mar10/pyftpsync";
+            parts.push((b"_disclaimer", Part::Text(text.into())));
+        }
+        parts.sort_by_key(|(name, _)| *name);
+        out.push(b'{');
+        for (name, part) in parts {
+            json::write_key(name, out);
+            match part {
+                Part::Raw(text) => out.extend_from_slice(text.as_bytes()),
+                Part::Text(text) => json::write_bytes(text.as_bytes(), out),
+                Part::Time(time) => json::write_secs(time, out),
+                Part::TrueTimes => self.true_times.serialize(Additions::Omitted, out),
+                Part::Peers => self.serialize_peers(out),
+            }
+        }
+        out.push(b'}');
+    }
+
+    fn serialize_peers(&self, out: &mut Vec<u8>) {
+        let mut peers: Vec<(&[u8], Peer<'_>)> = Vec::with_capacity(self.others.len() + 2);
+        if self.records.is_known() {
+            peers.push((self.key.own().as_bytes(), Peer::Own(Additions::Written)));
+            if let Some(legacy) = self.key.legacy().filter(|_| self.is_mirrored) {
+                peers.push((legacy, Peer::Own(Additions::Omitted)));
+            }
+        }
+        peers.extend(
+            self.others
+                .iter()
+                .map(|(name, text)| (&name[..], Peer::Other(text))),
+        );
+        peers.sort_by_key(|(name, _)| *name);
+        out.push(b'{');
+        for (name, peer) in peers {
+            json::write_key(name, out);
+            match peer {
+                Peer::Own(additions) => self.records.serialize(additions, out),
+                Peer::Other(text) => out.extend_from_slice(text.as_bytes()),
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+/// A part of the file.
+enum Part<'a> {
+    Raw(&'a str),
+    Text(String),
+    Time(Timestamp),
+    TrueTimes,
+    Peers,
+}
+
+/// A part of `peer_sync`.
+enum Peer<'a> {
+    Own(Additions),
+    Other(&'a str),
+}
+
+/// Whether records are written with what coracle adds to them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Additions {
+    Written,
+    Omitted,
+}
+
+fn check_version(version: Option<&str>, is_otherwise_whole: bool) -> Result<(), Unreadable> {
+    match version {
+        Some(FILE_VERSION | "3.0") => Ok(()),
+        Some(other) => Err(Unreadable::Version(other.chars().take(20).collect())),
+        // pyftpsync, too, takes a missing number for version 0.
+        None if is_otherwise_whole => Err(Unreadable::Version("0".into())),
+        None => Err(Unreadable::Corrupt("it has no version".into())),
+    }
+}
+
+fn fields<'de>(
+    what: &str,
+    text: &'de str,
+    field: &mut dyn FnMut(&[u8], &'de str),
+) -> Result<(), Unreadable> {
+    json::each_field(text, field).map_err(|error| Unreadable::Corrupt(format!("{what}: {error}")))
+}
+
+/// What is recorded of an entry: what it was on both sides when they were last made equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Its name.
+    pub name: Name<'a>,
+    /// What it was.
+    pub what: RecordKind,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+}
+
+/// What an entry was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A file.
+    File {
+        /// Its size in bytes.
+        size: u64,
+        /// Its modification time.
+        mtime: Timestamp,
+        /// Its modification time as the remote side lists it, where that is another second. Given as the same second,
+        /// it is not kept.
+        remote_mtime: Option<Timestamp>,
+    },
+    /// A directory.
+    Dir {
+        /// The digest of what was below it, if that is known.
+        digest: Option<u64>,
+    },
+}
+
+impl RecordKind {
+    /// The whole second of a file's mtime on the remote side; none for a directory.
+    pub fn remote_secs(&self) -> Option<i64> {
+        match self {
+            Self::File {
+                mtime,
+                remote_mtime,
+                ..
+            } => Some(remote_mtime.unwrap_or(*mtime).as_secs()),
+            Self::Dir { .. } => None,
+        }
+    }
+}
+
+/// The true mtime of a file on a target that cannot keep it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrueTime {
+    /// The modification time that the file should have.
+    pub mtime: Timestamp,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was uploaded, by the target's clock.
+    pub uploaded_at: Timestamp,
+}
+
+/// The records of a directory for one peer, sorted by the bytes of their names.
+#[derive(Debug, Clone, Default)]
+pub struct Records {
+    table: Table,
+    last_sync: Option<Timestamp>,
+    /// What else is kept beside the records of the peer, as text.
+    unknown: BTreeMap<Vec<u8>, Box<str>>,
+}
+
+impl Records {
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether this directory was ever synced with this peer; it may have been empty then.
+    pub const fn is_known(&self) -> bool {
+        self.last_sync.is_some() || !self.is_empty()
+    }
+
+    /// When something was last recorded.
+    pub const fn last_sync(&self) -> Option<Timestamp> {
+        self.last_sync
+    }
+
+    /// The record of that name.
+    pub fn find(&self, name: &[u8]) -> Option<Record<'_>> {
+        let row = self.table.find(name)?;
+        row.as_record(self.table.name(row))
+    }
+
+    /// The record at that place, in the order of their names.
+    ///
+    /// # Panics
+    /// When something was recorded or forgotten since the file was read or [`Metadata::settle`] was called.
+    pub fn at(&self, index: usize) -> Option<Record<'_>> {
+        assert!(
+            self.table.is_settled(),
+            "places are only known of settled records"
+        );
+        let row = self.table.rows.get(index)?;
+        row.as_record(self.table.name(row))
+    }
+
+    /// The records in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
+        self.table
+            .iter()
+            .filter_map(|(name, row)| row.as_record(name))
+    }
+
+    fn read(&mut self, text: &str) -> Result<(), Unreadable> {
+        fields("the records", text, &mut |name, value| {
+            if name == LAST_SYNC {
+                self.last_sync = json::parse_secs(value);
+            } else if value.starts_with('{') {
+                if let Some((row, extra)) = parse_row(name, value) {
+                    self.table.push(name, row, extra);
+                }
+            } else if name.starts_with(b":") && name != LAST_SYNC_TEXT {
+                self.unknown.insert(name.to_vec(), value.into());
+            }
+        })?;
+        self.table.settle();
+        Ok(())
+    }
+
+    /// Adds what coracle remembers beyond pyftpsync to those records that are the same in `own`.
+    fn complete_from(&mut self, own: &str) -> Result<Mirror, Unreadable> {
+        let mut same = 0;
+        let mut count = 0;
+        fields("the records", own, &mut |name, value| {
+            let Some((row, extra)) = parse_row(name, value) else {
+                return;
+            };
+            count += 1;
+            if let Some(mirrored) = self.table.find_mut(name)
+                && mirrored.is_mirror_of(&row)
+            {
+                mirrored.adopt_additions(&row);
+                same += 1;
+                if let Some(extra) = extra {
+                    self.table.extras.insert(name.into(), extra);
+                }
+            }
+        })?;
+        Ok(if same == count && same == self.len() {
+            Mirror::Agrees
+        } else {
+            Mirror::Differs
+        })
+    }
+
+    fn serialize(&self, additions: Additions, out: &mut Vec<u8>) {
+        out.push(b'{');
+        if let Some(time) = self.last_sync {
+            json::write_key(LAST_SYNC, out);
+            json::write_secs(time, out);
+        }
+        for (name, text) in &self.unknown {
+            json::write_key(name, out);
+            out.extend_from_slice(text.as_bytes());
+        }
+        self.table.serialize_rows(additions, out);
+        out.push(b'}');
+    }
+}
+
+/// How pyftpsync's records compare to coracle's.
+#[derive(PartialEq, Eq)]
+enum Mirror {
+    Agrees,
+    Differs,
+}
+
+/// Rows by name: a sorted part, and behind it a short sorted tail of what came later.
+///
+/// The tail keeps a first sync that finishes its files in any order from moving the whole table for each of them.
+#[derive(Debug, Clone, Default)]
+struct Table {
+    arena: Vec<u8>,
+    rows: Vec<Row>,
+    /// Where the tail begins.
+    tail_start: usize,
+    /// How many rows are gone; they keep their place until the tail is merged.
+    gone: usize,
+    /// Unknown keys of rows, as JSON text `"key":value,...`.
+    extras: BTreeMap<Box<[u8]>, Box<str>>,
+}
+
+/// How long the tail may grow: inserting into so many rows of 40 bytes costs less than writing one file.
+const TAIL_ROWS: usize = 512;
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    /// A file's size, a directory's digest.
+    size_or_digest: u64,
+    mtime_nanos: i64,
+    remote_mtime_nanos: i64,
+    at_nanos: i64,
+    name_start: u32,
+    name_bytes: u16,
+    kind: RowKind,
+    /// Whether the remote mtime or the digest is known.
+    has_addition: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RowKind {
+    File,
+    Dir,
+    Gone,
+}
+
+impl Table {
+    const fn len(&self) -> usize {
+        self.rows.len() - self.gone
+    }
+
+    fn name(&self, row: &Row) -> &[u8] {
+        name_in(&self.arena, row)
+    }
+
+    /// Adds a row while reading, in any order; [`Table::settle`] must follow.
+    fn push(&mut self, name: &[u8], row: Row, extra: Option<Box<str>>) {
+        let named = self.named(name, row);
+        self.rows.push(named);
+        match extra {
+            Some(extra) => self.extras.insert(name.into(), extra),
+            None => self.extras.remove(name),
+        };
+    }
+
+    fn named(&mut self, name: &[u8], row: Row) -> Row {
+        let name_start = u32::try_from(self.arena.len())
+            .expect("a directory's names are limited to far less than 4 GiB");
+        let name_bytes = u16::try_from(name.len()).expect("a name is at most 1024 bytes long");
+        self.arena.extend_from_slice(name);
+        Row {
+            name_start,
+            name_bytes,
+            ..row
+        }
+    }
+
+    /// Sorts all rows into one part and drops those that are gone. Of a name that came twice the last one stays.
+    fn settle(&mut self) {
+        let arena = &self.arena;
+        self.rows.retain(|row| row.kind != RowKind::Gone);
+        // The stable sort keeps the order of equal names, and merges two sorted parts in one pass.
+        self.rows
+            .sort_by(|one, two| name_in(arena, one).cmp(name_in(arena, two)));
+        self.rows.dedup_by(|later, earlier| {
+            let is_same = name_in(arena, later) == name_in(arena, earlier);
+            if is_same {
+                *earlier = *later;
+            }
+            is_same
+        });
+        self.tail_start = self.rows.len();
+        self.gone = 0;
+    }
+
+    const fn is_settled(&self) -> bool {
+        self.tail_start == self.rows.len() && self.gone == 0
+    }
+
+    /// The place of `name`, or the place in the tail where it belongs.
+    fn place(&self, name: &[u8]) -> Result<usize, usize> {
+        let (head, tail) = self.rows.split_at(self.tail_start);
+        let compare = |row: &Row| self.name(row).cmp(name);
+        head.binary_search_by(compare).or_else(|_| {
+            tail.binary_search_by(compare)
+                .map(|place| place + self.tail_start)
+                .map_err(|place| place + self.tail_start)
+        })
+    }
+
+    fn find(&self, name: &[u8]) -> Option<&Row> {
+        let place = self.place(name).ok()?;
+        Some(&self.rows[place]).filter(|row| row.kind != RowKind::Gone)
+    }
+
+    fn find_mut(&mut self, name: &[u8]) -> Option<&mut Row> {
+        let place = self.place(name).ok()?;
+        Some(&mut self.rows[place]).filter(|row| row.kind != RowKind::Gone)
+    }
+
+    /// Says whether this changed anything.
+    fn set(&mut self, name: &[u8], row: Row) -> bool {
+        match self.place(name) {
+            Ok(place) => {
+                let old = self.rows[place];
+                if old.is_same(&row) {
+                    return false;
+                }
+                self.gone -= usize::from(old.kind == RowKind::Gone);
+                let Row {
+                    name_start,
+                    name_bytes,
+                    ..
+                } = old;
+                self.rows[place] = Row {
+                    name_start,
+                    name_bytes,
+                    ..row
+                };
+                self.extras.remove(name);
+            }
+            Err(place) => {
+                let named = self.named(name, row);
+                let is_last = self.rows.last().is_none_or(|last| self.name(last) < name);
+                self.rows.insert(place, named);
+                if is_last && self.tail_start + 1 == self.rows.len() {
+                    self.tail_start += 1;
+                } else if self.rows.len() - self.tail_start > TAIL_ROWS {
+                    self.settle();
+                }
+            }
+        }
+        true
+    }
+
+    /// Says whether there was such a row.
+    fn forget(&mut self, name: &[u8]) -> bool {
+        let Some(row) = self.find_mut(name) else {
+            return false;
+        };
+        row.kind = RowKind::Gone;
+        self.gone += 1;
+        self.extras.remove(name);
+        true
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &Row)> {
+        let (head, tail) = self.rows.split_at(self.tail_start);
+        let mut head = head.iter().peekable();
+        let mut tail = tail.iter().peekable();
+        std::iter::from_fn(move || match (head.peek(), tail.peek()) {
+            (Some(one), Some(two)) if self.name(two) < self.name(one) => tail.next(),
+            (Some(_), _) => head.next(),
+            (None, _) => tail.next(),
+        })
+        .filter(|row| row.kind != RowKind::Gone)
+        .map(|row| (self.name(row), row))
+    }
+
+    fn serialize(&self, additions: Additions, out: &mut Vec<u8>) {
+        out.push(b'{');
+        self.serialize_rows(additions, out);
+        out.push(b'}');
+    }
+
+    fn serialize_rows(&self, additions: Additions, out: &mut Vec<u8>) {
+        for (name, row) in self.iter() {
+            json::write_key(name, out);
+            row.serialize(additions, out);
+            if let Some(extra) = self.extras.get(name) {
+                out.push(b',');
+                out.extend_from_slice(extra.as_bytes());
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+fn name_in<'a>(arena: &'a [u8], row: &Row) -> &'a [u8] {
+    &arena[row.name_start as usize..][..usize::from(row.name_bytes)]
+}
+
+impl Row {
+    const fn file(size: u64, mtime: Timestamp) -> Self {
+        Self {
+            size_or_digest: size,
+            mtime_nanos: mtime.as_nanos(),
+            remote_mtime_nanos: 0,
+            at_nanos: 0,
+            name_start: 0,
+            name_bytes: 0,
+            kind: RowKind::File,
+            has_addition: false,
+        }
+    }
+
+    const fn dir(digest: Option<u64>) -> Self {
+        let blank = Self::file(0, Timestamp::from_nanos(0));
+        match digest {
+            Some(digest) => Self {
+                size_or_digest: digest,
+                kind: RowKind::Dir,
+                has_addition: true,
+                ..blank
+            },
+            None => Self {
+                kind: RowKind::Dir,
+                ..blank
+            },
+        }
+    }
+
+    fn of_record(what: RecordKind, at: Timestamp) -> Self {
+        let row = match what {
+            RecordKind::File {
+                size,
+                mtime,
+                remote_mtime,
+            } => {
+                let row = Self::file(size, mtime);
+                match remote_mtime.filter(|remote| remote.as_secs() != mtime.as_secs()) {
+                    Some(remote) => row.with_remote_mtime(remote),
+                    None => row,
+                }
+            }
+            RecordKind::Dir { digest } => Self::dir(digest),
+        };
+        Self {
+            at_nanos: at.as_nanos(),
+            ..row
+        }
+    }
+
+    const fn with_remote_mtime(self, remote: Timestamp) -> Self {
+        Self {
+            remote_mtime_nanos: remote.as_nanos(),
+            has_addition: true,
+            ..self
+        }
+    }
+
+    fn as_record<'a>(&self, name: &'a [u8]) -> Option<Record<'a>> {
+        let what = match self.kind {
+            RowKind::File => RecordKind::File {
+                size: self.size_or_digest,
+                mtime: self.mtime(),
+                remote_mtime: self
+                    .has_addition
+                    .then_some(Timestamp::from_nanos(self.remote_mtime_nanos)),
+            },
+            RowKind::Dir => RecordKind::Dir {
+                digest: self.has_addition.then_some(self.size_or_digest),
+            },
+            RowKind::Gone => return None,
+        };
+        Some(Record {
+            name: Name::new(name).ok()?,
+            what,
+            recorded_at: self.at(),
+        })
+    }
+
+    const fn mtime(&self) -> Timestamp {
+        Timestamp::from_nanos(self.mtime_nanos)
+    }
+
+    const fn at(&self) -> Timestamp {
+        Timestamp::from_nanos(self.at_nanos)
+    }
+
+    /// Whether both say the same of their entry; when they were recorded does not matter.
+    fn is_same(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.has_addition == other.has_addition
+            && self.size_or_digest == other.size_or_digest
+            && is_same_instant(self.mtime_nanos, other.mtime_nanos)
+            && is_same_instant(self.remote_mtime_nanos, other.remote_mtime_nanos)
+    }
+
+    /// Whether this row, which pyftpsync may have written, is the mirror of `own`.
+    fn is_mirror_of(&self, own: &Self) -> bool {
+        let has_same_size = self.kind == RowKind::Dir || self.size_or_digest == own.size_or_digest;
+        self.kind == own.kind
+            && has_same_size
+            && self.mtime_nanos == own.mtime_nanos
+            && self.at_nanos == own.at_nanos
+    }
+
+    fn adopt_additions(&mut self, own: &Self) {
+        self.has_addition = own.has_addition;
+        self.remote_mtime_nanos = own.remote_mtime_nanos;
+        if self.kind == RowKind::Dir {
+            self.size_or_digest = own.size_or_digest;
+        }
+    }
+
+    /// Whether a file that is listed like this is still the one that was uploaded with the true mtime of this row.
+    fn is_true_of(&self, kind: Kind, size: u64, listed: Option<Mtime>) -> bool {
+        let newest = self.at_nanos.saturating_add(TOLERANCE_NANOS);
+        kind == Kind::File
+            && size == self.size_or_digest
+            && listed.is_none_or(|mtime| mtime.at.as_nanos() <= newest)
+    }
+
+    /// Writes the row but for the closing brace.
+    fn serialize(&self, additions: Additions, out: &mut Vec<u8>) {
+        out.push(b'{');
+        let has_addition = self.has_addition && additions == Additions::Written;
+        match self.kind {
+            RowKind::File => {
+                out.extend_from_slice(b"\"m\":");
+                json::write_secs(self.mtime(), out);
+                if has_addition {
+                    out.extend_from_slice(b",\"r\":");
+                    json::write_secs(Timestamp::from_nanos(self.remote_mtime_nanos), out);
+                }
+                json::push(out, format_args!(",\"s\":{}", self.size_or_digest));
+            }
+            RowKind::Dir | RowKind::Gone => {
+                if has_addition {
+                    json::push(out, format_args!("\"d\":\"{:016x}\",", self.size_or_digest));
+                }
+                out.extend_from_slice(b"\"m\":null,\"s\":null");
+            }
+        }
+        out.extend_from_slice(b",\"u\":");
+        json::write_secs(self.at(), out);
+    }
+}
+
+/// Python keeps times as floats, which end somewhat below a microsecond.
+const fn is_same_instant(one_nanos: i64, two_nanos: i64) -> bool {
+    one_nanos.abs_diff(two_nanos) < 1_000
+}
+
+/// A row and its unknown keys; none when it makes no sense, or when no entry can have that name.
+fn parse_row(name: &[u8], text: &str) -> Option<(Row, Option<Box<str>>)> {
+    if name == LAST_SYNC || Name::new(name).is_err() {
+        return None;
+    }
+    let (mut mtime, mut size, mut at, mut remote, mut digest) = (None, None, None, None, None);
+    let mut extra = Vec::new();
+    json::each_field(text, &mut |key, value| match key {
+        b"m" => mtime = Some(value),
+        b"s" => size = Some(value),
+        b"u" => at = Some(value),
+        b"r" => remote = Some(value),
+        b"d" => digest = Some(value),
+        // Written for people by a chatty pyftpsync, and stale as soon as it is not.
+        b"mtime_str" | b"uploaded_str" => {}
+        _ => {
+            if !extra.is_empty() {
+                extra.push(b',');
+            }
+            json::write_bytes(key, &mut extra);
+            extra.push(b':');
+            extra.extend_from_slice(value.as_bytes());
+        }
+    })
+    .ok()?;
+    // pyftpsync, too, takes a missing upload time for 0.
+    let at = at.map_or(Some(Timestamp::from_nanos(0)), json::parse_secs)?;
+    let row = match (mtime?, size?) {
+        ("null", "null") => Row::dir(digest.and_then(parse_digest)),
+        (mtime, size) => {
+            let row = Row::file(size.parse().ok()?, json::parse_secs(mtime)?);
+            match remote.and_then(json::parse_secs) {
+                Some(remote) => row.with_remote_mtime(remote),
+                None => row,
+            }
+        }
+    };
+    let extra = String::from_utf8(extra)
+        .ok()
+        .filter(|extra| !extra.is_empty());
+    Some((
+        Row {
+            at_nanos: at.as_nanos(),
+            ..row
+        },
+        extra.map(String::into_boxed_str),
+    ))
+}
+
+fn parse_digest(text: &str) -> Option<u64> {
+    let digits = String::from_utf8(json::parse_bytes(text)?).ok()?;
+    u64::from_str_radix(&digits, 16)
+        .ok()
+        .filter(|_| digits.len() == 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{FtpLocation, Location, Secret, ServerPath};
+    use crate::path::RelPath;
+    use crate::target::{Precision, Stat};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+    fn peer(user: &str) -> PeerKey {
+        PeerKey::of(&Location::Ftp(FtpLocation {
+            host: "nas".into(),
+            port: 21,
+            user: user.into(),
+            password: Secret::default(),
+            path: ServerPath::Absolute(RelPath::parse(b"backup").unwrap()),
+        }))
+    }
+
+    fn name(text: &str) -> Name<'_> {
+        Name::new(text.as_bytes()).unwrap()
+    }
+
+    fn file(size: u64, secs: i64) -> RecordKind {
+        RecordKind::File {
+            size,
+            mtime: Timestamp::from_secs(secs),
+            remote_mtime: None,
+        }
+    }
+
+    fn text(metadata: &Metadata) -> String {
+        let mut out = Vec::new();
+        metadata.serialize(NOW, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn parse(text: &str, user: &str) -> Metadata {
+        Metadata::parse(text.as_bytes(), &peer(user)).unwrap()
+    }
+
+    fn shown(records: &Records) -> Vec<(String, RecordKind)> {
+        records
+            .iter()
+            .map(|record| (record.name.to_string(), record.what))
+            .collect()
+    }
+
+    const PYFTPSYNC: &str = r#"{"_disclaimer":"Generated by https://github.com/mar10/pyftpsync","_file_version":3,"_time":1695000000.0,"_time_str":"2023-09-18 01:20:00","_version":"4.1.0","mtimes":{},"peer_sync":{"nas/backup":{":last_sync":1695000000.25,"a.txt":{"m":1690000000.123457,"s":5,"u":1695000000.2},"dir":{"m":null,"s":null,"u":1695000000.25}}}}"#;
+
+    #[test]
+    fn adopts_what_pyftpsync_recorded_and_claims_it() {
+        let metadata = parse(PYFTPSYNC, "bob");
+        let mtime = Timestamp::from_nanos(1_690_000_000_123_457_000);
+        let a = RecordKind::File {
+            size: 5,
+            mtime,
+            remote_mtime: None,
+        };
+        assert_eq!(
+            shown(metadata.records()),
+            [
+                ("a.txt".into(), a),
+                ("dir".into(), RecordKind::Dir { digest: None })
+            ]
+        );
+        assert!(metadata.is_changed() && metadata.records().is_known());
+        let again = parse(&text(&metadata), "bob");
+        assert_eq!(shown(again.records()), shown(metadata.records()));
+        assert!(!again.is_changed());
+    }
+
+    #[test]
+    fn writes_like_pyftpsync() {
+        let mut metadata = Metadata::empty(&peer("bob"));
+        let half = Timestamp::from_nanos(1_690_000_000_500_000_000);
+        let remote_mtime = Some(Timestamp::from_secs(1_690_003_600));
+        metadata.set_record(
+            name("b"),
+            RecordKind::File {
+                size: 5,
+                mtime: half,
+                remote_mtime,
+            },
+            NOW,
+        );
+        metadata.set_record(name("a"), RecordKind::Dir { digest: Some(0xab) }, NOW);
+        let time = TrueTime {
+            mtime: half,
+            size: 5,
+            uploaded_at: NOW,
+        };
+        metadata.set_true_time(name("b"), time);
+        let expected = concat!(
+            r#"{"_disclaimer":"Generated by coracle, for itself and https://github.com/mar10/pyftpsync","#,
+            r#""_file_version":3,"_time":1700000000,"_time_str":"2023-11-14 22:13:20","_version":"coracle "#,
+            env!("CARGO_PKG_VERSION"),
+            r#"","mtimes":{"b":{"m":1690000000.5,"s":5,"u":1700000000}},"#,
+            r#""peer_sync":{"ftp://bob@nas:21/backup":{":last_sync":1700000000,"#,
+            r#""a":{"d":"00000000000000ab","m":null,"s":null,"u":1700000000},"#,
+            r#""b":{"m":1690000000.5,"r":1690003600,"s":5,"u":1700000000}},"#,
+            r#""nas/backup":{":last_sync":1700000000,"#,
+            r#""a":{"m":null,"s":null,"u":1700000000},"b":{"m":1690000000.5,"s":5,"u":1700000000}}}}"#,
+        );
+        assert_eq!(text(&metadata), expected);
+        let again = parse(expected, "bob");
+        assert_eq!(text(&again), expected);
+        assert_eq!(again.true_time(b"b"), Some(time));
+        assert!(!again.is_changed());
+    }
+
+    #[test]
+    fn follows_pyftpsync_when_it_ran_since() {
+        let mut metadata = Metadata::empty(&peer("bob"));
+        let dir = RecordKind::Dir { digest: Some(7) };
+        metadata.set_record(name("dir"), dir, NOW);
+        metadata.set_record(name("kept"), file(1, 10), NOW);
+        metadata.set_record(name("deleted"), file(2, 20), NOW);
+        let written = text(&metadata);
+        let mirror = written.find("\"nas/backup\"").unwrap();
+        let (before, ours) = written.split_at(mirror);
+        // pyftpsync leaves ":last_sync" alone when it deletes.
+        let theirs = ours.replace(r#""deleted":{"m":20,"s":2,"u":1700000000},"#, "");
+        assert_ne!(theirs, ours);
+        let metadata = parse(&format!("{before}{theirs}"), "bob");
+        assert_eq!(
+            shown(metadata.records()),
+            [("dir".into(), dir), ("kept".into(), file(1, 10))]
+        );
+        assert!(metadata.is_changed());
+    }
+
+    #[test]
+    fn additions_of_a_record_that_pyftpsync_replaced_are_dropped() {
+        let mut metadata = Metadata::empty(&peer("bob"));
+        let remote_mtime = Some(Timestamp::from_secs(99));
+        let kind = RecordKind::File {
+            size: 1,
+            mtime: Timestamp::from_secs(10),
+            remote_mtime,
+        };
+        metadata.set_record(name("a"), kind, NOW);
+        let written = text(&metadata);
+        assert_eq!(
+            parse(&written, "bob").records().find(b"a").unwrap().what,
+            kind
+        );
+        let theirs = written.replace(r#""a":{"m":10,"s":1,"u":"#, r#""a":{"m":11,"s":1,"u":"#);
+        assert_ne!(theirs, written);
+        assert_eq!(
+            parse(&theirs, "bob").records().find(b"a").unwrap().what,
+            file(1, 11)
+        );
+    }
+
+    #[test]
+    fn two_accounts_on_one_path_do_not_share_records() {
+        let mut of_bob = Metadata::empty(&peer("bob"));
+        of_bob.set_record(name("a"), file(1, 10), NOW);
+        let mut of_eve = parse(&text(&of_bob), "eve");
+        assert!(!of_eve.records().is_known() && !of_eve.is_changed());
+        of_eve.set_record(name("b"), file(2, 20), NOW);
+        let both = text(&of_eve);
+        assert!(!both.contains("\"nas/backup\""), "{both}");
+        assert_eq!(
+            shown(parse(&both, "bob").records()),
+            [("a".into(), file(1, 10))]
+        );
+        assert_eq!(
+            shown(parse(&both, "eve").records()),
+            [("b".into(), file(2, 20))]
+        );
+        assert!(!parse(&both, "bob").is_changed());
+    }
+
+    #[test]
+    fn metadata_out_of_pyftpsyncs_sight_has_no_mirror() {
+        let mut metadata = Metadata::empty(&peer("bob").without_legacy());
+        metadata.set_record(name("a"), file(1, 10), NOW);
+        assert!(!text(&metadata).contains("\"nas/backup\""));
+    }
+
+    #[test]
+    fn the_same_record_again_changes_nothing() {
+        let mut metadata = Metadata::empty(&peer("bob"));
+        assert!(!metadata.is_changed());
+        metadata.set_record(name("a"), file(1, 10), NOW);
+        metadata.mark_saved();
+        metadata.set_record(name("a"), file(1, 10), NOW.plus_secs(5));
+        metadata.forget_record(b"b");
+        assert!(!metadata.is_changed());
+        // Python's float of 10 s and 1 ns is 10 s.
+        let close = RecordKind::File {
+            size: 1,
+            mtime: Timestamp::from_nanos(10_000_000_001),
+            remote_mtime: Some(Timestamp::from_secs(10)),
+        };
+        metadata.set_record(name("a"), close, NOW);
+        assert!(!metadata.is_changed());
+        metadata.set_record(name("a"), file(2, 10), NOW);
+        assert!(metadata.is_changed());
+    }
+
+    #[test]
+    fn a_directory_whose_records_are_all_forgotten_stays_known() {
+        let mut metadata = Metadata::empty(&peer("bob"));
+        assert!(metadata.is_empty_of_content());
+        metadata.set_record(name("a"), file(1, 10), NOW);
+        metadata.forget_record(b"a");
+        assert!(metadata.records().is_empty() && metadata.records().is_known());
+        let again = parse(&text(&metadata), "bob");
+        assert!(again.records().is_known() && !again.is_empty_of_content());
+    }
+
+    #[test]
+    fn what_is_unknown_survives() {
+        let file_text = r#"{"_file_version":3,"future":[1,{"x":"\udce9"}],"mtimes":{"z":{"m":1,"s":2,"u":3,"q":4}},
+            "peer_sync":{"other/x":{"f":{"m":9}},"ftp://bob@nas:21/backup":{":note":"hi","a":{"m":1,"s":2,"u":3,"h":"x"}}}}"#;
+        let mut metadata = parse(file_text, "bob");
+        metadata.set_record(name("b"), file(1, 1), NOW);
+        let written = text(&metadata);
+        for part in [
+            r#""future":[1,{"x":"\udce9"}]"#,
+            r#""z":{"m":1,"s":2,"u":3,"q":4}"#,
+            r#""other/x":{"f":{"m":9}}"#,
+            r#"":note":"hi""#,
+            r#""a":{"m":1,"s":2,"u":3,"h":"x"}"#,
+        ] {
+            assert!(written.contains(part), "{part} in {written}");
+        }
+        metadata.set_record(name("a"), file(9, 1), NOW);
+        assert!(!text(&metadata).contains(r#""h":"x""#));
+    }
+
+    #[test]
+    fn a_record_that_makes_no_sense_is_none() {
+        for row in [
+            r#"{"m":"x","s":1,"u":1}"#,
+            r#"{"m":1,"s":-1,"u":1}"#,
+            r#"{"m":1,"s":null,"u":1}"#,
+            r#"{"m":1,"s":1.5,"u":1}"#,
+            r#"{"m":1,"s":1,"u":"now"}"#,
+            r#"{"s":1,"u":1}"#,
+            "5",
+            "[]",
+        ] {
+            let file_text = format!(
+                r#"{{"_file_version":3,"mtimes":{{"a":{row}}},"peer_sync":{{"nas/backup":{{"a":{row},"..":{{"m":1,"s":1,"u":1}},":last_sync":{{"m":1,"s":1,"u":1}},"b":{{"m":1,"s":1,"u":1}}}}}}}}"#
+            );
+            assert_eq!(
+                shown(parse(&file_text, "bob").records()),
+                [("b".into(), file(1, 1))],
+                "{row}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_version_is_told_from_damage() {
+        let of = |text: &str| Metadata::parse(text.as_bytes(), &peer("bob")).err();
+        let version = |text: &str| Some(Unreadable::Version(text.into()));
+        assert_eq!(of(r#"{"_file_version":2,"files":[]}"#), version("2"));
+        assert_eq!(of(r#"{"_file_version":4,"mtimes":7}"#), version("4"));
+        assert_eq!(of(r#"{"mtimes":{},"peer_sync":{}}"#), version("0"));
+        assert_eq!(of(r#"{"_file_version":3}"#), None);
+        for damaged in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            "\0\0",
+            r#"{"_file_version":3,"mtimes":[]}"#,
+            r#"{"_file_version":3} x"#,
+        ] {
+            assert!(
+                matches!(of(damaged), Some(Unreadable::Corrupt(_))),
+                "{damaged}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_corrupt() {
+        let mut metadata = parse(PYFTPSYNC, "bob");
+        metadata.set_record(
+            Name::new(b"caf\xe9").unwrap(),
+            RecordKind::Dir { digest: Some(1) },
+            NOW,
+        );
+        let whole = text(&metadata);
+        for end in 0..whole.len() {
+            let cut = Metadata::parse(&whole.as_bytes()[..end], &peer("bob"));
+            assert!(matches!(cut, Err(Unreadable::Corrupt(_))), "{end}");
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_makes_it_panic() {
+        let mut metadata = parse(PYFTPSYNC, "bob");
+        metadata.set_record(
+            Name::new(b"caf\xe9").unwrap(),
+            RecordKind::Dir { digest: Some(1) },
+            NOW,
+        );
+        metadata.set_true_time(
+            name("t"),
+            TrueTime {
+                mtime: NOW,
+                size: 1,
+                uploaded_at: NOW,
+            },
+        );
+        let whole = text(&metadata).into_bytes();
+        let mut readable = 0;
+        for place in 0..whole.len() {
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[place] ^= 1 << bit;
+                if let Ok(read) = Metadata::parse(&flipped, &peer("bob")) {
+                    readable += 1;
+                    let again = parse(&text(&read), "bob");
+                    assert_eq!(shown(again.records()), shown(read.records()));
+                }
+            }
+        }
+        assert!(readable > 0 && readable < whole.len() * 8);
+    }
+
+    #[test]
+    fn records_stay_sorted_whatever_the_order_they_come_in() {
+        let mut metadata = Metadata::empty(&peer("bob"));
+        let mut expected = BTreeMap::new();
+        let mut random: u64 = 42;
+        for round in 0..6_000u64 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let text = format!("{:04}", (random >> 33) % 3_000);
+            if round % 5 == 4 {
+                metadata.forget_record(text.as_bytes());
+                expected.remove(&text);
+            } else {
+                metadata.set_record(name(&text), file(round, 1), NOW);
+                expected.insert(text, file(round, 1));
+            }
+        }
+        assert_eq!(metadata.records().len(), expected.len());
+        for (text, what) in &expected {
+            assert_eq!(
+                metadata.records().find(text.as_bytes()).unwrap().what,
+                *what
+            );
+        }
+        assert_eq!(
+            shown(metadata.records()),
+            expected.clone().into_iter().collect::<Vec<_>>()
+        );
+        let again = parse(&text(&metadata), "bob");
+        assert_eq!(
+            shown(again.records()),
+            expected.into_iter().collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn true_times_replace_the_listed_ones_until_somebody_changes_the_file() {
+        let true_time = TrueTime {
+            mtime: Timestamp::from_secs(50),
+            size: 3,
+            uploaded_at: NOW,
+        };
+        let mut metadata = Metadata::empty(&peer("bob"));
+        for file in ["same", "resized", "touched", "gone", "replaced"] {
+            metadata.set_true_time(name(file), true_time);
+        }
+        metadata.mark_saved();
+        let mut listing = Listing::new();
+        listing.push(b"same", Stat::file(3, NOW.plus_secs(2)));
+        listing.push(b"resized", Stat::file(4, NOW));
+        listing.push(b"touched", Stat::file(3, NOW.plus_secs(3)));
+        listing.push(b"replaced", Stat::dir());
+        listing.sort();
+        metadata.restore_times(&mut listing);
+        assert_eq!(
+            listing.find(b"same").unwrap().stat,
+            Stat::file(3, true_time.mtime)
+        );
+        assert_eq!(
+            listing.find(b"touched").unwrap().stat,
+            Stat::file(3, NOW.plus_secs(3))
+        );
+        for file in ["resized", "touched", "gone", "replaced"] {
+            assert_eq!(metadata.true_time(file.as_bytes()), None, "{file}");
+        }
+        assert!(metadata.is_changed());
+    }
+
+    #[test]
+    fn a_broken_off_listing_forgets_no_true_time() {
+        let true_time = TrueTime {
+            mtime: Timestamp::from_secs(50),
+            size: 3,
+            uploaded_at: NOW,
+        };
+        let mut metadata = Metadata::empty(&peer("bob"));
+        metadata.set_true_time(name("a"), true_time);
+        metadata.mark_saved();
+        let mut listing = Listing::new();
+        listing.mark_incomplete("it broke off");
+        metadata.restore_times(&mut listing);
+        assert_eq!(metadata.true_time(b"a"), Some(true_time));
+        assert!(!metadata.is_changed());
+    }
+
+    #[test]
+    fn a_time_told_to_the_minute_is_taken_at_its_beginning() {
+        let true_time = TrueTime {
+            mtime: Timestamp::from_secs(50),
+            size: 3,
+            uploaded_at: NOW,
+        };
+        let mut metadata = Metadata::empty(&peer("bob"));
+        metadata.set_true_time(name("a"), true_time);
+        let minute = Mtime {
+            at: NOW.plus_secs(-20),
+            precision: Precision::Minute,
+        };
+        let mut listing = Listing::new();
+        listing.push(
+            b"a",
+            Stat {
+                mtime: Some(minute),
+                ..Stat::file(3, NOW)
+            },
+        );
+        metadata.restore_times(&mut listing);
+        assert_eq!(
+            listing.find(b"a").unwrap().stat.exact_mtime(),
+            Some(true_time.mtime)
+        );
+    }
+
+    #[test]
+    fn a_row_stays_small() {
+        assert_eq!(size_of::<Row>(), 40);
+    }
+}

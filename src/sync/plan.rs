@@ -1,0 +1,239 @@
+//! All that is to be done, before anything is done: what the guards count, a dry run prints and `execute` carries out.
+//!
+//! A plan holds only what changes; an unchanged tree of any size makes an empty plan.
+
+use crate::path::{Name, RelPath};
+use crate::side::{Side, Sides};
+use crate::sync::classify::Status;
+use crate::sync::event::{DeletedFor, Totals};
+use crate::sync::guard::{Changes, Losses};
+use crate::target::{Kind, Stat};
+use crate::time::Timestamp;
+
+/// What a run is going to do.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The directories in which something is to be done, each before those below it.
+    pub dirs: Vec<DirPlan>,
+    /// What was seen, and which conflicts were met.
+    pub totals: Totals,
+    /// What would be lost on each side.
+    pub losses: Sides<Losses>,
+    /// How the recorded files changed on each side.
+    pub changes: Sides<Changes>,
+    /// Whether a lock file was seen in the remote root.
+    pub lock_seen: bool,
+}
+
+/// What is to be done in one directory.
+#[derive(Debug)]
+pub struct DirPlan {
+    /// The directory's path on each side; they differ only in case, and only where that is allowed.
+    pub paths: Sides<RelPath>,
+    /// The plan of the directory it is in; none for the root.
+    pub parent: Option<usize>,
+    /// It is to be made on this side first.
+    pub make_on: Option<Side>,
+    /// It is to be removed from this side at the end, when it is empty.
+    pub remove_on: Option<(Side, DeletedFor)>,
+    /// What becomes of its own record, in its parent's metadata.
+    pub own_record: OwnRecord,
+    /// What is to be done with the entries in it.
+    pub steps: Vec<Step>,
+    /// Partial files of earlier runs, of no use any more.
+    pub litter: Sides<Vec<RelPath>>,
+    /// Whether its remote metadata file is there.
+    pub has_remote_metadata: bool,
+    /// Metadata files in it that cannot be read and are to be set aside.
+    pub damaged: Sides<bool>,
+}
+
+/// What becomes of a directory's own record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnRecord {
+    /// It stays, but for the digest.
+    Keep,
+    /// The directory is on both sides now: it is recorded.
+    Set,
+}
+
+/// What is to be done with one entry.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Its name; where the sides spell it differently, the local one.
+    pub name: Box<[u8]>,
+    /// Its name on the remote side, where that differs.
+    pub remote_name: Option<Box<[u8]>>,
+    /// What was listed on each side.
+    pub stats: Sides<Option<Stat>>,
+    /// What is to be done.
+    pub todo: Todo,
+}
+
+/// What is to be done with a file or a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Todo {
+    /// Record that both sides are equal.
+    Record {
+        /// When the remote file was uploaded, by the server's clock, where the server cannot keep its time and nobody
+        /// remembers it yet.
+        uploaded_at: Option<Timestamp>,
+    },
+    /// Drop the record.
+    Forget,
+    /// Copy the file.
+    Copy {
+        /// The side it comes from.
+        from: Side,
+        /// Its status there.
+        status: Status,
+        /// Whether this resolves a conflict.
+        is_resolution: bool,
+        /// The size of the partial file that an interrupted transfer of the same file left.
+        partial_bytes: u64,
+    },
+    /// Delete the file.
+    Delete {
+        /// The side it is on.
+        on: Side,
+        /// Why.
+        why: DeletedFor,
+        /// Whether this resolves a conflict.
+        is_resolution: bool,
+    },
+    /// Keep both files, the loser under another name.
+    KeepBoth {
+        /// The side whose file keeps the name.
+        winner: Side,
+    },
+}
+
+impl Step {
+    /// Its name on that side.
+    pub fn name_on(&self, side: Side) -> Name<'_> {
+        let bytes = match (side, &self.remote_name) {
+            (Side::Remote, Some(name)) => name,
+            (Side::Remote, None) | (Side::Local, _) => &self.name,
+        };
+        Name::new(bytes).expect("steps are made from accepted names")
+    }
+
+    /// What was listed of the file on that side.
+    pub fn stat_on(&self, side: Side) -> Option<Stat> {
+        *self.stats.of(side)
+    }
+
+    /// The side that this step writes, if it writes entries.
+    pub const fn writes(&self) -> Sides<bool> {
+        match self.todo {
+            Todo::Record { .. } | Todo::Forget => Sides::new(false, false),
+            Todo::Copy {
+                from: Side::Local, ..
+            }
+            | Todo::Delete {
+                on: Side::Remote, ..
+            } => Sides::new(false, true),
+            Todo::Copy {
+                from: Side::Remote, ..
+            }
+            | Todo::Delete {
+                on: Side::Local, ..
+            } => Sides::new(true, false),
+            Todo::KeepBoth { .. } => Sides::new(true, true),
+        }
+    }
+}
+
+impl Plan {
+    /// Whether there is nothing to do at all.
+    pub fn is_empty(&self) -> bool {
+        self.dirs.iter().all(DirPlan::is_empty)
+    }
+
+    /// Whether anything is to be written on that side, records aside.
+    pub fn writes(&self, side: Side) -> bool {
+        self.dirs.iter().any(|dir| {
+            dir.make_on == Some(side)
+                || dir.remove_on.is_some_and(|(on, _)| on == side)
+                || !dir.litter.of(side).is_empty()
+                || dir.steps.iter().any(|step| *step.writes().of(side))
+        })
+    }
+
+    /// The files to be copied to that side, and their bytes.
+    pub fn copies_to(&self, side: Side) -> (u64, u64) {
+        let mut copies = (0, 0);
+        for step in self.dirs.iter().flat_map(|dir| &dir.steps) {
+            let sizes = match step.todo {
+                Todo::Copy { from, .. } if from == side.peer() => [step.stat_on(from), None],
+                Todo::KeepBoth { .. } => [step.stat_on(side.peer()), None],
+                Todo::Copy { .. } | Todo::Record { .. } | Todo::Forget | Todo::Delete { .. } => {
+                    [None, None]
+                }
+            };
+            for stat in sizes.into_iter().flatten() {
+                copies = (copies.0 + 1, copies.1 + stat.size);
+            }
+        }
+        copies
+    }
+
+    /// Marks that something in this directory stays on both sides, so that neither it nor what it is in is removed.
+    pub fn keep(&mut self, dir: usize) {
+        let mut next = Some(dir);
+        while let Some(index) = next {
+            self.dirs[index].remove_on = None;
+            next = self.dirs[index].parent;
+        }
+    }
+
+    /// Turns copies between files of the same size into mere records: their times moved, not their content.
+    pub fn accept_time_shift(&mut self) {
+        for step in self.dirs.iter_mut().flat_map(|dir| &mut dir.steps) {
+            let (Some(local), Some(remote)) = (step.stats.local, step.stats.remote) else {
+                continue;
+            };
+            let is_copy = matches!(
+                step.todo,
+                Todo::Copy {
+                    is_resolution: false,
+                    ..
+                }
+            );
+            if is_copy
+                && local.kind == Kind::File
+                && remote.kind == Kind::File
+                && local.size == remote.size
+            {
+                step.todo = Todo::Record { uploaded_at: None };
+            }
+        }
+    }
+}
+
+impl DirPlan {
+    /// Nothing to be done yet.
+    pub const fn new(paths: Sides<RelPath>, parent: Option<usize>) -> Self {
+        Self {
+            paths,
+            parent,
+            make_on: None,
+            remove_on: None,
+            own_record: OwnRecord::Keep,
+            steps: Vec::new(),
+            litter: Sides::new(Vec::new(), Vec::new()),
+            has_remote_metadata: false,
+            damaged: Sides::new(false, false),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.make_on.is_none()
+            && self.remove_on.is_none()
+            && self.own_record == OwnRecord::Keep
+            && self.steps.is_empty()
+            && self.litter.local.is_empty()
+            && self.litter.remote.is_empty()
+            && self.damaged == Sides::new(false, false)
+    }
+}

@@ -1,0 +1,273 @@
+//! What becomes of a conflict: the rule of the job, or the user's answer, applied to what is there. Pure.
+
+use crate::job::{Delete, Direction, Resolve};
+use crate::side::{Side, Sides};
+use crate::sync::event::{Choice, Choices};
+use crate::target::{Kind, Stat};
+
+/// What is to be done about a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// Nothing.
+    Skip,
+    /// Nobody can tell by rule: the user is asked.
+    Ask,
+    /// Copy over the other side's file.
+    Copy {
+        /// The winner.
+        from: Side,
+    },
+    /// Copy to the side that had deleted it.
+    Restore {
+        /// The side that still has it.
+        from: Side,
+    },
+    /// Delete it where it still is.
+    Delete {
+        /// The side that still has it.
+        on: Side,
+    },
+    /// Keep both files: the loser gets another name, then both are copied.
+    KeepBoth {
+        /// The side whose file keeps its name.
+        winner: Side,
+    },
+}
+
+/// What the rule makes of a conflict between these two entries.
+///
+/// Rules that cannot apply (older and newer where a file is gone or the times are equal) fall back: to asking where a
+/// user can be asked (the rule was chosen by a person at a terminal), else to skipping.
+pub fn resolve(
+    rule: Resolve,
+    direction: Direction,
+    delete: Delete,
+    stats: Sides<Option<Stat>>,
+) -> Resolution {
+    let choice = match rule {
+        Resolve::Ask => {
+            return if are_of_one_kind(stats) {
+                Resolution::Ask
+            } else {
+                Resolution::Skip
+            };
+        }
+        Resolve::Skip => Choice::Skip,
+        Resolve::Local => Choice::Use(Side::Local),
+        Resolve::Remote => Choice::Use(Side::Remote),
+        Resolve::Old if can_tell_by_time(stats) => Choice::Older,
+        Resolve::New if can_tell_by_time(stats) => Choice::Newer,
+        Resolve::Old | Resolve::New => {
+            let both_there = stats.local.is_some() && stats.remote.is_some();
+            return if both_there && are_of_one_kind(stats) {
+                Resolution::Ask
+            } else {
+                Resolution::Skip
+            };
+        }
+        Resolve::Both => return keep_both(direction, stats),
+    };
+    apply(choice, direction, delete, stats)
+}
+
+/// What a choice makes of a conflict between these two entries.
+pub fn apply(
+    choice: Choice,
+    direction: Direction,
+    delete: Delete,
+    stats: Sides<Option<Stat>>,
+) -> Resolution {
+    // A file against a directory: whichever won, a whole tree could be lost.
+    if !are_of_one_kind(stats) {
+        return Resolution::Skip;
+    }
+    let winner = match choice {
+        Choice::Skip => return Resolution::Skip,
+        Choice::Use(side) => side,
+        Choice::Newer | Choice::Older if !can_tell_by_time(stats) => return Resolution::Skip,
+        Choice::Newer => newer(stats),
+        Choice::Older => newer(stats).peer(),
+    };
+    let loser = winner.peer();
+    match (stats.of(winner), stats.of(loser)) {
+        (Some(_), Some(_)) if direction.writes(loser) => Resolution::Copy { from: winner },
+        (Some(_), None) if direction.writes(loser) => Resolution::Restore { from: winner },
+        // Upload and download delete only what they were told to.
+        (None, Some(_)) if direction.writes(loser) && may_delete(direction, delete) => {
+            Resolution::Delete { on: loser }
+        }
+        (Some(_), Some(_) | None) | (None, Some(_) | None) => Resolution::Skip,
+    }
+}
+
+/// Which answers make sense for a conflict between these two entries.
+pub fn choices(direction: Direction, stats: Sides<Option<Stat>>) -> Choices {
+    Choices {
+        only: direction.follower().map(Side::peer),
+        by_time: direction == Direction::Sync && can_tell_by_time(stats),
+        comparable: matches!(
+            (stats.local, stats.remote),
+            (
+                Some(Stat {
+                    kind: Kind::File,
+                    ..
+                }),
+                Some(Stat {
+                    kind: Kind::File,
+                    ..
+                })
+            )
+        ),
+    }
+}
+
+fn keep_both(direction: Direction, stats: Sides<Option<Stat>>) -> Resolution {
+    if !are_of_one_kind(stats) || direction != Direction::Sync {
+        return Resolution::Skip;
+    }
+    match (stats.local, stats.remote) {
+        (Some(_), Some(_)) => Resolution::KeepBoth {
+            winner: if can_tell_by_time(stats) {
+                newer(stats)
+            } else {
+                Side::Local
+            },
+        },
+        // A change against a deletion: keeping both means keeping the change.
+        (Some(_), None) => Resolution::Restore { from: Side::Local },
+        (None, Some(_)) => Resolution::Restore { from: Side::Remote },
+        (None, None) => Resolution::Skip,
+    }
+}
+
+fn may_delete(direction: Direction, delete: Delete) -> bool {
+    direction == Direction::Sync || delete != Delete::Never
+}
+
+fn are_of_one_kind(stats: Sides<Option<Stat>>) -> bool {
+    match (stats.local, stats.remote) {
+        (Some(local), Some(remote)) => local.kind == remote.kind && local.kind == Kind::File,
+        (Some(one), None) | (None, Some(one)) => one.kind == Kind::File,
+        (None, None) => false,
+    }
+}
+
+fn can_tell_by_time(stats: Sides<Option<Stat>>) -> bool {
+    let times = stats.map(|stat| stat.and_then(|stat| stat.mtime));
+    matches!((times.local, times.remote), (Some(local), Some(remote)) if !local.may_be(remote.at) && !remote.may_be(local.at))
+}
+
+/// The side with the newer file; only asked where the times can be told apart.
+fn newer(stats: Sides<Option<Stat>>) -> Side {
+    let times = stats.map(|stat| stat.and_then(|stat| stat.mtime).map(|mtime| mtime.at));
+    if times.local > times.remote {
+        Side::Local
+    } else {
+        Side::Remote
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+    use Side::{Local, Remote};
+
+    const RULES: [Resolve; 7] = [
+        Resolve::Old,
+        Resolve::New,
+        Resolve::Local,
+        Resolve::Remote,
+        Resolve::Skip,
+        Resolve::Ask,
+        Resolve::Both,
+    ];
+
+    fn file(secs: i64) -> Option<Stat> {
+        Some(Stat::file(1, Timestamp::from_secs(secs)))
+    }
+
+    fn sync(rule: Resolve, local: Option<Stat>, remote: Option<Stat>) -> Resolution {
+        resolve(
+            rule,
+            Direction::Sync,
+            Delete::Never,
+            Sides::new(local, remote),
+        )
+    }
+
+    #[test]
+    fn each_rule_with_both_files_there() {
+        let resolved = RULES.map(|rule| sync(rule, file(100), file(200)));
+        let copy = |from| Resolution::Copy { from };
+        let expected = [
+            copy(Local),
+            copy(Remote),
+            copy(Local),
+            copy(Remote),
+            Resolution::Skip,
+            Resolution::Ask,
+            Resolution::KeepBoth { winner: Remote },
+        ];
+        assert_eq!(resolved, expected);
+    }
+
+    #[test]
+    fn each_rule_with_a_change_against_a_deletion() {
+        let resolved = RULES.map(|rule| sync(rule, file(100), None));
+        let restore = Resolution::Restore { from: Local };
+        let expected = [
+            Resolution::Skip,
+            Resolution::Skip,
+            restore,
+            Resolution::Delete { on: Local },
+            Resolution::Skip,
+            Resolution::Ask,
+            restore,
+        ];
+        assert_eq!(resolved, expected);
+    }
+
+    #[test]
+    fn equal_times_leave_old_and_new_to_the_user() {
+        assert_eq!(sync(Resolve::New, file(100), file(101)), Resolution::Ask);
+        assert_eq!(sync(Resolve::Old, file(100), file(101)), Resolution::Ask);
+    }
+
+    #[test]
+    fn a_file_against_a_directory_is_always_skipped() {
+        for rule in RULES {
+            assert_eq!(
+                sync(rule, file(100), Some(Stat::dir())),
+                Resolution::Skip,
+                "{rule:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn upload_never_writes_local_and_deletes_only_when_told() {
+        for rule in RULES {
+            for delete in [Delete::Never, Delete::Missing, Delete::Unmatched] {
+                for (local, remote) in [
+                    (file(1), file(9)),
+                    (file(9), file(1)),
+                    (file(1), None),
+                    (None, file(1)),
+                ] {
+                    match resolve(rule, Direction::Upload, delete, Sides::new(local, remote)) {
+                        Resolution::Copy { from } | Resolution::Restore { from } => {
+                            assert_eq!(from, Local)
+                        }
+                        Resolution::Delete { on } => {
+                            assert_eq!(on, Remote);
+                            assert_ne!(delete, Delete::Never);
+                        }
+                        Resolution::KeepBoth { .. } => panic!("a mirror cannot keep both"),
+                        Resolution::Skip | Resolution::Ask => {}
+                    }
+                }
+            }
+        }
+    }
+}

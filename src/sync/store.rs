@@ -1,0 +1,137 @@
+//! Brings metadata files from their target into memory and back, atomically and only when something in them changed.
+
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::path::{CORRUPT_METADATA_NAME, METADATA_NAME, Name, RelPath, partial_name};
+use crate::sync::metadata::{METADATA_MAX_BYTES, Metadata, Unreadable};
+use crate::sync::peer::PeerKey;
+use crate::target::{self, Bytes, NewFile, Removal, Target, Unwatched};
+use crate::time::Timestamp;
+
+/// What the metadata file of a directory held.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Its content, or nothing where it was not there or not to be used.
+    pub metadata: Metadata,
+    /// Whether it cannot be read and is to be set aside.
+    pub is_damaged: bool,
+}
+
+/// What to do with metadata of another version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtherVersion {
+    /// Stop the run: the user decides.
+    Refuse,
+    /// Use nothing of it, and replace it.
+    Discard,
+}
+
+/// The path of a directory's metadata file.
+pub fn metadata_path(dir: &RelPath) -> RelPath {
+    dir.join(own_name(METADATA_NAME))
+}
+
+fn own_name(name: &'static [u8]) -> Name<'static> {
+    Name::new(name).expect("our own names are good names")
+}
+
+/// Reads the metadata of a directory. Damage is no error: what cannot be read is treated as absent.
+pub fn load(
+    home: &mut dyn Target,
+    dir: &RelPath,
+    key: &PeerKey,
+    other_version: OtherVersion,
+) -> Result<Loaded> {
+    let path = metadata_path(dir);
+    let file = match target::load(home, &path, METADATA_MAX_BYTES) {
+        Ok(Some(file)) => file,
+        Ok(None) => {
+            return Ok(Loaded {
+                metadata: Metadata::empty(key),
+                is_damaged: false,
+            });
+        }
+        Err(error) => return Err(error.while_doing(format!("reading {path}"))),
+    };
+    match Metadata::parse(&file, key) {
+        Ok(metadata) => Ok(Loaded {
+            metadata,
+            is_damaged: false,
+        }),
+        Err(Unreadable::Corrupt(why)) => {
+            log::warn!("{path} is damaged ({why}) and is treated as absent");
+            Ok(Loaded {
+                metadata: Metadata::empty(key),
+                is_damaged: true,
+            })
+        }
+        Err(Unreadable::Version(_)) if other_version == OtherVersion::Discard => Ok(Loaded {
+            metadata: Metadata::empty(key),
+            is_damaged: false,
+        }),
+        Err(Unreadable::Version(version)) => Err(Error::new(ErrorKind::MetadataVersion(format!(
+            "{path} has version {version}, and this program reads version 3; --migrate discards it"
+        )))),
+    }
+}
+
+/// Writes the metadata of a directory if it changed; removes the file when there is nothing to remember.
+pub fn save(
+    home: &mut dyn Target,
+    dir: &RelPath,
+    metadata: &mut Metadata,
+    now: Timestamp,
+) -> Result<()> {
+    if !metadata.is_changed() {
+        return Ok(());
+    }
+    let path = metadata_path(dir);
+    if metadata.is_empty_of_content() {
+        let removed = home.remove(&[Removal::File(path.clone())]);
+        removed
+            .into_iter()
+            .collect::<Result<()>>()
+            .doing(|| format!("removing {path}"))?;
+    } else {
+        let mut content = Vec::new();
+        metadata.serialize(now, &mut content);
+        write_own(home, &path, &content)?;
+    }
+    metadata.mark_saved();
+    Ok(())
+}
+
+/// Writes a small file of ours, replacing what is there.
+pub fn write_own(home: &mut dyn Target, path: &RelPath, content: &[u8]) -> Result<()> {
+    let name = path.name().expect("our files have names");
+    let size = content.len() as u64;
+    let partial_bytes = partial_name(name, size, None);
+    let partial = path
+        .parent()
+        .join(Name::new(&partial_bytes).expect("partial names are good names"));
+    let there = home
+        .look_up(std::slice::from_ref(path))
+        .pop()
+        .expect("one answer for one question");
+    let file = NewFile {
+        path,
+        partial: &partial,
+        size,
+        mtime: None,
+        resume_at: 0,
+        replaces: there.doing(|| format!("looking for {path}"))?,
+        set_aside: None,
+        keep_partial: false,
+    };
+    home.write(&file, &mut Bytes(content), &mut Unwatched)
+        .doing(|| format!("writing {path}"))?;
+    Ok(())
+}
+
+/// Puts a metadata file that cannot be read out of the way, where the user can look at it.
+pub fn set_aside(home: &mut dyn Target, dir: &RelPath) -> Result<()> {
+    let from = metadata_path(dir);
+    let to = dir.join(own_name(CORRUPT_METADATA_NAME));
+    let _an_older_one_makes_room = home.remove(&[Removal::File(to.clone())]);
+    home.rename(&from, &to)
+        .doing(|| format!("setting the damaged {from} aside"))
+}

@@ -1,0 +1,431 @@
+//! Copies one file from one target to the other, as often as it takes: resumes, watches, remembers, verifies.
+
+use std::num::NonZeroU64;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::job::Verify;
+use crate::path::{Name, RelPath, partial_name};
+use crate::side::{Side, Sides};
+use crate::sync::journal::{Intent, Journal};
+use crate::sync::pool::{Hands, Stop};
+use crate::target::{Algorithm, NewFile, Removal, Stat, Target, Times, Watch, Written};
+use crate::time::Timestamp;
+
+/// Smaller files are sent again rather than resumed: that is as fast, and asks nothing of the server.
+const RESUME_BYTES: u64 = 1 << 20;
+
+/// What all copies of a run have in common.
+pub struct Terms<'env> {
+    /// Where a file about to be placed is noted; none where no journal can be kept.
+    pub journal: Option<&'env Journal>,
+    /// How fast it may go.
+    pub limiter: Limiter,
+    /// When to stop.
+    pub stop: Stop<'env>,
+    /// What is compared afterwards.
+    pub verify: Verify,
+    /// Whether partial files that an earlier run left on the local side can be trusted: a power cut may have taken
+    /// bytes from a file and not from its size.
+    pub trusts_local_partials: bool,
+    /// Bytes moved since somebody last asked.
+    pub moved: AtomicU64,
+}
+
+/// One file to be copied.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// The side it comes from.
+    pub from: Side,
+    /// The directory it is recorded in, by its local path.
+    pub dir: RelPath,
+    /// The name it is recorded by.
+    pub name: Box<[u8]>,
+    /// Its paths.
+    pub paths: Sides<RelPath>,
+    /// The source as it was listed.
+    pub source: Stat,
+    /// What is to be replaced.
+    pub replaces: Option<Stat>,
+    /// The size of the partial file of an earlier run.
+    pub partial_bytes: u64,
+    /// Where what is replaced goes.
+    pub set_aside: Option<RelPath>,
+    tries: u32,
+    placed: Option<(Stat, Times)>,
+}
+
+impl Copy {
+    /// Copies to a name where nothing is.
+    pub fn new(
+        from: Side,
+        dir: RelPath,
+        name: Name<'_>,
+        paths: Sides<RelPath>,
+        source: Stat,
+    ) -> Self {
+        Self {
+            from,
+            dir,
+            name: name.as_bytes().into(),
+            paths,
+            source,
+            replaces: None,
+            partial_bytes: 0,
+            set_aside: None,
+            tries: 0,
+            placed: None,
+        }
+    }
+
+    /// Copies the file. May be called again after the connection died: it finds out first what was done.
+    pub fn run(&mut self, hands: &mut Hands, terms: &Terms<'_>) -> Result<Written> {
+        let to = self.from.peer();
+        let Sides { local, remote } = &mut hands.sides;
+        let (source_side, target_side) = match self.from {
+            Side::Local => (local.as_mut(), remote.as_mut()),
+            Side::Remote => (remote.as_mut(), local.as_mut()),
+        };
+        let path = self.paths.of(to).clone();
+        let doing = || format!("copying {path} to the {to} side");
+        self.tries += 1;
+        if self.tries > 1
+            && let Some(written) = self.already_placed(target_side, &path).doing(doing)?
+        {
+            return Ok(written);
+        }
+        if let Some(aside) = &self.set_aside {
+            let dirs: Vec<RelPath> = ancestors(aside);
+            target_side
+                .make_dirs(&dirs)
+                .into_iter()
+                .collect::<Result<()>>()
+                .doing(doing)?;
+        }
+        let written = self
+            .transfer(source_side, target_side, &path, terms)
+            .doing(doing)?;
+        if terms.verify == Verify::Hash {
+            verify_digest(source_side, self.paths.of(self.from), target_side, &path)
+                .doing(doing)?;
+        }
+        Ok(written)
+    }
+
+    /// Whether the try before got as far as the rename, of which only the reply was lost.
+    fn already_placed(&self, target: &mut dyn Target, path: &RelPath) -> Result<Option<Written>> {
+        let Some((placed, times)) = self.placed else {
+            return Ok(None);
+        };
+        let there = look_up_one(target, path)?;
+        Ok(there
+            .filter(|stat| stat.may_equal(&placed))
+            .map(|stat| Written { stat, times }))
+    }
+
+    fn transfer(
+        &mut self,
+        source_side: &mut dyn Target,
+        target_side: &mut dyn Target,
+        path: &RelPath,
+        terms: &Terms<'_>,
+    ) -> Result<Written> {
+        let name = path.name().expect("files have names");
+        let partial = partial_path(name, &path.parent(), &self.source);
+        let resume_at = self.resume_at(target_side, &partial, terms)?;
+        let from_path = self.paths.of(self.from).clone();
+        let mut source = source_side.open(&from_path, resume_at)?;
+        let file = NewFile {
+            path,
+            partial: &partial,
+            size: self.source.size,
+            mtime: self.source.exact_mtime(),
+            resume_at,
+            replaces: self.replaces,
+            set_aside: self.set_aside.as_ref(),
+            keep_partial: self.source.size >= RESUME_BYTES,
+        };
+        let mut watch = Watcher {
+            copy: &*self,
+            terms,
+            placed: None,
+        };
+        let result = target_side.write(&file, source.as_mut(), &mut watch);
+        let placed = watch.placed;
+        drop(source);
+        self.placed = placed.or(self.placed);
+        if let Err(error) = &result
+            && matches!(error.kind(), ErrorKind::Interrupted(Stop::BY_USER))
+        {
+            let _the_user_waits = target_side.remove(&[Removal::File(partial)]);
+        }
+        result
+    }
+
+    /// Where to go on. A partial file that is of no use is removed.
+    fn resume_at(
+        &self,
+        target: &mut dyn Target,
+        partial: &RelPath,
+        terms: &Terms<'_>,
+    ) -> Result<u64> {
+        let is_first_try = self.tries == 1;
+        if is_first_try && self.partial_bytes == 0 {
+            return Ok(0);
+        }
+        let Some(left) = look_up_one(target, partial)? else {
+            return Ok(0);
+        };
+        let is_trusted = !is_first_try || self.from == Side::Local || terms.trusts_local_partials;
+        if is_trusted && (RESUME_BYTES..=self.source.size).contains(&left.size) {
+            return Ok(left.size);
+        }
+        let removed = target.remove(&[Removal::File(partial.clone())]);
+        removed.into_iter().collect::<Result<()>>()?;
+        Ok(0)
+    }
+}
+
+/// A conflict of which both files are kept.
+#[derive(Debug, Clone)]
+pub struct KeepBoth {
+    /// The loser's file, to the winner's side, under its new name.
+    pub loser: Copy,
+    /// The winner's file, to the loser's side, where the old one moves to the new name.
+    pub winner: Copy,
+    loser_written: Option<Written>,
+}
+
+impl KeepBoth {
+    /// First the loser is copied, then the winner, so that at every moment each file is somewhere.
+    pub const fn new(loser: Copy, winner: Copy) -> Self {
+        Self {
+            loser,
+            winner,
+            loser_written: None,
+        }
+    }
+
+    /// Copies both files; what became of the loser's and of the winner's.
+    pub fn run(&mut self, hands: &mut Hands, terms: &Terms<'_>) -> Result<(Written, Written)> {
+        let loser = match self.loser_written {
+            Some(written) => written,
+            None => self.loser.run(hands, terms)?,
+        };
+        self.loser_written = Some(loser);
+        Ok((loser, self.winner.run(hands, terms)?))
+    }
+}
+
+struct Watcher<'a> {
+    copy: &'a Copy,
+    terms: &'a Terms<'a>,
+    placed: Option<(Stat, Times)>,
+}
+
+impl Watch for Watcher<'_> {
+    fn moved(&mut self, bytes: u64) -> Result<()> {
+        self.terms.moved.fetch_add(bytes, Ordering::Relaxed);
+        self.terms.limiter.take(bytes, self.terms.stop)
+    }
+
+    fn placing(&mut self, stat: &Stat, times: Times) -> Result<()> {
+        self.placed = Some((*stat, times));
+        let (Some(journal), Some(mtime)) = (self.terms.journal, self.copy.source.exact_mtime())
+        else {
+            return Ok(());
+        };
+        journal.placing(&Intent {
+            dir: self.copy.dir.clone(),
+            name: self.copy.name.clone(),
+            to: self.copy.from.peer(),
+            size: self.copy.source.size,
+            mtime,
+            seen: stat.exact_mtime().filter(|seen| !seen.is_close_to(mtime)),
+            at: Timestamp::now(),
+        })
+    }
+}
+
+/// Keeps all connections together below a rate, and notices when the run is to stop.
+#[derive(Debug)]
+pub struct Limiter {
+    bytes_per_sec: Option<NonZeroU64>,
+    free_at: Mutex<Instant>,
+}
+
+/// How long a worker sleeps at most before it looks whether the run is to stop.
+const LONGEST_NAP: Duration = Duration::from_millis(100);
+
+impl Limiter {
+    /// No more than that many bytes a second; none for no limit.
+    pub fn new(bytes_per_sec: Option<NonZeroU64>) -> Self {
+        Self {
+            bytes_per_sec,
+            free_at: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Waits until `bytes` more may have been sent.
+    fn take(&self, bytes: u64, stop: Stop<'_>) -> Result<()> {
+        stop.check()?;
+        let Some(rate) = self.bytes_per_sec else {
+            return Ok(());
+        };
+        let span = Duration::from_secs_f64(bytes as f64 / rate.get() as f64);
+        let until = {
+            let mut free_at = self.free_at.lock().expect("nobody panics while counting");
+            *free_at = (*free_at).max(Instant::now()) + span;
+            *free_at
+        };
+        while let Some(rest) = until.checked_duration_since(Instant::now()) {
+            stop.check()?;
+            thread::sleep(rest.min(LONGEST_NAP));
+        }
+        Ok(())
+    }
+}
+
+/// Where the bytes of a file land first.
+pub fn partial_path(name: Name<'_>, dir: &RelPath, source: &Stat) -> RelPath {
+    let bytes = partial_name(
+        name,
+        source.size,
+        source.mtime.map(|mtime| mtime.at.as_nanos()),
+    );
+    dir.join(Name::new(&bytes).expect("partial names are good names"))
+}
+
+/// The directories that a path is in, from the top down, without the root.
+pub fn ancestors(path: &RelPath) -> Vec<RelPath> {
+    let mut dirs = Vec::new();
+    let mut dir = path.parent();
+    while !dir.is_root() {
+        dirs.push(dir.clone());
+        dir = dir.parent();
+    }
+    dirs.reverse();
+    dirs
+}
+
+/// Whether both sides' files hold the same bytes.
+pub fn compare_bytes(hands: &mut Hands, paths: &Sides<RelPath>) -> Result<bool> {
+    let mut local = hands.sides.local.open(&paths.local, 0)?;
+    let mut remote = hands.sides.remote.open(&paths.remote, 0)?;
+    let mut buffers = [vec![0; COMPARE_BYTES], vec![0; COMPARE_BYTES]];
+    loop {
+        let [ours, theirs] = &mut buffers;
+        let count = fill(local.as_mut(), ours)?;
+        if count != fill(remote.as_mut(), theirs)? || ours[..count] != theirs[..count] {
+            return Ok(false);
+        }
+        if count == 0 {
+            local.finish()?;
+            remote.finish()?;
+            return Ok(true);
+        }
+    }
+}
+
+/// How much of each file is compared at a time.
+const COMPARE_BYTES: usize = 32 * 1024;
+
+fn fill(source: &mut dyn crate::target::Source, buffer: &mut [u8]) -> Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match source.read(&mut buffer[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
+}
+
+/// Compares digests where the server can compute one. A copy that differs is removed: its source is still good, and
+/// with the same size and time it would pass for equal from now on.
+fn verify_digest(
+    source: &mut dyn Target,
+    source_path: &RelPath,
+    copy: &mut dyn Target,
+    copy_path: &RelPath,
+) -> Result<()> {
+    let all = [Algorithm::Sha256, Algorithm::Md5, Algorithm::Crc32];
+    let (first, second) = match source.digest(source_path, &all)? {
+        None => return Ok(()),
+        Some(digest) => {
+            let algorithm = [digest.algorithm];
+            (digest, copy.digest(copy_path, &algorithm)?)
+        }
+    };
+    match second {
+        None => {
+            // The side that knows fewer algorithms chooses.
+            let Some(of_copy) = copy.digest(copy_path, &all)? else {
+                return Ok(());
+            };
+            let of_source = source.digest(source_path, &[of_copy.algorithm])?;
+            if of_source.is_none_or(|of_source| of_source == of_copy) {
+                return Ok(());
+            }
+        }
+        Some(second) if second == first => return Ok(()),
+        Some(_) => {}
+    }
+    let removed = copy.remove(&[Removal::File(copy_path.clone())]);
+    removed.into_iter().collect::<Result<()>>()?;
+    Err(Error::new(ErrorKind::Verify(
+        "the copy's digest differs from the source's; the copy was removed, the source is untouched".to_owned(),
+    )))
+}
+
+fn look_up_one(target: &mut dyn Target, path: &RelPath) -> Result<Option<Stat>> {
+    target
+        .look_up(std::slice::from_ref(path))
+        .pop()
+        .expect("one answer for one question")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ancestors_come_from_the_top_down() {
+        let shown: Vec<String> = ancestors(&RelPath::parse(b"a/b/c").unwrap())
+            .iter()
+            .map(RelPath::to_string)
+            .collect();
+        assert_eq!(shown, ["a", "a/b"]);
+        assert!(ancestors(&RelPath::parse(b"a").unwrap()).is_empty());
+    }
+
+    #[test]
+    fn the_limiter_shares_one_rate() {
+        let stop = Stop {
+            asked: &|| false,
+            deadline: None,
+        };
+        let limiter = Limiter::new(NonZeroU64::new(1_000_000));
+        let start = Instant::now();
+        for _ in 0..4 {
+            limiter.take(10_000, stop).unwrap();
+        }
+        assert!(start.elapsed() >= Duration::from_millis(39));
+    }
+
+    #[test]
+    fn the_limiter_does_not_outsleep_the_user() {
+        let stop = Stop {
+            asked: &|| true,
+            deadline: None,
+        };
+        assert!(
+            Limiter::new(NonZeroU64::new(1))
+                .take(1_000_000, stop)
+                .is_err()
+        );
+    }
+}

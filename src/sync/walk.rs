@@ -1,0 +1,1296 @@
+//! Walks both sides in step and makes the plan: survey a directory, pair its names, classify, decide, go on below.
+//!
+//! Workers survey ahead of the walk, so that round trips overlap; what they find is consumed here in order, one
+//! directory at a time, so memory follows the widest directory and not the tree.
+//!
+//! A directory that one side deleted is *doomed*: it is walked all the same, each file in it counts for itself, and
+//! it goes only when nothing in it is to be kept.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::job::{Job, Location};
+use crate::path::{Escaped, Name, RelPath};
+use crate::side::{Side, Sides};
+use crate::sync::classify::{Baseline, Status, classify, needs_exact_time};
+use crate::sync::decide::{Action, decide, decide_unmatched};
+use crate::sync::digest;
+use crate::sync::event::{
+    Answer, Ask, Choice, Conflict, Deed, DeletedFor, Event, Recorded, Skipped,
+};
+use crate::sync::filter::Filter;
+use crate::sync::guard;
+use crate::sync::journal::Leftover;
+use crate::sync::metadata::{Record, RecordKind};
+use crate::sync::plan::{DirPlan, OwnRecord, Plan, Step, Todo};
+use crate::sync::pool::{Failure, Pool};
+use crate::sync::resolve::{self, Resolution};
+use crate::sync::scan::{Ambiguous, Places, pair_up};
+use crate::sync::subtree::{Evidence, Judged, Subtree, Verdict};
+use crate::sync::survey::{Survey, Terms, make_times_exact, survey, survey_subtree};
+use crate::sync::transfer::{compare_bytes, partial_path};
+use crate::sync::{Done, refuse_if};
+use crate::target::{Entry, Kind, Listing, Mtime, Stat};
+use crate::time::Timestamp;
+
+/// How deep a tree may be. Deeper ones are loops made of links that a server shows as directories.
+const MAX_DEPTH: usize = 64;
+
+/// What the walk needs.
+pub struct Walk<'w, 'scope, 'env> {
+    /// The job.
+    pub job: &'env Job,
+    /// What all surveys have in common.
+    pub terms: &'env Terms,
+    /// Who does the asking of targets.
+    pub pool: &'w mut Pool<'scope, 'env, Done>,
+    /// Who listens.
+    pub tell: &'w mut dyn FnMut(Event<'_>),
+    /// Who answers.
+    pub ask: &'w mut dyn Ask,
+    /// What a run that was cut off had in hand.
+    pub leftover: &'w Leftover,
+    /// Whether the roots are known to have held files.
+    pub held_files: Sides<bool>,
+    /// Whether the local root is on another file system than last time.
+    pub is_elsewhere: bool,
+    /// The wall clock at the start.
+    pub now: Timestamp,
+}
+
+/// Makes the plan of a run.
+///
+/// Fails when a guard refuses, when the connection is lost for good or the run was stopped. What fails about single
+/// entries is told, counted in the totals, and left out of the plan.
+pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
+    let filter = Filter::new(&terms.job.selection);
+    let mut walker = Walker {
+        filter,
+        plan: Plan::default(),
+        stack: Vec::new(),
+        ahead: HashMap::new(),
+        standing_answer: None,
+        walk: terms,
+    };
+    walker.start();
+    while let Some(visit) = walker.stack.pop() {
+        walker.visit(visit)?;
+    }
+    Ok(walker.plan)
+}
+
+struct Walker<'w, 'scope, 'env> {
+    walk: Walk<'w, 'scope, 'env>,
+    filter: Filter,
+    plan: Plan,
+    stack: Vec<Visit>,
+    /// Surveys under way, by the place on the stack of the visit they are for.
+    ahead: HashMap<usize, u64>,
+    /// The answer that holds for all further conflicts.
+    standing_answer: Option<Choice>,
+}
+
+/// A directory to be visited.
+struct Visit {
+    dir: Rc<Dir>,
+    doom: Doom,
+    /// Nothing is deleted here or below: something above could not be listed in full.
+    is_protected: bool,
+    /// The digest in its record; none where it has no record.
+    recorded_digest: Option<Option<u64>>,
+}
+
+/// A directory, and the way up from it.
+struct Dir {
+    paths: Sides<RelPath>,
+    parent: Option<Rc<Self>>,
+    there: Sides<bool>,
+    depth: usize,
+    /// Its place in the plan, once it has one.
+    planned: std::cell::Cell<Option<usize>>,
+}
+
+/// Why a directory is to go.
+#[derive(Clone, Copy)]
+enum Doom {
+    /// It is not.
+    Spared,
+    /// This side deleted it.
+    DeletedOn { side: Side, evidence: Evidence },
+    /// The filter rejects it, and all of it goes.
+    Unmatched { on: Side },
+}
+
+/// A pair with everything that is known of it.
+struct Pair<'a> {
+    name: Name<'a>,
+    remote_name: Option<Name<'a>>,
+    stats: Sides<Option<Stat>>,
+    record: Option<Record<'a>>,
+    /// Whether a cut-off run placed it and could not record it; with the upload time where the server could not keep
+    /// the true one.
+    placed: Option<Option<Timestamp>>,
+}
+
+impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
+    fn start(&mut self) {
+        let dir = Rc::new(Dir {
+            paths: Sides::new(RelPath::root(), RelPath::root()),
+            parent: None,
+            there: Sides::new(true, true),
+            depth: 0,
+            planned: std::cell::Cell::new(None),
+        });
+        self.stack.push(Visit {
+            dir,
+            doom: Doom::Spared,
+            is_protected: false,
+            recorded_digest: None,
+        });
+    }
+
+    fn visit(&mut self, mut visit: Visit) -> Result<()> {
+        if visit.dir.depth > MAX_DEPTH {
+            let error = Error::new(ErrorKind::Verify(format!(
+                "deeper than {MAX_DEPTH} directories; a loop of links?"
+            )));
+            self.fail(&visit.dir, &visit.dir.paths.local, &error);
+            return Ok(());
+        }
+        let mut survey = self.take_survey(self.stack.len(), &visit.dir)?;
+        self.survey_ahead();
+        if visit.dir.parent.is_none() {
+            self.face_missing_root(&mut visit, &mut survey)?;
+        }
+        let dir = Rc::clone(&visit.dir);
+        let shown = &dir.paths.local;
+        let Some(found) = self.unwrap_listings(&visit, survey)? else {
+            return Ok(());
+        };
+        if dir.parent.is_none() {
+            self.guard_roots(&dir, &found)?;
+        }
+        self.tell_scanned(&found);
+        let is_doomed = matches!(visit.doom, Doom::DeletedOn { .. });
+        if is_doomed && !found.metadata.records().is_known() {
+            return self.visit_unrecorded(&visit);
+        }
+        self.visit_entries(&visit, found)
+            .doing(|| format!("looking at {shown}"))
+    }
+
+    /// The finding of the visit that stood at that place of the stack, made ahead or now.
+    fn take_survey(&mut self, place: usize, dir: &Rc<Dir>) -> Result<Survey> {
+        let id = match self.ahead.remove(&place) {
+            Some(id) => id,
+            None => self.submit_survey(dir),
+        };
+        match self.walk.pool.wait_for(id).map_err(Failure::into_error)? {
+            Done::Survey(survey) => Ok(*survey),
+            _ => unreachable!("a survey's number brings a survey"),
+        }
+    }
+
+    /// Keeps the workers busy with what will be visited next.
+    fn survey_ahead(&mut self) {
+        let lowest = self.stack.len().saturating_sub(self.walk.pool.room());
+        for place in (lowest..self.stack.len()).rev() {
+            if self.ahead.len() >= self.walk.pool.room() {
+                return;
+            }
+            if !self.ahead.contains_key(&place) {
+                let dir = Rc::clone(&self.stack[place].dir);
+                let id = self.submit_survey(&dir);
+                self.ahead.insert(place, id);
+            }
+        }
+    }
+
+    fn submit_survey(&mut self, dir: &Rc<Dir>) -> u64 {
+        let (paths, there, terms) = (dir.paths.clone(), dir.there, self.walk.terms);
+        self.walk.pool.submit(Box::new(move |hands| {
+            let found =
+                survey(hands, terms, &paths, there).doing(|| format!("listing {}", paths.local))?;
+            Ok(Done::Survey(Box::new(found)))
+        }))
+    }
+
+    /// The survey with a listing for each side that has the directory; none when one of them failed, which is told.
+    fn unwrap_listings(&mut self, visit: &Visit, survey: Survey) -> Result<Option<Found>> {
+        let Survey {
+            listings,
+            metadata,
+            partials,
+            has_remote_metadata,
+            has_lock,
+            damaged,
+        } = survey;
+        let mut is_protected = visit.is_protected;
+        let mut complete = Sides::new(true, true);
+        let mut found = Sides::new(Listing::new(), Listing::new());
+        for (side, listing) in [
+            (Side::Local, listings.local),
+            (Side::Remote, listings.remote),
+        ] {
+            match listing {
+                None => {}
+                Some(Ok(listing)) => {
+                    if let Some(gap) = listing.gap() {
+                        let error = Error::new(ErrorKind::Verify(format!(
+                            "the {side} listing is incomplete: {gap}; nothing is deleted here or below"
+                        )));
+                        self.fail(&visit.dir, &visit.dir.paths.local, &error);
+                        is_protected = true;
+                        *complete.of_mut(side) = false;
+                    }
+                    let unusable: Vec<String> =
+                        listing.unusable().map(|name| name.to_string()).collect();
+                    for name in unusable {
+                        let error = Error::new(ErrorKind::Name(format!(
+                            "the name \"{name}\" cannot be sent to a server; rename the file to have it synced"
+                        )));
+                        self.fail(&visit.dir, &visit.dir.paths.local, &error);
+                    }
+                    *found.of_mut(side) = listing;
+                }
+                Some(Err(error)) => {
+                    if visit.dir.parent.is_none() {
+                        return Err(error.while_doing(format!("listing the {side} root")));
+                    }
+                    let error = error.while_doing(format!("listing the {side} directory"));
+                    self.fail(&visit.dir, &visit.dir.paths.local, &error);
+                    return Ok(None);
+                }
+            }
+        }
+        if damaged != Sides::new(false, false) {
+            let index = self.planned(&visit.dir);
+            self.plan.dirs[index].damaged = damaged;
+            (self.walk.tell)(Event::Warning(&format!(
+                "the metadata of {} cannot be read; it is set aside, and nothing is deleted for lack of records",
+                visit.dir.paths.local
+            )));
+        }
+        self.plan.lock_seen |= has_lock;
+        let mut found = Found {
+            listings: found,
+            metadata,
+            partials,
+            has_remote_metadata,
+            is_protected,
+            complete,
+            placed: HashMap::new(),
+        };
+        self.recall_interrupted(&visit.dir, &mut found);
+        Ok(Some(found))
+    }
+
+    /// Puts what a cut-off run had in hand here into the records: a file that it placed counts as synced, and one whose
+    /// old version it had moved out of the way counts as not yet there.
+    fn recall_interrupted(&mut self, dir: &Dir, found: &mut Found) {
+        for intent in self.walk.leftover.intents_of(&dir.paths.local) {
+            let Ok(name) = Name::new(&intent.name) else {
+                continue;
+            };
+            let listing = found.listings.of(intent.to);
+            match listing
+                .position(name.as_bytes())
+                .and_then(|place| Some((place, listing.at(place)?.stat)))
+            {
+                Some((place, stat)) => {
+                    let seen = intent.seen.unwrap_or(intent.mtime);
+                    if !stat.may_equal(&Stat::file(intent.size, seen)) {
+                        continue;
+                    }
+                    let times_lost = intent.to == Side::Remote && intent.seen.is_some();
+                    if times_lost {
+                        let restored = Stat {
+                            mtime: Some(Mtime::exact(intent.mtime)),
+                            ..stat
+                        };
+                        found.listings.remote.set_stat(place, restored);
+                    }
+                    let what = RecordKind::File {
+                        size: intent.size,
+                        mtime: intent.mtime,
+                        remote_mtime: None,
+                    };
+                    found.metadata.set_record(name, what, intent.at);
+                    found
+                        .placed
+                        .insert(name.as_bytes().to_vec(), intent.seen.filter(|_| times_lost));
+                }
+                None if listing.gap().is_none() => found.metadata.forget_record(name.as_bytes()),
+                None => {}
+            }
+        }
+        found.metadata.settle();
+    }
+
+    /// A root that is not there is refused, or made if that was asked for.
+    fn face_missing_root(&mut self, visit: &mut Visit, survey: &mut Survey) -> Result<()> {
+        for side in Side::BOTH {
+            let listing = survey.listings.of_mut(side);
+            if !matches!(listing, Some(Err(error)) if error.is_not_found()) {
+                continue;
+            }
+            let root = guard::Root {
+                is_there: false,
+                is_empty: true,
+                held_files: *self.walk.held_files.of(side) || !survey.metadata.records().is_empty(),
+                is_elsewhere: false,
+            };
+            refuse_if(guard::vanished_root(side, root, self.walk.job.policy.allow))?;
+            let may_make = self.walk.job.create_folder && self.walk.job.direction.writes(side);
+            if !may_make {
+                let hint = if self.walk.job.direction.writes(side) {
+                    "; --create-folder makes it"
+                } else {
+                    ""
+                };
+                let root = match side {
+                    Side::Local => Location::Path(self.walk.job.local.clone()),
+                    Side::Remote => self.walk.job.remote.clone(),
+                };
+                return Err(ErrorKind::Usage(format!(
+                    "the {side} directory {root} does not exist{hint}"
+                ))
+                .into());
+            }
+            *listing = None;
+            let mut there = visit.dir.there;
+            *there.of_mut(side) = false;
+            let paths = visit.dir.paths.clone();
+            visit.dir = Rc::new(Dir {
+                paths,
+                parent: None,
+                there,
+                depth: 0,
+                planned: std::cell::Cell::new(None),
+            });
+            let dir = Rc::clone(&visit.dir);
+            self.ensure_there(&dir, side);
+        }
+        Ok(())
+    }
+
+    fn guard_roots(&mut self, dir: &Dir, found: &Found) -> Result<()> {
+        let recorded = found.metadata.records().iter().count() > 0;
+        for side in Side::BOTH {
+            let known_here = found.metadata.records().iter().any(|record| {
+                found
+                    .listings
+                    .of(side)
+                    .find(record.name.as_bytes())
+                    .is_some()
+            });
+            let root = guard::Root {
+                is_there: *dir.there.of(side),
+                is_empty: found.listings.of(side).is_empty(),
+                held_files: recorded || *self.walk.held_files.of(side),
+                is_elsewhere: side == Side::Local && self.walk.is_elsewhere && !known_here,
+            };
+            refuse_if(guard::vanished_root(side, root, self.walk.job.policy.allow))?;
+        }
+        Ok(())
+    }
+
+    fn tell_scanned(&mut self, found: &Found) {
+        let count = |kind: Kind| {
+            found.listings.as_ref().map(|listing| {
+                listing
+                    .iter()
+                    .filter(|entry| entry.stat.kind == kind)
+                    .count() as u64
+            })
+        };
+        let (files, dirs) = (count(Kind::File), count(Kind::Dir));
+        for side in Side::BOTH {
+            *self.plan.totals.files.of_mut(side) += files.of(side);
+            *self.plan.totals.dirs.of_mut(side) += dirs.of(side);
+            self.plan.losses.of_mut(side).files += files.of(side);
+        }
+        (self.walk.tell)(Event::Scanned { files, dirs });
+    }
+
+    fn visit_entries(&mut self, visit: &Visit, mut found: Found) -> Result<()> {
+        let dir = &visit.dir;
+        let pairs = self
+            .pair_up(&found)
+            .map_err(|ambiguous| ambiguity(&dir.paths.local, &ambiguous))?;
+        self.guard_emptied(dir, &found)?;
+        self.make_remote_times_exact(dir, &mut found, &pairs)?;
+        let mut below = Vec::new();
+        for places in &pairs {
+            let pair = found.pair(*places);
+            self.decide_entry(visit, &found, pair, &mut below)?;
+        }
+        self.plan_litter(dir, &found);
+        if found.metadata.is_changed() && dir.there.local {
+            // pyftpsync's records are taken over, or it has changed them since.
+            self.planned(dir);
+        }
+        if let Some(index) = dir.planned.get() {
+            self.plan.dirs[index].has_remote_metadata = found.has_remote_metadata;
+        }
+        self.check_digest(visit, &found);
+        self.stack.extend(below.into_iter().rev());
+        self.survey_ahead();
+        Ok(())
+    }
+
+    fn pair_up(&self, found: &Found) -> std::result::Result<Vec<Places>, Ambiguous> {
+        pair_up(
+            &found.listings.local,
+            &found.listings.remote,
+            found.metadata.records(),
+            self.walk.job.policy.case,
+        )
+    }
+
+    /// A first-level directory that became empty on one side must not empty the other.
+    fn guard_emptied(&mut self, dir: &Dir, found: &Found) -> Result<()> {
+        if dir.depth != 1 || dir.there != Sides::new(true, true) {
+            return Ok(());
+        }
+        let files = found
+            .metadata
+            .records()
+            .iter()
+            .filter(|record| matches!(record.what, RecordKind::File { .. }));
+        let recorded = files.count() as u64;
+        for side in Side::BOTH {
+            let is_empty =
+                found.listings.of(side).is_empty() && !found.listings.of(side.peer()).is_empty();
+            let path = dir.paths.of(side).to_string();
+            refuse_if(guard::emptied_dir(
+                &path,
+                side,
+                recorded,
+                is_empty,
+                self.walk.job.policy.allow,
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// Where a listing tells minutes only (`LIST`), asks for the exact times that a decision rests on.
+    fn make_remote_times_exact(
+        &mut self,
+        dir: &Dir,
+        found: &mut Found,
+        pairs: &[Places],
+    ) -> Result<()> {
+        let mut wanted: Vec<usize> = Vec::new();
+        for places in pairs {
+            let pair = found.pair(*places);
+            let baseline = pair
+                .record
+                .as_ref()
+                .map(|record| baseline(record, Side::Remote));
+            if let (Some(place), Some(stat)) = (places.remote(), pair.stats.remote)
+                && needs_exact_time(&stat, baseline.as_ref())
+            {
+                wanted.push(place);
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        wanted.sort_unstable();
+        let path = dir.paths.remote.clone();
+        let listing = std::mem::take(&mut found.listings.remote);
+        let slot = std::sync::Arc::new(std::sync::Mutex::new(listing));
+        let shared = std::sync::Arc::clone(&slot);
+        let asked = self.walk.pool.call(Box::new(move |hands| {
+            let mut listing = shared.lock().expect("nobody panics with a listing in hand");
+            let remote = hands.sides.remote.as_mut();
+            make_times_exact(remote, &path, &mut listing, |place| {
+                wanted.binary_search(&place).is_ok()
+            })?;
+            Ok(Done::Nothing)
+        }));
+        found.listings.remote =
+            std::mem::take(&mut slot.lock().expect("nobody panics with a listing in hand"));
+        asked.map(|_| ()).map_err(Failure::into_error)
+    }
+
+    fn decide_entry(
+        &mut self,
+        visit: &Visit,
+        found: &Found,
+        pair: Pair<'_>,
+        below: &mut Vec<Visit>,
+    ) -> Result<()> {
+        let dir = &visit.dir;
+        let path = dir.paths.local.join(pair.name);
+        let kinds = pair.stats.map(|stat| stat.map(|stat| stat.kind));
+
+        if let Some(on) = special_side(kinds) {
+            self.skip(dir, &path, Kind::Special, Skipped::Special { on });
+            return Ok(());
+        }
+        let Some(kind) = kinds.local.or(kinds.remote) else {
+            // In the records alone.
+            if found.is_protected
+                || !pair
+                    .record
+                    .as_ref()
+                    .is_some_and(|record| self.filter.accepts(&path, kind_of(record)))
+            {
+                return Ok(());
+            }
+            self.add_step(dir, &pair, Todo::Forget);
+            return Ok(());
+        };
+        if let Doom::Unmatched { on } = visit.doom {
+            let action = Action::Delete {
+                on,
+                why: DeletedFor::Unmatched,
+            };
+            return self.take_action(
+                visit,
+                found,
+                pair,
+                &path,
+                kind,
+                action,
+                Status::Unmodified,
+                below,
+            );
+        }
+        if !self.filter.accepts(&path, kind) {
+            let action = decide_unmatched(
+                self.walk.job.direction,
+                self.walk.job.policy.delete,
+                kinds.map(|kind| kind.is_some()),
+            );
+            return self.take_action(
+                visit,
+                found,
+                pair,
+                &path,
+                kind,
+                action,
+                Status::Unmodified,
+                below,
+            );
+        }
+        if self.is_too_young(&pair) {
+            self.skip(dir, &path, kind, Skipped::TooYoung);
+            return Ok(());
+        }
+        if matches!((kinds.local, kinds.remote), (Some(local), Some(remote)) if local != remote) {
+            // A file here, a directory there: whichever won, something would be lost.
+            self.plan.totals.conflicts += 1;
+            self.skip_conflict(dir, &path, kind);
+            return Ok(());
+        }
+
+        let status = self.statuses(visit, found, &pair);
+        self.count_changes(&pair, status);
+        let policy = &self.walk.job.policy;
+        let stats = pair.stats.as_ref().map(|stat| stat.as_ref());
+        let action = decide(
+            self.walk.job.direction,
+            policy.force,
+            policy.delete,
+            status,
+            stats,
+        );
+        let source = match action {
+            Action::Copy { from } => *status.of(from),
+            _ => Status::Unmodified,
+        };
+        self.take_action(visit, found, pair, &path, kind, action, source, below)
+    }
+
+    fn statuses(&self, visit: &Visit, found: &Found, pair: &Pair<'_>) -> Sides<Status> {
+        let known = found.metadata.records().is_known();
+        let status_on = |side: Side| {
+            // A record of another kind is no record of what is there now.
+            let record = pair.record.as_ref().filter(|record| {
+                pair.stats
+                    .local
+                    .or(pair.stats.remote)
+                    .is_none_or(|stat| stat.kind == kind_of(record))
+            });
+            let baseline = record.map(|record| baseline(record, side));
+            classify(pair.stats.of(side).as_ref(), baseline.as_ref(), known)
+        };
+        let mut status = Sides::new(status_on(Side::Local), status_on(Side::Remote));
+        if let Doom::DeletedOn { side, .. } = visit.doom
+            && *status.of(side) == Status::Missing
+        {
+            // Whatever appeared in a directory appeared after the other side had deleted it.
+            *status.of_mut(side) = Status::Deleted;
+        }
+        status
+    }
+
+    fn count_changes(&mut self, pair: &Pair<'_>, status: Sides<Status>) {
+        let Some(record) = &pair.record else { return };
+        for side in Side::BOTH {
+            let (Some(stat), Baseline::File { size, mtime, .. }) =
+                (pair.stats.of(side), baseline(record, side))
+            else {
+                continue;
+            };
+            let changes = self.plan.changes.of_mut(side);
+            match (status.of(side), stat.mtime) {
+                (Status::Modified, Some(listed)) if stat.size == size => {
+                    changes.count_retimed(mtime, listed.at)
+                }
+                _ => changes.count_other(),
+            }
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one pair's facts, which no type would make fewer"
+    )]
+    fn take_action(
+        &mut self,
+        visit: &Visit,
+        found: &Found,
+        pair: Pair<'_>,
+        path: &RelPath,
+        kind: Kind,
+        action: Action,
+        source: Status,
+        below: &mut Vec<Visit>,
+    ) -> Result<()> {
+        let dir = &visit.dir;
+        // What a listing does not show may be there all the same.
+        let unproven = Side::BOTH
+            .into_iter()
+            .find(|side| !found.complete.of(*side) && pair.stats.of(*side).is_none());
+        let action = match (action, unproven) {
+            (Action::Delete { on, .. }, _) if found.is_protected => {
+                Action::Skip(Skipped::Protected { on })
+            }
+            (Action::Copy { .. } | Action::Conflict, Some(side)) => {
+                Action::Skip(Skipped::Protected { on: side.peer() })
+            }
+            (action, _) => action,
+        };
+        match action {
+            Action::Keep => {
+                if let Some(uploaded_at) = pair.placed {
+                    self.add_step(dir, &pair, Todo::Record { uploaded_at });
+                }
+                (self.walk.tell)(Event::Entry {
+                    path,
+                    kind,
+                    deed: Deed::Equal,
+                });
+                if kind == Kind::Dir {
+                    below.push(self.descend(visit, found, &pair, Doom::Spared));
+                }
+            }
+            Action::Record => {
+                if kind == Kind::Dir {
+                    (self.walk.tell)(Event::Entry {
+                        path,
+                        kind,
+                        deed: Deed::Visited,
+                    });
+                    let visit = self.descend(visit, found, &pair, Doom::Spared);
+                    self.own_record(&visit.dir, OwnRecord::Set);
+                    below.push(visit);
+                } else {
+                    (self.walk.tell)(Event::Entry {
+                        path,
+                        kind,
+                        deed: Deed::Recorded,
+                    });
+                    let uploaded_at = pair.placed.flatten();
+                    self.add_step(dir, &pair, Todo::Record { uploaded_at });
+                }
+            }
+            Action::Forget => self.add_step(dir, &pair, Todo::Forget),
+            Action::Copy { from } if kind == Kind::Dir => {
+                self.keep(dir);
+                let visit = self.descend(visit, found, &pair, Doom::Spared);
+                self.ensure_there(&visit.dir, from.peer());
+                below.push(visit);
+            }
+            Action::Copy { from } => {
+                self.keep(dir);
+                self.ensure_there(dir, from.peer());
+                self.add_copy(dir, found, &pair, from, source, false);
+            }
+            Action::Delete { on, why } if kind == Kind::Dir => {
+                let doom = match why {
+                    DeletedFor::Unmatched => Doom::Unmatched { on },
+                    DeletedFor::Missing => self.doom_of(&pair, on),
+                };
+                let only_there = Sides::new(on == Side::Local, on == Side::Remote);
+                let visit = self.descend_into(visit, found, &pair, doom, only_there);
+                let index = self.planned(&visit.dir);
+                self.plan.dirs[index].remove_on = Some((on, why));
+                below.push(visit);
+            }
+            Action::Delete { on, why } => {
+                self.plan.losses.of_mut(on).lost += 1;
+                self.add_step(
+                    dir,
+                    &pair,
+                    Todo::Delete {
+                        on,
+                        why,
+                        is_resolution: false,
+                    },
+                );
+            }
+            Action::Conflict if kind == Kind::Dir => {
+                // New here, in a directory that the other side deleted: what is in it decides.
+                let doom = match visit.doom {
+                    Doom::DeletedOn { .. } => visit.doom,
+                    Doom::Spared | Doom::Unmatched { .. } => Doom::Spared,
+                };
+                self.keep(dir);
+                below.push(self.descend(visit, found, &pair, doom));
+            }
+            Action::Conflict => self.settle_conflict(visit, found, &pair, path)?,
+            Action::Skip(why) => self.skip(dir, path, kind, why),
+        }
+        Ok(())
+    }
+
+    fn settle_conflict(
+        &mut self,
+        visit: &Visit,
+        found: &Found,
+        pair: &Pair<'_>,
+        path: &RelPath,
+    ) -> Result<()> {
+        let dir = &visit.dir;
+        self.plan.totals.conflicts += 1;
+        let job = self.walk.job;
+        let (direction, delete) = (job.direction, job.policy.delete);
+        let by_rule = match self.standing_answer {
+            Some(choice) => resolve::apply(choice, direction, delete, pair.stats),
+            None => resolve::resolve(job.policy.resolve, direction, delete, pair.stats),
+        };
+        let resolution = match by_rule {
+            Resolution::Ask => {
+                let choice = self.ask_user(dir, pair, path)?;
+                resolve::apply(choice, direction, delete, pair.stats)
+            }
+            settled => settled,
+        };
+        match resolution {
+            Resolution::Ask | Resolution::Skip => self.skip_conflict(dir, path, Kind::File),
+            Resolution::Delete { on } if found.is_protected => {
+                self.skip(dir, path, Kind::File, Skipped::Protected { on });
+            }
+            Resolution::Copy { from } | Resolution::Restore { from } => {
+                self.keep(dir);
+                self.ensure_there(dir, from.peer());
+                if pair.stats.of(from.peer()).is_some() {
+                    self.plan.losses.of_mut(from.peer()).lost += 1;
+                }
+                self.add_copy(dir, found, pair, from, Status::Modified, true);
+            }
+            Resolution::Delete { on } => {
+                self.plan.losses.of_mut(on).lost += 1;
+                self.add_step(
+                    dir,
+                    pair,
+                    Todo::Delete {
+                        on,
+                        why: DeletedFor::Missing,
+                        is_resolution: true,
+                    },
+                );
+            }
+            Resolution::KeepBoth { winner } => {
+                self.keep(dir);
+                self.add_step(dir, pair, Todo::KeepBoth { winner });
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_user(&mut self, dir: &Dir, pair: &Pair<'_>, path: &RelPath) -> Result<Choice> {
+        let recorded = pair.record.as_ref().and_then(|record| match record.what {
+            RecordKind::File { size, mtime, .. } => Some(Recorded {
+                size,
+                mtime,
+                at: record.recorded_at,
+            }),
+            RecordKind::Dir { .. } => None,
+        });
+        let conflict = Conflict {
+            path,
+            stats: pair.stats,
+            record: recorded,
+            choices: resolve::choices(self.walk.job.direction, pair.stats),
+        };
+        let paths = pair.paths_in(dir);
+        let pool = &mut *self.walk.pool;
+        let mut compare = || {
+            let paths = paths.clone();
+            let compared = pool.call(Box::new(move |hands| {
+                Ok(Done::Equal(compare_bytes(hands, &paths)?))
+            }));
+            match compared.map_err(Failure::into_error)? {
+                Done::Equal(equal) => Ok(equal),
+                _ => unreachable!("a comparison brings its own result"),
+            }
+        };
+        match self.walk.ask.ask(&conflict, &mut compare)? {
+            Answer::Once(choice) => Ok(choice),
+            Answer::Always(choice) => {
+                self.standing_answer = Some(choice);
+                Ok(choice)
+            }
+        }
+    }
+
+    /// Visits a doomed directory whose records are gone with the side that deleted it: lists all of it, and the
+    /// evidence says what changed.
+    fn visit_unrecorded(&mut self, visit: &Visit) -> Result<()> {
+        let Doom::DeletedOn {
+            side: gone_from,
+            evidence,
+        } = visit.doom
+        else {
+            unreachable!("only deleted directories come here");
+        };
+        let on = gone_from.peer();
+        let (top, terms) = (visit.dir.paths.of(on).clone(), self.walk.terms);
+        let listed = self.walk.pool.call(Box::new(move |hands| {
+            Ok(Done::Subtree(survey_subtree(
+                hands.sides.of_mut(on).as_mut(),
+                on,
+                terms,
+                &top,
+            )?))
+        }));
+        let subtree = match listed {
+            Ok(Done::Subtree(subtree)) => subtree,
+            Ok(_) => unreachable!("a subtree's number brings a subtree"),
+            Err(Failure::Entry(error)) => {
+                let error =
+                    error.while_doing("listing what may have to be deleted; nothing of it is");
+                self.fail(&visit.dir, &visit.dir.paths.local, &error);
+                return Ok(());
+            }
+            Err(Failure::Job(error)) => return Err(error),
+        };
+        let judged = Subtree::new(subtree, &self.filter).judge(evidence);
+        self.plan_subtree(visit, gone_from, judged)
+    }
+
+    fn plan_subtree(&mut self, visit: &Visit, gone_from: Side, judged: Vec<Judged>) -> Result<()> {
+        let on = gone_from.peer();
+        let mut dirs: HashMap<RelPath, Rc<Dir>> = HashMap::new();
+        dirs.insert(visit.dir.paths.of(on).clone(), Rc::clone(&visit.dir));
+        for entry in judged {
+            let parent = Rc::clone(&dirs[&entry.path.parent()]);
+            let name = entry.path.name().expect("entries have names");
+            let path = parent.paths.local.join(name);
+            let mut stats = Sides::new(None, None);
+            *stats.of_mut(on) = Some(entry.stat);
+            let pair = Pair {
+                name,
+                remote_name: None,
+                stats,
+                record: None,
+                placed: None,
+            };
+            match (entry.stat.kind, entry.verdict) {
+                (kind, Verdict::Unmatched) => self.skip(&parent, &path, kind, Skipped::Unmatched),
+                (Kind::Special, _) => {
+                    self.skip(&parent, &path, Kind::Special, Skipped::Special { on })
+                }
+                (Kind::Dir, _) => {
+                    let child = Rc::new(child_of(&parent, &pair, parent.there));
+                    let index = self.planned(&child);
+                    self.plan.dirs[index].remove_on = Some((on, DeletedFor::Missing));
+                    dirs.insert(entry.path.clone(), child);
+                }
+                (Kind::File, verdict) => {
+                    *self.plan.totals.files.of_mut(on) += 1;
+                    self.plan.losses.of_mut(on).files += 1;
+                    let mut status = Sides::new(Status::Deleted, Status::Deleted);
+                    *status.of_mut(on) = if verdict == Verdict::Unchanged {
+                        Status::Unmodified
+                    } else {
+                        Status::Modified
+                    };
+                    let policy = &self.walk.job.policy;
+                    let shown = stats.as_ref().map(|stat| stat.as_ref());
+                    let action = decide(
+                        self.walk.job.direction,
+                        policy.force,
+                        policy.delete,
+                        status,
+                        shown,
+                    );
+                    let found = Found::nothing(self.walk.terms, visit.is_protected);
+                    let inner = Visit {
+                        dir: Rc::clone(&parent),
+                        doom: visit.doom,
+                        is_protected: visit.is_protected,
+                        recorded_digest: None,
+                    };
+                    let source = *status.of(on);
+                    self.take_action(
+                        &inner,
+                        &found,
+                        pair,
+                        &path,
+                        Kind::File,
+                        action,
+                        source,
+                        &mut Vec::new(),
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notices a digest in the parent's record that no longer says what is recorded here.
+    fn check_digest(&mut self, visit: &Visit, found: &Found) {
+        let is_spared =
+            matches!(visit.doom, Doom::Spared) && visit.dir.there == Sides::new(true, true);
+        if let (true, Some(recorded)) = (is_spared, visit.recorded_digest)
+            && recorded != digest::of_records(found.metadata.records())
+        {
+            self.own_record(&visit.dir, OwnRecord::Set);
+        }
+    }
+
+    fn doom_of(&self, pair: &Pair<'_>, on: Side) -> Doom {
+        match &pair.record {
+            Some(Record {
+                what: RecordKind::Dir { digest },
+                recorded_at,
+                ..
+            }) => {
+                let evidence = digest.map_or(Evidence::Since(*recorded_at), Evidence::Digest);
+                Doom::DeletedOn {
+                    side: on.peer(),
+                    evidence,
+                }
+            }
+            // Surplus on the side that follows: what is in it is surplus, too.
+            _ => Doom::Spared,
+        }
+    }
+
+    fn descend(&mut self, visit: &Visit, found: &Found, pair: &Pair<'_>, doom: Doom) -> Visit {
+        let there = pair.stats.map(|stat| stat.is_some());
+        self.descend_into(visit, found, pair, doom, there)
+    }
+
+    fn descend_into(
+        &mut self,
+        visit: &Visit,
+        found: &Found,
+        pair: &Pair<'_>,
+        doom: Doom,
+        there: Sides<bool>,
+    ) -> Visit {
+        let dir = Rc::new(child_of(&visit.dir, pair, there));
+        let recorded_digest = match pair.record {
+            Some(Record {
+                what: RecordKind::Dir { digest },
+                ..
+            }) => Some(digest),
+            _ => None,
+        };
+        Visit {
+            dir,
+            doom,
+            is_protected: found.is_protected,
+            recorded_digest,
+        }
+    }
+
+    /// The directory's place in the plan; it and those above it get one now if they have none.
+    fn planned(&mut self, dir: &Dir) -> usize {
+        if let Some(index) = dir.planned.get() {
+            return index;
+        }
+        let parent = dir.parent.as_ref().map(|parent| self.planned(parent));
+        let index = self.plan.dirs.len();
+        self.plan.dirs.push(DirPlan::new(dir.paths.clone(), parent));
+        dir.planned.set(Some(index));
+        index
+    }
+
+    fn own_record(&mut self, dir: &Dir, own_record: OwnRecord) {
+        let index = self.planned(dir);
+        self.plan.dirs[index].own_record = own_record;
+    }
+
+    /// Has the directory, and those above it, made on that side where they are not there.
+    fn ensure_there(&mut self, dir: &Dir, side: Side) {
+        let mut next = Some(dir);
+        while let Some(dir) = next.filter(|dir| !dir.there.of(side)) {
+            let index = self.planned(dir);
+            self.plan.dirs[index].make_on = Some(side);
+            self.plan.dirs[index].own_record = OwnRecord::Set;
+            next = dir.parent.as_deref();
+        }
+    }
+
+    /// Something in this directory stays, so it is not removed, nor is what it is in.
+    fn keep(&mut self, dir: &Dir) {
+        let mut next = Some(dir);
+        while let Some(dir) = next {
+            if let Some(index) = dir.planned.get() {
+                self.plan.keep(index);
+                return;
+            }
+            next = dir.parent.as_deref();
+        }
+    }
+
+    fn skip(&mut self, dir: &Dir, path: &RelPath, kind: Kind, why: Skipped) {
+        self.keep(dir);
+        (self.walk.tell)(Event::Entry {
+            path,
+            kind,
+            deed: Deed::Skipped(why),
+        });
+    }
+
+    fn skip_conflict(&mut self, dir: &Dir, path: &RelPath, kind: Kind) {
+        self.keep(dir);
+        self.plan.totals.conflicts_skipped += 1;
+        (self.walk.tell)(Event::Entry {
+            path,
+            kind,
+            deed: Deed::ConflictSkipped,
+        });
+    }
+
+    fn fail(&mut self, dir: &Dir, path: &RelPath, error: &Error) {
+        self.keep(dir);
+        self.plan.totals.errors += 1;
+        (self.walk.tell)(Event::Failed { path, error });
+    }
+
+    fn is_too_young(&self, pair: &Pair<'_>) -> bool {
+        let min_age = self.walk.job.policy.min_age;
+        if min_age == Duration::ZERO {
+            return false;
+        }
+        let limit = self
+            .walk
+            .now
+            .plus_secs(-i64::try_from(min_age.as_secs()).unwrap_or(i64::MAX));
+        let is_young = |stat: Option<Stat>| {
+            stat.is_some_and(|stat| {
+                stat.kind == Kind::File && stat.mtime.is_some_and(|mtime| mtime.latest() > limit)
+            })
+        };
+        is_young(pair.stats.local) || is_young(pair.stats.remote)
+    }
+
+    fn add_copy(
+        &mut self,
+        dir: &Dir,
+        found: &Found,
+        pair: &Pair<'_>,
+        from: Side,
+        status: Status,
+        is_resolution: bool,
+    ) {
+        let to = from.peer();
+        let partial = pair
+            .stats
+            .of(from)
+            .map(|stat| partial_path(pair.name_on(to), dir.paths.of(to), &stat));
+        let partial_bytes = found
+            .partials
+            .of(to)
+            .iter()
+            .find(|(path, _)| Some(path) == partial.as_ref())
+            .map_or(0, |(_, size)| *size);
+        self.add_step(
+            dir,
+            pair,
+            Todo::Copy {
+                from,
+                status,
+                is_resolution,
+                partial_bytes,
+            },
+        );
+    }
+
+    fn add_step(&mut self, dir: &Dir, pair: &Pair<'_>, todo: Todo) {
+        let index = self.planned(dir);
+        self.plan.dirs[index].steps.push(Step {
+            name: pair.name.as_bytes().into(),
+            remote_name: pair.remote_name.map(|name| name.as_bytes().into()),
+            stats: pair.stats,
+            todo,
+        });
+    }
+
+    /// Partial files that no planned copy goes on with are of no use.
+    fn plan_litter(&mut self, dir: &Dir, found: &Found) {
+        for side in Side::BOTH {
+            if found.partials.of(side).is_empty() || !self.walk.job.direction.writes(side) {
+                continue;
+            }
+            let resumed: Vec<RelPath> = dir.planned.get().map_or_else(Vec::new, |index| {
+                let copies = self.plan.dirs[index].steps.iter().filter(|step| {
+                    matches!(step.todo, Todo::Copy { from, partial_bytes, .. } if from == side.peer() && partial_bytes > 0)
+                });
+                let partial_of = |step: &Step| {
+                    let source = step.stat_on(side.peer())?;
+                    Some(partial_path(step.name_on(side), dir.paths.of(side), &source))
+                };
+                copies.filter_map(partial_of).collect()
+            });
+            let litter: Vec<RelPath> = found
+                .partials
+                .of(side)
+                .iter()
+                .map(|(path, _)| path.clone())
+                .filter(|path| !resumed.contains(path))
+                .collect();
+            if !litter.is_empty() {
+                let index = self.planned(dir);
+                *self.plan.dirs[index].litter.of_mut(side) = litter;
+            }
+        }
+    }
+}
+
+/// A directory's listings and records, ready to be decided on.
+struct Found {
+    listings: Sides<Listing>,
+    metadata: crate::sync::metadata::Metadata,
+    partials: Sides<Vec<(RelPath, u64)>>,
+    has_remote_metadata: bool,
+    is_protected: bool,
+    /// Whether each listing shows all there is.
+    complete: Sides<bool>,
+    /// Files that a cut-off run placed; with their upload times where the server could not keep the true ones.
+    placed: HashMap<Vec<u8>, Option<Timestamp>>,
+}
+
+impl Found {
+    fn nothing(terms: &Terms, is_protected: bool) -> Self {
+        Self {
+            listings: Sides::default(),
+            metadata: crate::sync::metadata::Metadata::empty(&terms.key),
+            partials: Sides::default(),
+            has_remote_metadata: false,
+            is_protected,
+            complete: Sides::new(true, true),
+            placed: HashMap::new(),
+        }
+    }
+
+    fn pair(&self, places: Places) -> Pair<'_> {
+        let local = places
+            .local()
+            .and_then(|place| self.listings.local.at(place));
+        let remote = places
+            .remote()
+            .and_then(|place| self.listings.remote.at(place));
+        let record = places
+            .record()
+            .and_then(|place| self.metadata.records().at(place));
+        let name_of = |entry: &Entry<'_>| entry.name.as_bytes().to_vec();
+        let spelled_alike = local.as_ref().map(name_of) == remote.as_ref().map(name_of);
+        let name = match (local, remote, record) {
+            (Some(entry), _, _) | (None, Some(entry), _) => entry.name,
+            (None, None, Some(record)) => record.name,
+            (None, None, None) => unreachable!("a pair stands in one of the lists"),
+        };
+        Pair {
+            placed: self.placed.get(name.as_bytes()).copied(),
+            name,
+            remote_name: remote
+                .map(|entry| entry.name)
+                .filter(|_| local.is_some() && !spelled_alike),
+            stats: Sides::new(
+                local.map(|entry| entry.stat),
+                remote.map(|entry| entry.stat),
+            ),
+            record,
+        }
+    }
+}
+
+impl Pair<'_> {
+    fn name_on(&self, side: Side) -> Name<'_> {
+        match side {
+            Side::Local => self.name,
+            Side::Remote => self.remote_name.unwrap_or(self.name),
+        }
+    }
+
+    fn paths_in(&self, dir: &Dir) -> Sides<RelPath> {
+        Sides::new(
+            dir.paths.local.join(self.name),
+            dir.paths.remote.join(self.name_on(Side::Remote)),
+        )
+    }
+}
+
+/// What a directory below `parent` is called on each side, and where it is.
+fn child_of(parent: &Rc<Dir>, pair: &Pair<'_>, there: Sides<bool>) -> Dir {
+    Dir {
+        paths: pair.paths_in(parent),
+        parent: Some(Rc::clone(parent)),
+        there,
+        depth: parent.depth + 1,
+        planned: std::cell::Cell::new(None),
+    }
+}
+
+fn baseline(record: &Record<'_>, side: Side) -> Baseline {
+    match record.what {
+        RecordKind::File {
+            size,
+            mtime,
+            remote_mtime,
+        } => Baseline::File {
+            size,
+            mtime: match side {
+                Side::Local => mtime,
+                Side::Remote => remote_mtime.unwrap_or(mtime),
+            },
+            recorded_at: record.recorded_at,
+        },
+        RecordKind::Dir { .. } => Baseline::Dir,
+    }
+}
+
+const fn kind_of(record: &Record<'_>) -> Kind {
+    match record.what {
+        RecordKind::File { .. } => Kind::File,
+        RecordKind::Dir { .. } => Kind::Dir,
+    }
+}
+
+fn special_side(kinds: Sides<Option<Kind>>) -> Option<Side> {
+    Side::BOTH
+        .into_iter()
+        .find(|side| *kinds.of(*side) == Some(Kind::Special))
+}
+
+fn ambiguity(dir: &RelPath, ambiguous: &Ambiguous) -> Error {
+    Error::new(ErrorKind::Guard(format!(
+        "in {dir}, \"{}\" and \"{}\" differ only in case; --case strict keeps them apart, --case local or \
+         --case remote takes them as one",
+        Escaped(&ambiguous.one),
+        Escaped(&ambiguous.other),
+    )))
+}

@@ -1,0 +1,1080 @@
+//! A directory on this machine as a target.
+//!
+//! Every path is walked from the root's own handle, name by name, without following links; so whatever somebody
+//! swaps for a link meanwhile, nothing outside the root is read, written or removed. The one exception is asked for
+//! with [`Links::Follow`]: then links are followed by [`Trail`], which never leaves the root either.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::job::Links;
+use crate::path::{Escaped, RelPath};
+use crate::system::{self, FileKind, Identity, Status};
+use crate::target::{
+    Algorithm, Capabilities, CaseSensitivity, Digest, Hasher, Kind, Listing, Mtime, NewFile,
+    Removal, Source, Stat, Target, Times, Watch, Written,
+};
+
+/// How much is read at a time: large enough that system calls do not count, small beside the 32 MB of a router.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How many links one name may lead through, as in Linux itself; more is a loop.
+const MAX_LINKS: usize = 40;
+
+const NOT_A_FILE: &str = "it is not a regular file any more";
+const WAY_BLOCKED: &str = "a directory above it was replaced by something else";
+
+/// A local root, held open.
+#[derive(Debug)]
+pub struct LocalTarget {
+    /// None while there is no such directory.
+    root: Option<OwnedFd>,
+    path: PathBuf,
+    /// The root's path without links, to recognise links that lead into it.
+    real_root: Vec<u8>,
+    links: Links,
+    buffer: Vec<u8>,
+}
+
+/// What makes a root this root and no other: all of it changes when a disk is not mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RootIdentity {
+    /// The device number; it may differ from one start of the machine to the next.
+    pub device: u64,
+    /// The file system's own number; 0 where it has none.
+    pub fsid: u64,
+    /// The inode of the root directory.
+    pub inode: u64,
+}
+
+impl LocalTarget {
+    /// Opens a root, which may be reached through links; `NotFound` when there is none.
+    pub fn open(root: &Path, links: Links) -> Result<Self> {
+        let shown = Escaped(root.as_os_str().as_bytes());
+        let opened = system::open_root(root)
+            .map_err(failure)
+            .doing(|| format!("opening the local directory {shown}"))?;
+        let real_root = match root.canonicalize() {
+            Ok(real) => real.into_os_string().into_encoded_bytes(),
+            // Then links with absolute targets are taken to lead out, which is the safe side.
+            Err(_) => Vec::new(),
+        };
+        Ok(Self {
+            root: Some(opened),
+            path: root.to_owned(),
+            real_root,
+            links,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Opens a root that may not be there yet: then everything in it is `NotFound`, and making its root directory
+    /// makes it.
+    pub fn open_or_absent(root: &Path, links: Links) -> Result<Self> {
+        match Self::open(root, links) {
+            Err(error) if error.is_not_found() => {
+                let path = root.to_owned();
+                Ok(Self {
+                    root: None,
+                    path,
+                    real_root: Vec::new(),
+                    links,
+                    buffer: Vec::new(),
+                })
+            }
+            opened => opened,
+        }
+    }
+
+    fn root(&self) -> Result<&OwnedFd> {
+        self.root.as_ref().ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    /// Makes a root, with the directories above it, and opens it. One that is there already is a success.
+    pub fn create(root: &Path, links: Links) -> Result<Self> {
+        let shown = Escaped(root.as_os_str().as_bytes());
+        std::fs::create_dir_all(root)
+            .map_err(failure)
+            .doing(|| format!("making the local directory {shown}"))?;
+        Self::open(root, links)
+    }
+
+    /// Another handle to the same root, for another thread.
+    pub fn another(&self) -> Result<Self> {
+        Ok(Self {
+            root: Some(self.root()?.try_clone().map_err(failure)?),
+            path: self.path.clone(),
+            real_root: self.real_root.clone(),
+            links: self.links,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Which directory the root is, to notice when it is another one the next time.
+    pub fn root_identity(&self) -> Result<RootIdentity> {
+        let identity = system::status(self.root()?.as_fd())
+            .map_err(failure)?
+            .identity;
+        Ok(RootIdentity {
+            device: identity.device,
+            fsid: system::file_system(self.root()?.as_fd())
+                .map_err(failure)?
+                .id,
+            inode: identity.inode,
+        })
+    }
+
+    /// Takes the root for this run alone; `Locked` names the process that has it.
+    pub fn lock(&self) -> Result<RootLock> {
+        // A lock belongs to the opening, and ends when its last descriptor is closed; so it gets one of its own.
+        let own = system::open_dir_at(self.root()?.as_fd(), b".").map_err(failure)?;
+        match system::try_lock(own.as_fd()) {
+            Ok(()) => Ok(RootLock { held: Some(own) }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let identity = system::status(own.as_fd()).map_err(failure)?.identity;
+                Err(ErrorKind::Locked(held_by(system::lock_holder(identity))).into())
+            }
+            // Network file systems without locks, and those that lock only what is open for writing.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(
+                        libc::EBADF
+                            | libc::ENOLCK
+                            | libc::EOPNOTSUPP
+                            | libc::ENOSYS
+                            | libc::EINVAL
+                            | libc::EIO
+                    )
+                ) =>
+            {
+                Ok(RootLock { held: None })
+            }
+            Err(error) => Err(failure(error)),
+        }
+    }
+}
+
+fn held_by(holder: Option<system::Process>) -> String {
+    let who = match holder {
+        Some(holder) if holder.program.is_empty() => format!("process {}", holder.pid),
+        Some(holder) => format!("process {} ({})", holder.pid, Escaped(&holder.program)),
+        None => "another process".to_owned(),
+    };
+    format!("the local directory is in use by {who}; wait for it to end, or end it")
+}
+
+/// A local root taken for one run; dropping it gives it back.
+#[derive(Debug)]
+pub struct RootLock {
+    held: Option<OwnedFd>,
+}
+
+impl RootLock {
+    /// Whether the root is truly locked: some network file systems have no locks, and the user should know.
+    pub const fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+}
+
+impl Target for LocalTarget {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            times: Times::Kept,
+            case: CaseSensitivity::Unknown,
+        }
+    }
+
+    fn list(&mut self, dir: &RelPath, listing: &mut Listing) -> Result<()> {
+        listing.clear();
+        self.enter(dir)
+            .and_then(|place| self.list_into(&place, listing))
+            .doing(|| format!("listing {dir}"))?;
+        listing.sort();
+        Ok(())
+    }
+
+    fn look_up(&mut self, paths: &[RelPath]) -> Vec<Result<Option<Stat>>> {
+        let mut parents = Parents::default();
+        paths
+            .iter()
+            .map(|path| {
+                self.look_up_one(&mut parents, path)
+                    .doing(|| format!("looking up {path}"))
+            })
+            .collect()
+    }
+
+    fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>> {
+        let source = self
+            .open_source(file, offset)
+            .doing(|| format!("reading {file}"))?;
+        Ok(Box::new(source))
+    }
+
+    fn write(
+        &mut self,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<Written> {
+        self.write_file(file, source, watch)
+            .doing(|| format!("writing {}", file.path))
+    }
+
+    fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
+        let mut parents = Parents::default();
+        let mut made: Vec<Result<()>> = dirs
+            .iter()
+            .map(|dir| self.make_one(&mut parents, dir))
+            .collect();
+        parents.settle(&mut made);
+        name_each(made, dirs, "making")
+    }
+
+    fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {
+        let mut parents = Parents::default();
+        let mut removed: Vec<Result<()>> = removals
+            .iter()
+            .map(|removal| self.remove_one(&mut parents, removal))
+            .collect();
+        parents.settle(&mut removed);
+        name_each(removed, removals.iter().map(Removal::path), "removing")
+    }
+
+    fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()> {
+        self.rename_one(from, to)
+            .doing(|| format!("renaming {from} to {to}"))
+    }
+
+    fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>> {
+        let Some(algorithm) = algorithms.first() else {
+            return Ok(None);
+        };
+        self.digest_with(file, *algorithm)
+            .map(Some)
+            .doing(|| format!("reading {file}"))
+    }
+
+    fn free_space(&mut self) -> Result<Option<u64>> {
+        let found = system::file_system(self.root()?.as_fd()).map_err(failure)?;
+        Ok(Some(found.free_bytes))
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Looking
+// ---------------------------------------------------------------------------------------------------------------
+
+impl LocalTarget {
+    fn list_into(&self, place: &Place, listing: &mut Listing) -> Result<()> {
+        let dir = system::open_dir_at(place.as_fd(), b".").map_err(failure)?;
+        let mut seen = false;
+        let read = system::read_dir(dir, |name, kind| {
+            seen = true;
+            // The kind alone says all about these; a file's size and time, and whatever is unclear, must be asked for.
+            let stat = match (kind, self.links) {
+                (Some(FileKind::Dir), _) => Ok(Some(Stat::dir())),
+                (Some(FileKind::Special), _) | (Some(FileKind::Link), Links::Skip) => {
+                    Ok(Some(SPECIAL))
+                }
+                (Some(FileKind::File) | None, _) | (Some(FileKind::Link), Links::Follow) => {
+                    self.stat_in(place, name)
+                }
+            };
+            match stat {
+                Ok(Some(stat)) => listing.push_local(name, stat),
+                // It was removed since its name was read.
+                Ok(None) => {}
+                Err(error) => listing.mark_incomplete(format!("{}: {error}", Escaped(name))),
+            }
+        });
+        match read {
+            Ok(()) => Ok(()),
+            Err(error) if seen => {
+                listing.mark_incomplete(failure(error).to_string());
+                Ok(())
+            }
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    fn look_up_one(&mut self, parents: &mut Parents, path: &RelPath) -> Result<Option<Stat>> {
+        let Some(name) = path.name() else {
+            return Ok(Some(Stat::dir()));
+        };
+        match parents.of(self, path) {
+            Ok(place) => self.stat_in(&place, name.as_bytes()),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is at that name, or that there is certainly nothing; a link is looked through where links are followed.
+    fn stat_in(&self, place: &Place, name: &[u8]) -> Result<Option<Stat>> {
+        let status = match system::status_at(place.as_fd(), name) {
+            Ok(status) => status,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failure(error)),
+        };
+        let (FileKind::Link, Some(trail)) = (status.kind, &place.trail) else {
+            return Ok(Some(stat_of(&status)));
+        };
+        Ok(Some(match trail.clone().follow(self, name)? {
+            Led::ToDir(identity) if trail.passed.contains(&identity) => SPECIAL,
+            Led::ToDir(_) => Stat::dir(),
+            Led::ToEntry { status, .. } => stat_of(&status),
+            Led::Nowhere => SPECIAL,
+        }))
+    }
+
+    fn open_source(&mut self, file: &RelPath, offset: u64) -> Result<LocalSource> {
+        let place = self.enter(&file.parent())?;
+        let opened = self.open_file_in(&place, last_name(file)?)?;
+        let before = system::status(opened.as_fd()).map_err(failure)?;
+        if before.kind != FileKind::File {
+            return Err(ErrorKind::Changed(NOT_A_FILE).into());
+        }
+        let left = before.size.checked_sub(offset).ok_or(ErrorKind::Changed(
+            "the file is shorter than what was already sent of it",
+        ))?;
+        let mut source = LocalSource {
+            file: opened,
+            before,
+            left,
+        };
+        if offset > 0 {
+            source.file.seek(SeekFrom::Start(offset)).map_err(failure)?;
+        }
+        Ok(source)
+    }
+
+    fn open_file_in(&self, place: &Place, name: &[u8]) -> Result<File> {
+        match system::open_to_read(place.as_fd(), name) {
+            Ok(file) => Ok(file),
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+                let Some(mut trail) = place.trail.clone() else {
+                    return Err(ErrorKind::Changed(NOT_A_FILE).into());
+                };
+                match trail.follow(self, name)? {
+                    Led::ToEntry { name, .. } => {
+                        system::open_to_read(trail.top().as_fd(), &name).map_err(failure)
+                    }
+                    Led::ToDir(_) | Led::Nowhere => Err(ErrorKind::Changed(NOT_A_FILE).into()),
+                }
+            }
+            // What open(2) says of a socket.
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+                Err(ErrorKind::Changed(NOT_A_FILE).into())
+            }
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    fn digest_with(&mut self, file: &RelPath, algorithm: Algorithm) -> Result<Digest> {
+        let mut source = self.open_source(file, 0)?;
+        let mut hasher = Hasher::new(algorithm);
+        self.buffer.resize(BUFFER_BYTES, 0);
+        loop {
+            match source.read(&mut self.buffer)? {
+                0 => break,
+                count => hasher.update(&self.buffer[..count]),
+            }
+        }
+        source.finish()?;
+        Ok(hasher.finish())
+    }
+}
+
+const SPECIAL: Stat = Stat {
+    kind: Kind::Special,
+    size: 0,
+    mtime: None,
+};
+
+fn stat_of(status: &Status) -> Stat {
+    match status.kind {
+        FileKind::File => Stat {
+            kind: Kind::File,
+            size: status.size,
+            mtime: Some(Mtime::exact(status.mtime)),
+        },
+        FileKind::Dir => Stat::dir(),
+        FileKind::Link | FileKind::Special => SPECIAL,
+    }
+}
+
+/// A local file that is being read, and as what it was opened.
+struct LocalSource {
+    file: File,
+    before: Status,
+    /// Bytes up to the size that the file had when it was opened; what is appended meanwhile is not read.
+    left: u64,
+}
+
+impl LocalSource {
+    const CHANGED: ErrorKind = ErrorKind::Changed("the file changed while it was read");
+}
+
+impl Source for LocalSource {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let wanted = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        if wanted == 0 {
+            return Ok(0);
+        }
+        loop {
+            match self.file.read(&mut buffer[..wanted]) {
+                Ok(0) => return Err(Self::CHANGED.into()),
+                Ok(count) => {
+                    self.left -= count as u64;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failure(error)),
+            }
+        }
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
+    }
+
+    fn moved_by_fd(&mut self, bytes: u64) {
+        self.left = self.left.saturating_sub(bytes);
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let now = system::status(self.file.as_fd()).map_err(failure)?;
+        if (now.size, now.mtime) == (self.before.size, self.before.mtime) {
+            Ok(())
+        } else {
+            Err(Self::CHANGED.into())
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Changing
+// ---------------------------------------------------------------------------------------------------------------
+
+impl LocalTarget {
+    fn write_file(
+        &mut self,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<Written> {
+        debug_assert_eq!(file.path.parent(), file.partial.parent());
+        let place = self.enter(&file.path.parent())?;
+        let partial_name = last_name(file.partial)?;
+        let mut partial = open_partial(file, &place)?;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(BUFFER_BYTES, 0);
+        let filled = fill(file, &mut partial, source, watch, &mut buffer);
+        self.buffer = buffer;
+        let written = filled
+            .and_then(|()| seal(file, &partial))
+            .and_then(|(stat, times)| {
+                watch.placing(&stat, times)?;
+                self.put_in_place(file, &place)?;
+                self.look_at_result(file, &place, times)
+            });
+        if let Err(error) = &written {
+            if file.keep_partial && can_go_on(error) {
+                // Its size is what the next try trusts, so it must be true after a power cut as well. If that
+                // fails, the next try starts over at worst.
+                let _ = partial.sync_data();
+            } else {
+                // The rename may have taken it away already.
+                let _ = system::remove_file(place.as_fd(), partial_name);
+            }
+        }
+        written
+    }
+
+    /// Renames the partial file to its final name, if there is still what was there.
+    fn put_in_place(&self, file: &NewFile<'_>, place: &Place) -> Result<()> {
+        let dir = place.as_fd();
+        let name = last_name(file.path)?;
+        let partial = (dir, last_name(file.partial)?);
+        match (self.stat_in(place, name)?, &file.replaces) {
+            (None, None) => {}
+            (Some(now), Some(expected)) if now.may_equal(expected) => {}
+            (Some(_), None) => {
+                return Err(ErrorKind::Changed("something has appeared in its place").into());
+            }
+            (Some(_), Some(_)) => {
+                return Err(ErrorKind::Changed("the file to be replaced has changed").into());
+            }
+            (None, Some(_)) => {
+                return Err(ErrorKind::Changed("the file to be replaced is gone").into());
+            }
+        }
+        match (file.replaces, file.set_aside) {
+            (None, _) => place_anew(partial, (dir, name))?,
+            (Some(_), None) => system::rename(partial, (dir, name)).map_err(failure)?,
+            (Some(_), Some(aside)) => {
+                let aside_place = self.enter(&aside.parent())?;
+                let aside_name = (aside_place.as_fd(), last_name(aside)?);
+                place_anew((dir, name), aside_name)
+                    .doing(|| format!("setting it aside as {aside}"))?;
+                if let Err(error) = place_anew(partial, (dir, name)) {
+                    // The name must hold what it held. If this fails, too, the file is safe where it was set aside.
+                    let _ = system::rename_no_replace(aside_name, (dir, name));
+                    return Err(error);
+                }
+                system::sync_dir(aside_place.as_fd()).map_err(failure)?;
+            }
+        }
+        system::sync_dir(dir).map_err(failure)
+    }
+
+    fn look_at_result(&self, file: &NewFile<'_>, place: &Place, times: Times) -> Result<Written> {
+        match self.stat_in(place, last_name(file.path)?)? {
+            Some(stat) if stat.kind == Kind::File && stat.size == file.size => {
+                Ok(Written { stat, times })
+            }
+            _ => Err(
+                ErrorKind::Changed("somebody else changed it right after it was written").into(),
+            ),
+        }
+    }
+
+    fn make_one(&mut self, parents: &mut Parents, dir: &RelPath) -> Result<()> {
+        let Some(name) = dir.name() else {
+            if self.root.is_none() {
+                *self = Self::create(&self.path, self.links)?;
+            }
+            return Ok(());
+        };
+        let place = parents.of(self, dir)?;
+        match system::make_dir(place.as_fd(), name.as_bytes()) {
+            Ok(()) => {
+                parents.changed = true;
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                match self.stat_in(&place, name.as_bytes())? {
+                    Some(stat) if stat.kind == Kind::Dir => Ok(()),
+                    _ => Err(ErrorKind::Changed("something else has that name").into()),
+                }
+            }
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    fn remove_one(&mut self, parents: &mut Parents, removal: &Removal) -> Result<()> {
+        let name = last_name(removal.path())?;
+        let removed = match parents.of(self, removal.path()) {
+            Ok(place) => match removal {
+                Removal::File(_) => system::remove_file(place.as_fd(), name),
+                Removal::Dir(_) => system::remove_dir(place.as_fd(), name),
+            },
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match removed {
+            Ok(()) => {
+                parents.changed = true;
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // POSIX lets rmdir(2) say EEXIST for the same.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTEMPTY | libc::EEXIST)) => {
+                Err(ErrorKind::Changed("the directory is not empty").into())
+            }
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EISDIR | libc::ENOTDIR)) => {
+                Err(ErrorKind::Changed("it was replaced by something of another kind").into())
+            }
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    fn rename_one(&self, from: &RelPath, to: &RelPath) -> Result<()> {
+        let (old_dir, new_dir) = (self.enter(&from.parent())?, self.enter(&to.parent())?);
+        let old = (old_dir.as_fd(), last_name(from)?);
+        let new = (new_dir.as_fd(), last_name(to)?);
+        match place_anew(old, new) {
+            Err(_) if is_respelling(old, new) => system::rename(old, new).map_err(failure)?,
+            renamed => renamed?,
+        }
+        system::sync_dir(new_dir.as_fd()).map_err(failure)?;
+        system::sync_dir(old_dir.as_fd()).map_err(failure)
+    }
+}
+
+/// Makes the partial file, or opens it where it is to be gone on with, ready to take the first byte.
+fn open_partial(file: &NewFile<'_>, place: &Place) -> Result<File> {
+    let name = last_name(file.partial)?;
+    if file.resume_at > 0 {
+        return resume_partial(file, place);
+    }
+    // The new file is to be as private as the one it replaces, from its first byte on. Programs are made executable
+    // again by whoever trusts them with a set-user-ID bit.
+    let old = system::status_at(place.as_fd(), last_name(file.path)?)
+        .ok()
+        .filter(|old| old.kind == FileKind::File);
+    let mode = old.map_or(0o666, |old| old.mode & 0o777);
+    let partial = match system::create_file(place.as_fd(), name, mode) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Left by an earlier run, and of no use now.
+            system::remove_file(place.as_fd(), name).map_err(failure)?;
+            system::create_file(place.as_fd(), name, mode)
+        }
+        created => created,
+    }
+    .map_err(failure)?;
+    if let Some(old) = old {
+        take_over_rights(&partial, &old);
+    }
+    Ok(partial)
+}
+
+/// Best effort: FAT has no rights, and only root may give files away.
+fn take_over_rights(partial: &File, old: &Status) {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(now) = system::status(partial.as_fd()) else {
+        return;
+    };
+    if now.owner != old.owner {
+        let _ = std::os::unix::fs::fchown(partial, Some(old.owner.0), Some(old.owner.1));
+    }
+    let mode = old.mode & 0o777;
+    if now.mode != mode {
+        let _ = partial.set_permissions(std::fs::Permissions::from_mode(mode));
+    }
+}
+
+fn resume_partial(file: &NewFile<'_>, place: &Place) -> Result<File> {
+    let other_size = || Error::new(ErrorKind::Changed("its partial file is not what it was"));
+    let mut partial = match system::open_to_write(place.as_fd(), last_name(file.partial)?) {
+        Ok(partial) => partial,
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOENT | libc::ELOOP | libc::ENXIO | libc::EISDIR)
+            ) =>
+        {
+            return Err(other_size());
+        }
+        Err(error) => return Err(failure(error)),
+    };
+    let status = system::status(partial.as_fd()).map_err(failure)?;
+    if status.kind != FileKind::File || status.size != file.resume_at {
+        return Err(other_size());
+    }
+    partial.seek(SeekFrom::End(0)).map_err(failure)?;
+    Ok(partial)
+}
+
+/// Moves all bytes, and makes sure that they are as many as they should be.
+fn fill(
+    file: &NewFile<'_>,
+    partial: &mut File,
+    source: &mut dyn Source,
+    watch: &mut dyn Watch,
+    buffer: &mut [u8],
+) -> Result<()> {
+    let mut size = file.resume_at;
+    loop {
+        let count = source.read(buffer)?;
+        if count == 0 {
+            break;
+        }
+        size += count as u64;
+        if size > file.size {
+            return Err(wrong_size(file.size, "more"));
+        }
+        partial.write_all(&buffer[..count]).map_err(failure)?;
+        watch.moved(count as u64)?;
+    }
+    source.finish()?;
+    if size != file.size {
+        return Err(wrong_size(file.size, &format!("only {size}")));
+    }
+    Ok(())
+}
+
+fn wrong_size(expected: u64, arrived: &str) -> Error {
+    ErrorKind::Verify(format!("{expected} bytes were expected, {arrived} arrived")).into()
+}
+
+/// Sets the mtime and makes content and mtime last through a power cut. Says how the file will appear.
+fn seal(file: &NewFile<'_>, partial: &File) -> Result<(Stat, Times)> {
+    // A file system that keeps no times, or not these, is told by what it shows then.
+    let _ = file
+        .mtime
+        .map(|mtime| system::set_mtime(partial.as_fd(), mtime));
+    partial.sync_all().map_err(failure)?;
+    let status = system::status(partial.as_fd()).map_err(failure)?;
+    if status.size != file.size {
+        return Err(wrong_size(
+            file.size,
+            &format!("{} are on the disk", status.size),
+        ));
+    }
+    let times = match file.mtime {
+        Some(asked) if asked.is_close_to(status.mtime) => Times::Kept,
+        Some(_) => Times::Lost,
+        None => Times::Unknown,
+    };
+    Ok((stat_of(&status), times))
+}
+
+/// Whether what lies under the partial name is right as far as it goes: the transfer broke off, nothing else.
+fn can_go_on(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Network(_)
+        | ErrorKind::Timeout(_)
+        | ErrorKind::Unavailable(_)
+        | ErrorKind::Protocol(_)
+        | ErrorKind::Refused { .. }
+        | ErrorKind::Interrupted(_) => true,
+        // A full disk needs the room more than we need the bytes.
+        ErrorKind::Disk(_)
+        | ErrorKind::Changed(_)
+        | ErrorKind::Verify(_)
+        | ErrorKind::NotFound
+        | ErrorKind::Unsupported(_)
+        | ErrorKind::Login(_)
+        | ErrorKind::Metadata(_)
+        | ErrorKind::MetadataVersion(_)
+        | ErrorKind::Name(_)
+        | ErrorKind::Guard(_)
+        | ErrorKind::Locked(_)
+        | ErrorKind::Usage(_) => false,
+    }
+}
+
+fn place_anew(from: (BorrowedFd<'_>, &[u8]), to: (BorrowedFd<'_>, &[u8])) -> Result<()> {
+    match system::rename_no_replace(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(ErrorKind::Changed("something has the new name already").into())
+        }
+        renamed => renamed.map_err(failure),
+    }
+}
+
+/// Whether both names mean one thing because the file system does not tell upper from lower case. Two names of one
+/// file (hard links) do not count: renaming one to the other would do nothing.
+fn is_respelling(old: (BorrowedFd<'_>, &[u8]), new: (BorrowedFd<'_>, &[u8])) -> bool {
+    let lower = |name| String::from_utf8_lossy(name).to_lowercase();
+    let identity = |(dir, name)| {
+        system::status_at(dir, name)
+            .map(|status| status.identity)
+            .ok()
+    };
+    old.1 != new.1
+        && lower(old.1) == lower(new.1)
+        && identity(old).is_some()
+        && identity(old) == identity(new)
+        && !both_are_listed(old.0, old.1, new.1)
+}
+
+fn both_are_listed(dir: BorrowedFd<'_>, old: &[u8], new: &[u8]) -> bool {
+    let mut found = 0;
+    let read = system::open_dir_at(dir, b".").and_then(|dir| {
+        system::read_dir(dir, |name, _| {
+            found += usize::from(name == old || name == new)
+        })
+    });
+    read.is_err() || found > 1
+}
+
+fn name_each<'a>(
+    results: Vec<Result<()>>,
+    paths: impl IntoIterator<Item = &'a RelPath>,
+    verb: &str,
+) -> Vec<Result<()>> {
+    results
+        .into_iter()
+        .zip(paths)
+        .map(|(result, path)| result.doing(|| format!("{verb} {path}")))
+        .collect()
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Walking
+// ---------------------------------------------------------------------------------------------------------------
+
+impl LocalTarget {
+    /// Opens a directory of this target.
+    fn enter(&self, dir: &RelPath) -> Result<Rc<Place>> {
+        match self.links {
+            Links::Skip => self.walk(dir).map(|fd| Place {
+                fd: Rc::new(fd),
+                trail: None,
+            }),
+            Links::Follow => self.trail_to(dir).map(|trail| Place {
+                fd: Rc::clone(trail.top()),
+                trail: Some(trail),
+            }),
+        }
+        .map(Rc::new)
+    }
+
+    fn walk(&self, dir: &RelPath) -> Result<OwnedFd> {
+        if dir.is_root() {
+            return self.root()?.try_clone().map_err(failure);
+        }
+        match system::open_dir_beneath(self.root()?.as_fd(), dir.as_bytes()) {
+            Some(opened) => opened.map_err(blocked),
+            None => self.walk_by_name(dir),
+        }
+    }
+
+    /// For kernels that cannot walk a whole path without following links.
+    fn walk_by_name(&self, dir: &RelPath) -> Result<OwnedFd> {
+        let start = self.root()?.try_clone().map_err(failure)?;
+        dir.names().try_fold(start, |here, name| {
+            system::open_dir_at(here.as_fd(), name.as_bytes()).map_err(blocked)
+        })
+    }
+
+    fn trail_to(&self, dir: &RelPath) -> Result<Trail> {
+        let mut trail = Trail {
+            steps: vec![Rc::new(self.root()?.try_clone().map_err(failure)?)],
+            passed: vec![
+                system::status(self.root()?.as_fd())
+                    .map_err(failure)?
+                    .identity,
+            ],
+        };
+        for name in dir.names() {
+            match trail.follow(self, name.as_bytes())? {
+                Led::ToDir(identity) => trail.passed.push(identity),
+                Led::ToEntry { .. } | Led::Nowhere => {
+                    return Err(ErrorKind::Changed(WAY_BLOCKED).into());
+                }
+            }
+        }
+        Ok(trail)
+    }
+}
+
+/// A directory of this target, open, and how it was reached where links are followed.
+#[derive(Debug)]
+struct Place {
+    fd: Rc<OwnedFd>,
+    trail: Option<Trail>,
+}
+
+impl AsFd for Place {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The directory of the path before, since the paths of a batch mostly share theirs. It lives no longer than a
+/// batch: what is open stays open when somebody puts another directory in its place.
+#[derive(Default)]
+struct Parents {
+    last: Option<(RelPath, Rc<Place>)>,
+    /// Whether something was changed in the last one since it was entered.
+    changed: bool,
+    /// The first failure to make changes last.
+    unsynced: Option<io::Error>,
+}
+
+impl Parents {
+    /// The directory that `path` is in.
+    fn of(&mut self, target: &LocalTarget, path: &RelPath) -> Result<Rc<Place>> {
+        let parent = path.parent();
+        if let Some((last, place)) = &self.last
+            && *last == parent
+        {
+            return Ok(Rc::clone(place));
+        }
+        self.leave();
+        let place = target.enter(&parent)?;
+        self.last = Some((parent, Rc::clone(&place)));
+        Ok(place)
+    }
+
+    /// Makes the changes in the last directory last through a power cut: once, and not for each entry.
+    fn leave(&mut self) {
+        if let Some((_, place)) = self.last.take()
+            && std::mem::take(&mut self.changed)
+            && let Err(error) = system::sync_dir(place.as_fd())
+        {
+            self.unsynced.get_or_insert(error);
+        }
+    }
+
+    /// Ends a batch of changes. Where they cannot be made to last, none of them is known to have happened.
+    fn settle(mut self, results: &mut [Result<()>]) {
+        self.leave();
+        if let Some(error) = self.unsynced {
+            let code = error.raw_os_error().unwrap_or(libc::EIO);
+            for result in results.iter_mut().filter(|result| result.is_ok()) {
+                *result = Err(failure(io::Error::from_raw_os_error(code)));
+            }
+        }
+    }
+}
+
+/// The directories from the root down to one, each open, with the links on the way replaced by where they lead.
+#[derive(Debug, Clone)]
+struct Trail {
+    /// The root and all below it; `..` takes one away, so it can never lead above the root.
+    steps: Vec<Rc<OwnedFd>>,
+    /// What the names of the path led to, the root first: a link back to one of these would be a loop.
+    passed: Vec<Identity>,
+}
+
+/// Where a name led.
+enum Led {
+    /// To a directory, which the trail now ends at.
+    ToDir(Identity),
+    /// To something that is neither a directory nor a link, in the directory that the trail now ends at.
+    ToEntry {
+        /// Its name there.
+        name: Vec<u8>,
+        /// What it is.
+        status: Status,
+    },
+    /// Out of the root, in circles, or to nothing.
+    Nowhere,
+}
+
+impl Trail {
+    fn top(&self) -> &Rc<OwnedFd> {
+        self.steps.last().expect("the root is never taken away")
+    }
+
+    /// Follows one name, and all links it leads through. `NotFound` when there is nothing of that name.
+    fn follow(&mut self, target: &LocalTarget, name: &[u8]) -> Result<Led> {
+        let mut links = 0;
+        // What is still to be walked, the next name last.
+        let mut ahead: Vec<Vec<u8>> = vec![name.to_vec()];
+        while let Some(name) = ahead.pop() {
+            if name == b".." {
+                if self.steps.len() == 1 {
+                    return Ok(Led::Nowhere);
+                }
+                self.steps.pop();
+                continue;
+            }
+            let status = match system::status_at(self.top().as_fd(), &name) {
+                Ok(status) => status,
+                Err(error) if links > 0 && error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(Led::Nowhere);
+                }
+                Err(error) => return Err(failure(error)),
+            };
+            match status.kind {
+                FileKind::Dir => {
+                    let dir = system::open_dir_at(self.top().as_fd(), &name).map_err(blocked)?;
+                    self.steps.push(Rc::new(dir));
+                }
+                FileKind::Link => {
+                    links += 1;
+                    let text = system::read_link(self.top().as_fd(), &name).map_err(failure)?;
+                    if links > MAX_LINKS || !self.turn(target, &text, &mut ahead) {
+                        return Ok(Led::Nowhere);
+                    }
+                }
+                FileKind::File | FileKind::Special if ahead.is_empty() => {
+                    return Ok(Led::ToEntry { name, status });
+                }
+                FileKind::File | FileKind::Special => return Ok(Led::Nowhere),
+            }
+        }
+        let status = system::status(self.top().as_fd()).map_err(failure)?;
+        Ok(Led::ToDir(status.identity))
+    }
+
+    /// Puts what a link says in front of what is ahead; says no where it certainly leads out of the root.
+    fn turn(&mut self, target: &LocalTarget, text: &[u8], ahead: &mut Vec<Vec<u8>>) -> bool {
+        let relative = if text.starts_with(b"/") {
+            let below = text.strip_prefix(target.real_root.as_slice());
+            let Some(below) = below.filter(|below| {
+                !target.real_root.is_empty() && matches!(below.first(), None | Some(b'/'))
+            }) else {
+                return false;
+            };
+            self.steps.truncate(1);
+            below
+        } else {
+            text
+        };
+        let names = relative
+            .split(|byte| *byte == b'/')
+            .filter(|name| !name.is_empty() && *name != b".");
+        ahead.extend(names.rev().map(<[u8]>::to_vec));
+        true
+    }
+}
+
+/// The last name of a path that must have one: the root itself is never written, renamed or removed.
+fn last_name(path: &RelPath) -> Result<&[u8]> {
+    match path.name() {
+        Some(name) => Ok(name.as_bytes()),
+        None => Err(ErrorKind::Unsupported("that cannot be done to the root itself").into()),
+    }
+}
+
+fn failure(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => ErrorKind::NotFound.into(),
+        _ => ErrorKind::Disk(error).into(),
+    }
+}
+
+/// The failure to enter a directory: that it is none, or a link, is something that has changed since it was listed.
+fn blocked(error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ENOTDIR | libc::ELOOP) => ErrorKind::Changed(WAY_BLOCKED).into(),
+        _ => failure(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel of this machine walks whole paths, so the other way must be called by its name.
+    #[test]
+    fn both_ways_to_walk_refuse_links() {
+        let root = std::env::temp_dir().join(format!("coracle-walk-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::write(root.join("a/file"), "").unwrap();
+        std::os::unix::fs::symlink("a", root.join("inward")).unwrap();
+        std::os::unix::fs::symlink("/", root.join("a/outward")).unwrap();
+
+        let target = LocalTarget::open(&root, Links::Skip).unwrap();
+        let mut answers = Vec::new();
+        for dir in [
+            "a/b",
+            "a",
+            "inward",
+            "inward/b",
+            "a/outward",
+            "a/outward/tmp",
+            "a/file",
+            "a/none/b",
+        ] {
+            let dir = RelPath::parse(dir.as_bytes()).unwrap();
+            let at_once = target
+                .walk(&dir)
+                .map(drop)
+                .map_err(|error| error.to_string());
+            let by_name = target
+                .walk_by_name(&dir)
+                .map(drop)
+                .map_err(|error| error.to_string());
+            assert_eq!(at_once, by_name, "{dir}");
+            answers.push(by_name.is_ok());
+        }
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(
+            answers,
+            [true, true, false, false, false, false, false, false]
+        );
+    }
+}

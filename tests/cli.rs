@@ -1,0 +1,127 @@
+//! The program as a user meets it: help, version, and how it refuses.
+
+use std::process::{Command, Output};
+
+fn coracle(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_coracle"))
+        .args(args)
+        .env_remove("CORACLE_PASSWORD")
+        .env("HOME", "/nonexistent")
+        .output()
+        .expect("the program was built")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("the program prints UTF-8")
+}
+
+/// Exit code and message of a refusal, which prints nothing else.
+fn refusal(args: &[&str]) -> (Option<i32>, String) {
+    let output = coracle(args);
+    assert_eq!(text(&output.stdout), "", "{args:?}");
+    (output.status.code(), text(&output.stderr))
+}
+
+#[test]
+fn version_is_printed_and_nothing_else() {
+    let output = coracle(&["--version"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        text(&output.stdout),
+        concat!("coracle ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn help_goes_to_the_output() {
+    for args in [
+        &["--help"][..],
+        &["help"],
+        &["upload", "-h"],
+        &["download", "--help"],
+        &["help", "sync"],
+    ] {
+        let output = coracle(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert!(text(&output.stdout).contains("Usage: coracle "), "{args:?}");
+        assert_eq!(text(&output.stderr), "", "{args:?}");
+    }
+}
+
+#[test]
+fn usage_errors_are_one_line_and_code_2() {
+    for (args, message) in [
+        (&[][..], "coracle: no command;"),
+        (
+            &["uplod", "a", "b"],
+            "coracle: unknown command 'uplod'; did you mean 'upload'?",
+        ),
+        (
+            &["sync", "a", "b", "--dryrun"],
+            "coracle: unknown option '--dryrun'; did you mean '--dry-run'?",
+        ),
+        (
+            &["sync", "a", "b", "--delete"],
+            "coracle: sync has no --delete:",
+        ),
+        (
+            &["sync", "a", "b", "--timeout", "x"],
+            "coracle: --timeout cannot be 'x':",
+        ),
+        (&["sync", "a"], "coracle: REMOTE is missing:"),
+        (
+            &["sync", "a", "ftps://h/"],
+            "coracle: ftps:// is not supported by this build yet",
+        ),
+        (
+            &["sync", "a", "ftp://h:0/"],
+            "coracle: the port in the URL is no number",
+        ),
+    ] {
+        let (code, stderr) = refusal(args);
+        assert_eq!(code, Some(2), "{args:?}: {stderr}");
+        assert!(stderr.starts_with(message), "{args:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
+#[test]
+fn a_missing_pattern_file_is_named() {
+    let output = coracle(&[
+        "sync",
+        "/nonexistent/a",
+        "/nonexistent/b",
+        "--exclude-from=/nonexistent/list",
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains("reading patterns from /nonexistent/list: no such file"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_user_without_a_password_is_told_how_to_give_one() {
+    let output = coracle(&["sync", "/nonexistent/a", "ftp://me@127.0.0.1:1/"]);
+    assert_eq!(output.status.code(), Some(7));
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains("no password for me@127.0.0.1; give it by --password-file"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    use std::process::Stdio;
+    let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+    drop(reader);
+    let status = Command::new(env!("CARGO_BIN_EXE_coracle"))
+        .args(["upload", "--help"])
+        .stdout(Stdio::from(writer))
+        .status()
+        .expect("the program was built");
+    assert_eq!(status.code(), Some(0));
+}
