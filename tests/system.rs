@@ -31,12 +31,12 @@ fn an_ignored_signal_stays_ignored() {
         exit(if system::stopped_by().is_none() { 7 } else { 1 });
     }
     let name = "an_ignored_signal_stays_ignored";
-    let shell = command("ignored", name);
+    let inner = command("ignored", name);
     let mut nohup = Command::new("sh");
     nohup
         .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
-        .arg(shell.get_program())
-        .args(shell.get_args())
+        .arg(inner.get_program())
+        .args(inner.get_args())
         .env(PART, "ignored")
         .stdout(Stdio::null());
     assert_eq!(nohup.status().unwrap().code(), Some(7));

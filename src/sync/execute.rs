@@ -12,21 +12,22 @@ use std::time::Duration;
 
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::job::Job;
-use crate::path::{CORRUPT_METADATA_NAME, METADATA_NAME, Name, RelPath};
+use crate::path::{Name, RelPath};
 use crate::side::{Side, Sides};
 use crate::sync::classify::Status;
+use crate::sync::deletion::{Deletion, delete_batch};
 use crate::sync::digest;
 use crate::sync::event::{Deed, DeletedFor, Event, Resolved};
 use crate::sync::lock::{self, RemoteLock};
-use crate::sync::metadata::{Metadata, RecordKind, TrueTime};
 use crate::sync::plan::{DirPlan, OwnRecord, Plan, Step, Todo};
 use crate::sync::pool::{Failure, Hands, Pool};
+use crate::sync::record::{Change, copied, recorded};
 use crate::sync::store;
 use crate::sync::survey::Terms;
 use crate::sync::transfer::{self, Copy, KeepBoth, ancestors};
 use crate::sync::trash;
 use crate::sync::{Done, Summary};
-use crate::target::{Kind, Removal, Stat, Target, Times, Written};
+use crate::target::{Kind, Removal, Stat};
 use crate::time::Timestamp;
 
 /// How many names travel in one batch of questions or deletions.
@@ -192,26 +193,6 @@ struct DirState {
     changes: Vec<Change>,
 }
 
-/// A change to metadata.
-#[derive(Debug, Clone)]
-enum Change {
-    /// Both sides are equal, and this is what they are.
-    Set { name: Box<[u8]>, what: RecordKind },
-    /// Nothing is recorded any more.
-    Forget { name: Box<[u8]> },
-    /// A subdirectory is on both sides.
-    SetDir { name: Box<[u8]> },
-    /// A subdirectory has this digest now, if it is recorded.
-    Digest {
-        name: Box<[u8]>,
-        digest: Option<u64>,
-    },
-    /// The remote side cannot keep the true time of this file.
-    TrueTime { name: Box<[u8]>, time: TrueTime },
-    /// The remote file is gone, or keeps its own time.
-    ForgetTrueTime { name: Box<[u8]> },
-}
-
 struct Run<'w, 'scope, 'env> {
     work: Execution<'w, 'scope, 'env>,
     states: Vec<DirState>,
@@ -222,19 +203,6 @@ struct Run<'w, 'scope, 'env> {
     left_partials: bool,
     /// Whether something that was done could not be recorded.
     unsaved: bool,
-}
-
-/// One entry to be deleted, with what must be true of it.
-#[derive(Debug, Clone)]
-struct Deletion {
-    dir: usize,
-    paths: Sides<RelPath>,
-    kind: Kind,
-    listed: Option<Stat>,
-    /// Whether the other side has to deny the name first.
-    needs_denial: bool,
-    deed: Deed,
-    name: Box<[u8]>,
 }
 
 impl<'env> Run<'_, '_, 'env> {
@@ -1032,50 +1000,6 @@ impl<'env> Run<'_, '_, 'env> {
     }
 }
 
-impl Change {
-    fn apply_to_local(&self, metadata: &mut Metadata, now: Timestamp) {
-        match self {
-            Self::Set { name, what } => {
-                if let Ok(name) = Name::new(name) {
-                    metadata.set_record(name, *what, now);
-                }
-            }
-            Self::Forget { name } => metadata.forget_record(name),
-            Self::SetDir { name } => {
-                let digest = match metadata.records().find(name).map(|record| record.what) {
-                    Some(RecordKind::Dir { digest }) => digest,
-                    Some(RecordKind::File { .. }) | None => None,
-                };
-                if let Ok(name) = Name::new(name) {
-                    metadata.set_record(name, RecordKind::Dir { digest }, now);
-                }
-            }
-            Self::Digest { name, digest } => {
-                let is_dir = metadata
-                    .records()
-                    .find(name)
-                    .is_some_and(|record| matches!(record.what, RecordKind::Dir { .. }));
-                if let (true, Ok(name)) = (is_dir, Name::new(name)) {
-                    metadata.set_record(name, RecordKind::Dir { digest: *digest }, now);
-                }
-            }
-            Self::TrueTime { .. } | Self::ForgetTrueTime { .. } => {}
-        }
-    }
-
-    fn apply_to_remote(&self, metadata: &mut Metadata) {
-        match self {
-            Self::TrueTime { name, time } => {
-                if let Ok(name) = Name::new(name) {
-                    metadata.set_true_time(name, *time);
-                }
-            }
-            Self::ForgetTrueTime { name } => metadata.forget_true_time(name),
-            Self::Set { .. } | Self::Forget { .. } | Self::SetDir { .. } | Self::Digest { .. } => {}
-        }
-    }
-}
-
 fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {
     let name = step.name_on(Side::Local);
     let paths = Sides::new(
@@ -1086,84 +1010,6 @@ fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {
     let mut copy = Copy::new(from, plan.paths.local.clone(), name, paths, source);
     copy.replaces = step.stat_on(from.peer());
     copy
-}
-
-/// What is to be recorded of a copied file: the source as it was listed, and the copy as its side reports it.
-fn copied(
-    name: &[u8],
-    source: Option<Stat>,
-    from: Side,
-    written: &Written,
-    has_remote_metadata: bool,
-) -> Vec<Change> {
-    let Some((size, mtime)) = source.and_then(|stat| Some((stat.size, stat.exact_mtime()?))) else {
-        // Without a time nothing can be recognised later: the next run compares anew.
-        return vec![Change::Forget { name: name.into() }];
-    };
-    let name: Box<[u8]> = name.into();
-    let copy_mtime = written.stat.exact_mtime();
-    let mut changes = Vec::new();
-    let remote_mtime = match (from, written.times) {
-        (Side::Local, Times::Kept | Times::Unknown) => {
-            if has_remote_metadata {
-                changes.push(Change::ForgetTrueTime { name: name.clone() });
-            }
-            copy_mtime
-        }
-        (Side::Local, Times::Lost) => {
-            let uploaded_at = copy_mtime.unwrap_or_else(Timestamp::now);
-            changes.push(Change::TrueTime {
-                name: name.clone(),
-                time: TrueTime {
-                    mtime,
-                    size,
-                    uploaded_at,
-                },
-            });
-            None
-        }
-        (Side::Remote, _) => None,
-    };
-    changes.push(Change::Set {
-        name,
-        what: RecordKind::File {
-            size,
-            mtime,
-            remote_mtime,
-        },
-    });
-    changes
-}
-
-/// What is to be recorded of a file that was found equal.
-fn recorded(step: &Step, uploaded_at: Option<Timestamp>) -> Vec<Change> {
-    let (Some(local), Some(remote)) = (step.stats.local, step.stats.remote) else {
-        return Vec::new();
-    };
-    let Some(mtime) = local.exact_mtime() else {
-        return Vec::new();
-    };
-    let what = RecordKind::File {
-        size: local.size,
-        mtime,
-        remote_mtime: remote.exact_mtime(),
-    };
-    let mut changes = vec![Change::Set {
-        name: step.name.clone(),
-        what,
-    }];
-    if let Some(uploaded_at) = uploaded_at {
-        let time = TrueTime {
-            mtime,
-            size: local.size,
-            uploaded_at,
-        };
-        changes.push(Change::TrueTime {
-            name: step.name.clone(),
-            time,
-        });
-    }
-    changes
 }
 
 /// `NAME.conflict-20231114-221320`, within what a name may be long.
@@ -1181,103 +1027,6 @@ fn conflict_name(name: &[u8], now: Timestamp) -> Vec<u8> {
         kept = &kept[..kept.len() - 1];
     }
     [kept, suffix.as_bytes()].concat()
-}
-
-/// Deletes those of a batch that may be deleted: the other side denies the name, and the entry is as it was listed.
-fn delete_batch(
-    hands: &mut Hands,
-    on: Side,
-    deletions: &[Deletion],
-    trash: impl Fn(&RelPath) -> Option<RelPath>,
-) -> Vec<Result<()>> {
-    let mut verdicts: Vec<Result<()>> = deletions.iter().map(|_| Ok(())).collect();
-    let asked: Vec<usize> = (0..deletions.len())
-        .filter(|index| deletions[*index].needs_denial)
-        .collect();
-    let names: Vec<RelPath> = asked
-        .iter()
-        .map(|index| deletions[*index].paths.of(on.peer()).clone())
-        .collect();
-    let answers = hands.sides.of_mut(on.peer()).look_up(&names);
-    for (index, answer) in asked.into_iter().zip(answers) {
-        verdicts[index] = match answer {
-            Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(ErrorKind::Changed(
-                "it is there on the other side after all, and is not deleted",
-            )
-            .into()),
-            Err(error) => {
-                Err(error.while_doing("asking the other side whether it is really gone there"))
-            }
-        };
-    }
-    let target = hands.sides.of_mut(on).as_mut();
-    let files: Vec<usize> = (0..deletions.len())
-        .filter(|index| verdicts[*index].is_ok() && deletions[*index].listed.is_some())
-        .collect();
-    let paths: Vec<RelPath> = files
-        .iter()
-        .map(|index| deletions[*index].paths.of(on).clone())
-        .collect();
-    for (index, answer) in files.into_iter().zip(target.look_up(&paths)) {
-        verdicts[index] = match (answer, deletions[index].listed) {
-            (Ok(Some(now)), Some(listed)) if !now.may_equal(&listed) => {
-                Err(ErrorKind::Changed("it changed since it was listed, and is not deleted").into())
-            }
-            (Ok(_), _) => Ok(()),
-            (Err(error), _) => Err(error),
-        };
-    }
-    remove_cleared(target, on, deletions, verdicts, trash)
-}
-
-/// Removes, or moves to the trash, what was cleared for deletion.
-fn remove_cleared(
-    target: &mut dyn Target,
-    on: Side,
-    deletions: &[Deletion],
-    mut verdicts: Vec<Result<()>>,
-    trash: impl Fn(&RelPath) -> Option<RelPath>,
-) -> Vec<Result<()>> {
-    let mut removals = Vec::new();
-    let mut owners = Vec::new();
-    for (index, deletion) in deletions.iter().enumerate() {
-        if verdicts[index].is_err() {
-            continue;
-        }
-        let path = deletion.paths.of(on);
-        match (deletion.kind, trash(path)) {
-            (Kind::File, Some(place)) => verdicts[index] = trash::move_to(target, path, &place),
-            (Kind::File, None) | (Kind::Special, _) => {
-                owners.push(index);
-                removals.push(Removal::File(path.clone()));
-            }
-            (Kind::Dir, _) => {
-                let own = [METADATA_NAME, CORRUPT_METADATA_NAME]
-                    .map(|name| Name::new(name).expect("our own names are good names"));
-                for name in own {
-                    // It may not be there, and if it cannot be removed, the directory will say so.
-                    owners.push(usize::MAX);
-                    removals.push(Removal::File(path.join(name)));
-                }
-                owners.push(index);
-                removals.push(Removal::Dir(path.clone()));
-            }
-        }
-    }
-    for (owner, result) in owners.into_iter().zip(target.remove(&removals)) {
-        if let Some(verdict) = verdicts.get_mut(owner) {
-            *verdict = result;
-        } else if let Err(error) = result
-            && error.scope() == Scope::Session
-        {
-            return deletions
-                .iter()
-                .map(|_| Err(ErrorKind::Protocol(error.to_string()).into()))
-                .collect();
-        }
-    }
-    verdicts
 }
 
 #[cfg(test)]

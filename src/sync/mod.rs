@@ -5,14 +5,18 @@
 //!  (workers)  pure     pure       pure     data     pure    (workers)   atomic
 //! ```
 //!
-//! [`run`] is the whole of it. The first half ([`walk`]) reads and changes nothing; its result is a [`plan::Plan`],
-//! which the guards may refuse and a dry run only tells. The second half ([`execute`]) carries the plan out and
+//! [`run`] is the whole of it. The first half ([`mod@walk`]) reads and changes nothing; its result is a [`plan::Plan`],
+//! which the guards may refuse and a dry run only tells. The second half ([`mod@execute`]) carries the plan out and
 //! records what was truly made equal. Both give their work to the [`pool`], whose workers own the connections; the
 //! calling thread alone decides, asks, records and tells.
 
 pub mod walk;
 
+pub mod draft;
+
 pub mod survey;
+
+pub mod found;
 
 pub mod scan;
 
@@ -31,6 +35,10 @@ pub mod plan;
 pub mod guard;
 
 pub mod execute;
+
+pub mod deletion;
+
+pub mod record;
 
 pub mod transfer;
 

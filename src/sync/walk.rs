@@ -12,27 +12,29 @@ use std::time::Duration;
 
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::job::{Job, Location};
-use crate::path::{Escaped, Name, RelPath};
+use crate::path::{Escaped, RelPath};
 use crate::side::{Side, Sides};
-use crate::sync::classify::{Baseline, Status, classify, needs_exact_time};
+use crate::sync::classify::{Status, needs_exact_time};
 use crate::sync::decide::{Action, decide, decide_unmatched};
 use crate::sync::digest;
+use crate::sync::draft::{Dir, Draft};
 use crate::sync::event::{
     Answer, Ask, Choice, Conflict, Deed, DeletedFor, Event, Recorded, Skipped,
 };
 use crate::sync::filter::Filter;
+use crate::sync::found::{Found, Pair, baseline, kind_of, special_side};
 use crate::sync::guard;
 use crate::sync::journal::Leftover;
 use crate::sync::metadata::{Record, RecordKind};
-use crate::sync::plan::{DirPlan, OwnRecord, Plan, Step, Todo};
+use crate::sync::plan::{OwnRecord, Plan, Todo};
 use crate::sync::pool::{Failure, Pool};
 use crate::sync::resolve::{self, Resolution};
 use crate::sync::scan::{Ambiguous, Places, pair_up};
 use crate::sync::subtree::{Evidence, Judged, Subtree, Verdict};
 use crate::sync::survey::{Survey, Terms, make_times_exact, survey, survey_subtree};
-use crate::sync::transfer::{compare_bytes, partial_path};
+use crate::sync::transfer::compare_bytes;
 use crate::sync::{Done, refuse_if};
-use crate::target::{Entry, Kind, Listing, Mtime, Stat};
+use crate::target::{Kind, Listing, Stat};
 use crate::time::Timestamp;
 
 /// How deep a tree may be. Deeper ones are loops made of links that a server shows as directories.
@@ -68,7 +70,7 @@ pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
     let filter = Filter::new(&terms.job.selection);
     let mut walker = Walker {
         filter,
-        plan: Plan::default(),
+        draft: Draft::default(),
         stack: Vec::new(),
         ahead: HashMap::new(),
         standing_answer: None,
@@ -78,13 +80,13 @@ pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
     while let Some(visit) = walker.stack.pop() {
         walker.visit(visit)?;
     }
-    Ok(walker.plan)
+    Ok(walker.draft.plan)
 }
 
 struct Walker<'w, 'scope, 'env> {
     walk: Walk<'w, 'scope, 'env>,
     filter: Filter,
-    plan: Plan,
+    draft: Draft,
     stack: Vec<Visit>,
     /// Surveys under way, by the place on the stack of the visit they are for.
     ahead: HashMap<usize, u64>,
@@ -102,16 +104,6 @@ struct Visit {
     recorded_digest: Option<Option<u64>>,
 }
 
-/// A directory, and the way up from it.
-struct Dir {
-    paths: Sides<RelPath>,
-    parent: Option<Rc<Self>>,
-    there: Sides<bool>,
-    depth: usize,
-    /// Its place in the plan, once it has one.
-    planned: std::cell::Cell<Option<usize>>,
-}
-
 /// Why a directory is to go.
 #[derive(Clone, Copy)]
 enum Doom {
@@ -123,26 +115,19 @@ enum Doom {
     Unmatched { on: Side },
 }
 
-/// A pair with everything that is known of it.
-struct Pair<'a> {
-    name: Name<'a>,
-    remote_name: Option<Name<'a>>,
-    stats: Sides<Option<Stat>>,
-    record: Option<Record<'a>>,
-    /// Whether a cut-off run placed it and could not record it; with the upload time where the server could not keep
-    /// the true one.
-    placed: Option<Option<Timestamp>>,
+impl Doom {
+    /// The side that deleted the directory, if one did.
+    const fn gone_from(self) -> Option<Side> {
+        match self {
+            Self::DeletedOn { side, .. } => Some(side),
+            Self::Spared | Self::Unmatched { .. } => None,
+        }
+    }
 }
 
 impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
     fn start(&mut self) {
-        let dir = Rc::new(Dir {
-            paths: Sides::new(RelPath::root(), RelPath::root()),
-            parent: None,
-            there: Sides::new(true, true),
-            depth: 0,
-            planned: std::cell::Cell::new(None),
-        });
+        let dir = Rc::new(Dir::root(Sides::new(true, true)));
         self.stack.push(Visit {
             dir,
             doom: Doom::Spared,
@@ -266,14 +251,14 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             }
         }
         if damaged != Sides::new(false, false) {
-            let index = self.planned(&visit.dir);
-            self.plan.dirs[index].damaged = damaged;
+            let index = self.draft.planned(&visit.dir);
+            self.draft.plan.dirs[index].damaged = damaged;
             (self.walk.tell)(Event::Warning(&format!(
                 "the metadata of {} cannot be read; it is set aside, and nothing is deleted for lack of records",
                 visit.dir.paths.local
             )));
         }
-        self.plan.lock_seen |= has_lock;
+        self.draft.plan.lock_seen |= has_lock;
         let mut found = Found {
             listings: found,
             metadata,
@@ -283,50 +268,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             complete,
             placed: HashMap::new(),
         };
-        self.recall_interrupted(&visit.dir, &mut found);
+        found.recall_interrupted(self.walk.leftover.intents_of(&visit.dir.paths.local));
         Ok(Some(found))
-    }
-
-    /// Puts what a cut-off run had in hand here into the records: a file that it placed counts as synced, and one whose
-    /// old version it had moved out of the way counts as not yet there.
-    fn recall_interrupted(&mut self, dir: &Dir, found: &mut Found) {
-        for intent in self.walk.leftover.intents_of(&dir.paths.local) {
-            let Ok(name) = Name::new(&intent.name) else {
-                continue;
-            };
-            let listing = found.listings.of(intent.to);
-            match listing
-                .position(name.as_bytes())
-                .and_then(|place| Some((place, listing.at(place)?.stat)))
-            {
-                Some((place, stat)) => {
-                    let seen = intent.seen.unwrap_or(intent.mtime);
-                    if !stat.may_equal(&Stat::file(intent.size, seen)) {
-                        continue;
-                    }
-                    let times_lost = intent.to == Side::Remote && intent.seen.is_some();
-                    if times_lost {
-                        let restored = Stat {
-                            mtime: Some(Mtime::exact(intent.mtime)),
-                            ..stat
-                        };
-                        found.listings.remote.set_stat(place, restored);
-                    }
-                    let what = RecordKind::File {
-                        size: intent.size,
-                        mtime: intent.mtime,
-                        remote_mtime: None,
-                    };
-                    found.metadata.set_record(name, what, intent.at);
-                    found
-                        .placed
-                        .insert(name.as_bytes().to_vec(), intent.seen.filter(|_| times_lost));
-                }
-                None if listing.gap().is_none() => found.metadata.forget_record(name.as_bytes()),
-                None => {}
-            }
-        }
-        found.metadata.settle();
     }
 
     /// A root that is not there is refused, or made if that was asked for.
@@ -362,16 +305,9 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             *listing = None;
             let mut there = visit.dir.there;
             *there.of_mut(side) = false;
-            let paths = visit.dir.paths.clone();
-            visit.dir = Rc::new(Dir {
-                paths,
-                parent: None,
-                there,
-                depth: 0,
-                planned: std::cell::Cell::new(None),
-            });
+            visit.dir = Rc::new(Dir::root(there));
             let dir = Rc::clone(&visit.dir);
-            self.ensure_there(&dir, side);
+            self.draft.ensure_there(&dir, side);
         }
         Ok(())
     }
@@ -408,9 +344,9 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         };
         let (files, dirs) = (count(Kind::File), count(Kind::Dir));
         for side in Side::BOTH {
-            *self.plan.totals.files.of_mut(side) += files.of(side);
-            *self.plan.totals.dirs.of_mut(side) += dirs.of(side);
-            self.plan.losses.of_mut(side).files += files.of(side);
+            *self.draft.plan.totals.files.of_mut(side) += files.of(side);
+            *self.draft.plan.totals.dirs.of_mut(side) += dirs.of(side);
+            self.draft.plan.losses.of_mut(side).files += files.of(side);
         }
         (self.walk.tell)(Event::Scanned { files, dirs });
     }
@@ -427,13 +363,13 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             let pair = found.pair(*places);
             self.decide_entry(visit, &found, pair, &mut below)?;
         }
-        self.plan_litter(dir, &found);
+        self.draft.plan_litter(dir, &found, self.walk.job.direction);
         if found.metadata.is_changed() && dir.there.local {
             // pyftpsync's records are taken over, or it has changed them since.
-            self.planned(dir);
+            self.draft.planned(dir);
         }
-        if let Some(index) = dir.planned.get() {
-            self.plan.dirs[index].has_remote_metadata = found.has_remote_metadata;
+        if let Some(index) = dir.place() {
+            self.draft.plan.dirs[index].has_remote_metadata = found.has_remote_metadata;
         }
         self.check_digest(visit, &found);
         self.stack.extend(below.into_iter().rev());
@@ -542,7 +478,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             {
                 return Ok(());
             }
-            self.add_step(dir, &pair, Todo::Forget);
+            self.draft.add_step(dir, &pair, Todo::Forget);
             return Ok(());
         };
         if let Doom::Unmatched { on } = visit.doom {
@@ -584,13 +520,13 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         }
         if matches!((kinds.local, kinds.remote), (Some(local), Some(remote)) if local != remote) {
             // A file here, a directory there: whichever won, something would be lost.
-            self.plan.totals.conflicts += 1;
+            self.draft.plan.totals.conflicts += 1;
             self.skip_conflict(dir, &path, kind);
             return Ok(());
         }
 
-        let status = self.statuses(visit, found, &pair);
-        self.count_changes(&pair, status);
+        let status = found.statuses(&pair, visit.doom.gone_from());
+        self.draft.count_changes(&pair, status);
         let policy = &self.walk.job.policy;
         let stats = pair.stats.as_ref().map(|stat| stat.as_ref());
         let action = decide(
@@ -605,47 +541,6 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             _ => Status::Unmodified,
         };
         self.take_action(visit, found, pair, &path, kind, action, source, below)
-    }
-
-    fn statuses(&self, visit: &Visit, found: &Found, pair: &Pair<'_>) -> Sides<Status> {
-        let known = found.metadata.records().is_known();
-        let status_on = |side: Side| {
-            // A record of another kind is no record of what is there now.
-            let record = pair.record.as_ref().filter(|record| {
-                pair.stats
-                    .local
-                    .or(pair.stats.remote)
-                    .is_none_or(|stat| stat.kind == kind_of(record))
-            });
-            let baseline = record.map(|record| baseline(record, side));
-            classify(pair.stats.of(side).as_ref(), baseline.as_ref(), known)
-        };
-        let mut status = Sides::new(status_on(Side::Local), status_on(Side::Remote));
-        if let Doom::DeletedOn { side, .. } = visit.doom
-            && *status.of(side) == Status::Missing
-        {
-            // Whatever appeared in a directory appeared after the other side had deleted it.
-            *status.of_mut(side) = Status::Deleted;
-        }
-        status
-    }
-
-    fn count_changes(&mut self, pair: &Pair<'_>, status: Sides<Status>) {
-        let Some(record) = &pair.record else { return };
-        for side in Side::BOTH {
-            let (Some(stat), Baseline::File { size, mtime, .. }) =
-                (pair.stats.of(side), baseline(record, side))
-            else {
-                continue;
-            };
-            let changes = self.plan.changes.of_mut(side);
-            match (status.of(side), stat.mtime) {
-                (Status::Modified, Some(listed)) if stat.size == size => {
-                    changes.count_retimed(mtime, listed.at)
-                }
-                _ => changes.count_other(),
-            }
-        }
     }
 
     #[expect(
@@ -680,7 +575,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         match action {
             Action::Keep => {
                 if let Some(uploaded_at) = pair.placed {
-                    self.add_step(dir, &pair, Todo::Record { uploaded_at });
+                    self.draft
+                        .add_step(dir, &pair, Todo::Record { uploaded_at });
                 }
                 (self.walk.tell)(Event::Entry {
                     path,
@@ -699,7 +595,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                         deed: Deed::Visited,
                     });
                     let visit = self.descend(visit, found, &pair, Doom::Spared);
-                    self.own_record(&visit.dir, OwnRecord::Set);
+                    self.draft.own_record(&visit.dir, OwnRecord::Set);
                     below.push(visit);
                 } else {
                     (self.walk.tell)(Event::Entry {
@@ -708,20 +604,21 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                         deed: Deed::Recorded,
                     });
                     let uploaded_at = pair.placed.flatten();
-                    self.add_step(dir, &pair, Todo::Record { uploaded_at });
+                    self.draft
+                        .add_step(dir, &pair, Todo::Record { uploaded_at });
                 }
             }
-            Action::Forget => self.add_step(dir, &pair, Todo::Forget),
+            Action::Forget => self.draft.add_step(dir, &pair, Todo::Forget),
             Action::Copy { from } if kind == Kind::Dir => {
-                self.keep(dir);
+                self.draft.keep(dir);
                 let visit = self.descend(visit, found, &pair, Doom::Spared);
-                self.ensure_there(&visit.dir, from.peer());
+                self.draft.ensure_there(&visit.dir, from.peer());
                 below.push(visit);
             }
             Action::Copy { from } => {
-                self.keep(dir);
-                self.ensure_there(dir, from.peer());
-                self.add_copy(dir, found, &pair, from, source, false);
+                self.draft.keep(dir);
+                self.draft.ensure_there(dir, from.peer());
+                self.draft.add_copy(dir, found, &pair, from, source, false);
             }
             Action::Delete { on, why } if kind == Kind::Dir => {
                 let doom = match why {
@@ -730,13 +627,13 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 };
                 let only_there = Sides::new(on == Side::Local, on == Side::Remote);
                 let visit = self.descend_into(visit, found, &pair, doom, only_there);
-                let index = self.planned(&visit.dir);
-                self.plan.dirs[index].remove_on = Some((on, why));
+                let index = self.draft.planned(&visit.dir);
+                self.draft.plan.dirs[index].remove_on = Some((on, why));
                 below.push(visit);
             }
             Action::Delete { on, why } => {
-                self.plan.losses.of_mut(on).lost += 1;
-                self.add_step(
+                self.draft.plan.losses.of_mut(on).lost += 1;
+                self.draft.add_step(
                     dir,
                     &pair,
                     Todo::Delete {
@@ -752,7 +649,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                     Doom::DeletedOn { .. } => visit.doom,
                     Doom::Spared | Doom::Unmatched { .. } => Doom::Spared,
                 };
-                self.keep(dir);
+                self.draft.keep(dir);
                 below.push(self.descend(visit, found, &pair, doom));
             }
             Action::Conflict => self.settle_conflict(visit, found, &pair, path)?,
@@ -769,7 +666,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         path: &RelPath,
     ) -> Result<()> {
         let dir = &visit.dir;
-        self.plan.totals.conflicts += 1;
+        self.draft.plan.totals.conflicts += 1;
         let job = self.walk.job;
         let (direction, delete) = (job.direction, job.policy.delete);
         let by_rule = match self.standing_answer {
@@ -789,16 +686,17 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 self.skip(dir, path, Kind::File, Skipped::Protected { on });
             }
             Resolution::Copy { from } | Resolution::Restore { from } => {
-                self.keep(dir);
-                self.ensure_there(dir, from.peer());
+                self.draft.keep(dir);
+                self.draft.ensure_there(dir, from.peer());
                 if pair.stats.of(from.peer()).is_some() {
-                    self.plan.losses.of_mut(from.peer()).lost += 1;
+                    self.draft.plan.losses.of_mut(from.peer()).lost += 1;
                 }
-                self.add_copy(dir, found, pair, from, Status::Modified, true);
+                self.draft
+                    .add_copy(dir, found, pair, from, Status::Modified, true);
             }
             Resolution::Delete { on } => {
-                self.plan.losses.of_mut(on).lost += 1;
-                self.add_step(
+                self.draft.plan.losses.of_mut(on).lost += 1;
+                self.draft.add_step(
                     dir,
                     pair,
                     Todo::Delete {
@@ -809,8 +707,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 );
             }
             Resolution::KeepBoth { winner } => {
-                self.keep(dir);
-                self.add_step(dir, pair, Todo::KeepBoth { winner });
+                self.draft.keep(dir);
+                self.draft.add_step(dir, pair, Todo::KeepBoth { winner });
             }
         }
         Ok(())
@@ -831,7 +729,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             record: recorded,
             choices: resolve::choices(self.walk.job.direction, pair.stats),
         };
-        let paths = pair.paths_in(dir);
+        let paths = pair.paths_in(&dir.paths);
         let pool = &mut *self.walk.pool;
         let mut compare = || {
             let paths = paths.clone();
@@ -910,14 +808,14 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                     self.skip(&parent, &path, Kind::Special, Skipped::Special { on })
                 }
                 (Kind::Dir, _) => {
-                    let child = Rc::new(child_of(&parent, &pair, parent.there));
-                    let index = self.planned(&child);
-                    self.plan.dirs[index].remove_on = Some((on, DeletedFor::Missing));
+                    let child = Rc::new(Dir::below(&parent, &pair, parent.there));
+                    let index = self.draft.planned(&child);
+                    self.draft.plan.dirs[index].remove_on = Some((on, DeletedFor::Missing));
                     dirs.insert(entry.path.clone(), child);
                 }
                 (Kind::File, verdict) => {
-                    *self.plan.totals.files.of_mut(on) += 1;
-                    self.plan.losses.of_mut(on).files += 1;
+                    *self.draft.plan.totals.files.of_mut(on) += 1;
+                    self.draft.plan.losses.of_mut(on).files += 1;
                     let mut status = Sides::new(Status::Deleted, Status::Deleted);
                     *status.of_mut(on) = if verdict == Verdict::Unchanged {
                         Status::Unmodified
@@ -964,7 +862,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         if let (true, Some(recorded)) = (is_spared, visit.recorded_digest)
             && recorded != digest::of_records(found.metadata.records())
         {
-            self.own_record(&visit.dir, OwnRecord::Set);
+            self.draft.own_record(&visit.dir, OwnRecord::Set);
         }
     }
 
@@ -999,7 +897,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         doom: Doom,
         there: Sides<bool>,
     ) -> Visit {
-        let dir = Rc::new(child_of(&visit.dir, pair, there));
+        let dir = Rc::new(Dir::below(&visit.dir, pair, there));
         let recorded_digest = match pair.record {
             Some(Record {
                 what: RecordKind::Dir { digest },
@@ -1015,48 +913,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         }
     }
 
-    /// The directory's place in the plan; it and those above it get one now if they have none.
-    fn planned(&mut self, dir: &Dir) -> usize {
-        if let Some(index) = dir.planned.get() {
-            return index;
-        }
-        let parent = dir.parent.as_ref().map(|parent| self.planned(parent));
-        let index = self.plan.dirs.len();
-        self.plan.dirs.push(DirPlan::new(dir.paths.clone(), parent));
-        dir.planned.set(Some(index));
-        index
-    }
-
-    fn own_record(&mut self, dir: &Dir, own_record: OwnRecord) {
-        let index = self.planned(dir);
-        self.plan.dirs[index].own_record = own_record;
-    }
-
-    /// Has the directory, and those above it, made on that side where they are not there.
-    fn ensure_there(&mut self, dir: &Dir, side: Side) {
-        let mut next = Some(dir);
-        while let Some(dir) = next.filter(|dir| !dir.there.of(side)) {
-            let index = self.planned(dir);
-            self.plan.dirs[index].make_on = Some(side);
-            self.plan.dirs[index].own_record = OwnRecord::Set;
-            next = dir.parent.as_deref();
-        }
-    }
-
-    /// Something in this directory stays, so it is not removed, nor is what it is in.
-    fn keep(&mut self, dir: &Dir) {
-        let mut next = Some(dir);
-        while let Some(dir) = next {
-            if let Some(index) = dir.planned.get() {
-                self.plan.keep(index);
-                return;
-            }
-            next = dir.parent.as_deref();
-        }
-    }
-
     fn skip(&mut self, dir: &Dir, path: &RelPath, kind: Kind, why: Skipped) {
-        self.keep(dir);
+        self.draft.keep(dir);
         (self.walk.tell)(Event::Entry {
             path,
             kind,
@@ -1065,8 +923,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
     }
 
     fn skip_conflict(&mut self, dir: &Dir, path: &RelPath, kind: Kind) {
-        self.keep(dir);
-        self.plan.totals.conflicts_skipped += 1;
+        self.draft.keep(dir);
+        self.draft.plan.totals.conflicts_skipped += 1;
         (self.walk.tell)(Event::Entry {
             path,
             kind,
@@ -1075,8 +933,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
     }
 
     fn fail(&mut self, dir: &Dir, path: &RelPath, error: &Error) {
-        self.keep(dir);
-        self.plan.totals.errors += 1;
+        self.draft.keep(dir);
+        self.draft.plan.totals.errors += 1;
         (self.walk.tell)(Event::Failed { path, error });
     }
 
@@ -1096,194 +954,6 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         };
         is_young(pair.stats.local) || is_young(pair.stats.remote)
     }
-
-    fn add_copy(
-        &mut self,
-        dir: &Dir,
-        found: &Found,
-        pair: &Pair<'_>,
-        from: Side,
-        status: Status,
-        is_resolution: bool,
-    ) {
-        let to = from.peer();
-        let partial = pair
-            .stats
-            .of(from)
-            .map(|stat| partial_path(pair.name_on(to), dir.paths.of(to), &stat));
-        let partial_bytes = found
-            .partials
-            .of(to)
-            .iter()
-            .find(|(path, _)| Some(path) == partial.as_ref())
-            .map_or(0, |(_, size)| *size);
-        self.add_step(
-            dir,
-            pair,
-            Todo::Copy {
-                from,
-                status,
-                is_resolution,
-                partial_bytes,
-            },
-        );
-    }
-
-    fn add_step(&mut self, dir: &Dir, pair: &Pair<'_>, todo: Todo) {
-        let index = self.planned(dir);
-        self.plan.dirs[index].steps.push(Step {
-            name: pair.name.as_bytes().into(),
-            remote_name: pair.remote_name.map(|name| name.as_bytes().into()),
-            stats: pair.stats,
-            todo,
-        });
-    }
-
-    /// Partial files that no planned copy goes on with are of no use.
-    fn plan_litter(&mut self, dir: &Dir, found: &Found) {
-        for side in Side::BOTH {
-            if found.partials.of(side).is_empty() || !self.walk.job.direction.writes(side) {
-                continue;
-            }
-            let resumed: Vec<RelPath> = dir.planned.get().map_or_else(Vec::new, |index| {
-                let copies = self.plan.dirs[index].steps.iter().filter(|step| {
-                    matches!(step.todo, Todo::Copy { from, partial_bytes, .. } if from == side.peer() && partial_bytes > 0)
-                });
-                let partial_of = |step: &Step| {
-                    let source = step.stat_on(side.peer())?;
-                    Some(partial_path(step.name_on(side), dir.paths.of(side), &source))
-                };
-                copies.filter_map(partial_of).collect()
-            });
-            let litter: Vec<RelPath> = found
-                .partials
-                .of(side)
-                .iter()
-                .map(|(path, _)| path.clone())
-                .filter(|path| !resumed.contains(path))
-                .collect();
-            if !litter.is_empty() {
-                let index = self.planned(dir);
-                *self.plan.dirs[index].litter.of_mut(side) = litter;
-            }
-        }
-    }
-}
-
-/// A directory's listings and records, ready to be decided on.
-struct Found {
-    listings: Sides<Listing>,
-    metadata: crate::sync::metadata::Metadata,
-    partials: Sides<Vec<(RelPath, u64)>>,
-    has_remote_metadata: bool,
-    is_protected: bool,
-    /// Whether each listing shows all there is.
-    complete: Sides<bool>,
-    /// Files that a cut-off run placed; with their upload times where the server could not keep the true ones.
-    placed: HashMap<Vec<u8>, Option<Timestamp>>,
-}
-
-impl Found {
-    fn nothing(terms: &Terms, is_protected: bool) -> Self {
-        Self {
-            listings: Sides::default(),
-            metadata: crate::sync::metadata::Metadata::empty(&terms.key),
-            partials: Sides::default(),
-            has_remote_metadata: false,
-            is_protected,
-            complete: Sides::new(true, true),
-            placed: HashMap::new(),
-        }
-    }
-
-    fn pair(&self, places: Places) -> Pair<'_> {
-        let local = places
-            .local()
-            .and_then(|place| self.listings.local.at(place));
-        let remote = places
-            .remote()
-            .and_then(|place| self.listings.remote.at(place));
-        let record = places
-            .record()
-            .and_then(|place| self.metadata.records().at(place));
-        let name_of = |entry: &Entry<'_>| entry.name.as_bytes().to_vec();
-        let spelled_alike = local.as_ref().map(name_of) == remote.as_ref().map(name_of);
-        let name = match (local, remote, record) {
-            (Some(entry), _, _) | (None, Some(entry), _) => entry.name,
-            (None, None, Some(record)) => record.name,
-            (None, None, None) => unreachable!("a pair stands in one of the lists"),
-        };
-        Pair {
-            placed: self.placed.get(name.as_bytes()).copied(),
-            name,
-            remote_name: remote
-                .map(|entry| entry.name)
-                .filter(|_| local.is_some() && !spelled_alike),
-            stats: Sides::new(
-                local.map(|entry| entry.stat),
-                remote.map(|entry| entry.stat),
-            ),
-            record,
-        }
-    }
-}
-
-impl Pair<'_> {
-    fn name_on(&self, side: Side) -> Name<'_> {
-        match side {
-            Side::Local => self.name,
-            Side::Remote => self.remote_name.unwrap_or(self.name),
-        }
-    }
-
-    fn paths_in(&self, dir: &Dir) -> Sides<RelPath> {
-        Sides::new(
-            dir.paths.local.join(self.name),
-            dir.paths.remote.join(self.name_on(Side::Remote)),
-        )
-    }
-}
-
-/// What a directory below `parent` is called on each side, and where it is.
-fn child_of(parent: &Rc<Dir>, pair: &Pair<'_>, there: Sides<bool>) -> Dir {
-    Dir {
-        paths: pair.paths_in(parent),
-        parent: Some(Rc::clone(parent)),
-        there,
-        depth: parent.depth + 1,
-        planned: std::cell::Cell::new(None),
-    }
-}
-
-fn baseline(record: &Record<'_>, side: Side) -> Baseline {
-    match record.what {
-        RecordKind::File {
-            size,
-            mtime,
-            remote_mtime,
-        } => Baseline::File {
-            size,
-            mtime: match side {
-                Side::Local => mtime,
-                Side::Remote => remote_mtime.unwrap_or(mtime),
-            },
-            recorded_at: record.recorded_at,
-        },
-        RecordKind::Dir { .. } => Baseline::Dir,
-    }
-}
-
-const fn kind_of(record: &Record<'_>) -> Kind {
-    match record.what {
-        RecordKind::File { .. } => Kind::File,
-        RecordKind::Dir { .. } => Kind::Dir,
-    }
-}
-
-fn special_side(kinds: Sides<Option<Kind>>) -> Option<Side> {
-    Side::BOTH
-        .into_iter()
-        .find(|side| *kinds.of(*side) == Some(Kind::Special))
 }
 
 fn ambiguity(dir: &RelPath, ambiguous: &Ambiguous) -> Error {
