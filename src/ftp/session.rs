@@ -51,6 +51,9 @@ const PORT_LIFE: Duration = Duration::from_secs(20);
 /// Error texts are cut at this many bytes.
 const MAX_SHOWN_BYTES: usize = 300;
 
+/// So much is shown of a line that is no reply.
+const MAX_FOREIGN_BYTES: usize = 60;
+
 /// A shorter password is not looked for in what the server says: it would hide ordinary words.
 const MIN_MASKED_BYTES: usize = 4;
 
@@ -455,7 +458,13 @@ impl Session {
     fn malformed(&self, why: Malformed, phase: Phase) -> Error {
         let text = match (why, phase) {
             (Malformed::NoCode, Phase::Greeting) => foreign_greeting(&self.input),
-            _ => why.to_string(),
+            (Malformed::NoCode, _) => {
+                let line = self.input.split(|byte| *byte == b'\n').next();
+                let line = line.unwrap_or_default();
+                let line = &line[..line.len().min(MAX_FOREIGN_BYTES)];
+                format!("{why}: \"{}\"", Escaped(line.trim_ascii()))
+            }
+            (Malformed::LongLine | Malformed::LongReply, _) => why.to_string(),
         };
         ErrorKind::Protocol(text).into()
     }
@@ -667,7 +676,7 @@ fn foreign_greeting(input: &[u8]) -> String {
             .split(|byte| *byte == b'\n')
             .next()
             .unwrap_or_default();
-        let line = &line[..line.len().min(60)];
+        let line = &line[..line.len().min(MAX_FOREIGN_BYTES)];
         format!(
             "this is no FTP server; it says \"{}\"",
             Escaped(line.trim_ascii())
