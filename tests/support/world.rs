@@ -222,14 +222,7 @@ impl World {
 
     /// The metadata of a directory of the local side, as text; none when there is no such file.
     pub fn metadata(&self, side: Side, dir: &str) -> Option<String> {
-        let path = match dir {
-            "" => ".pyftpsync-meta.json".to_owned(),
-            dir => format!("{dir}/.pyftpsync-meta.json"),
-        };
-        match self.trees.of(side).paths().get(&path) {
-            Some(Node::File { content, .. }) => Some(String::from_utf8(content.clone()).unwrap()),
-            _ => None,
-        }
+        metadata_of(self.trees.of(side), dir)
     }
 }
 
@@ -325,6 +318,18 @@ pub fn plain_job(direction: Direction) -> Job {
 /// The time of a tick.
 pub fn tick(number: i64) -> Timestamp {
     Timestamp::from_secs(BEGINNING_SECS + number * TICK_SECS)
+}
+
+/// The metadata of a directory of that tree, as text; none when there is no such file.
+pub fn metadata_of(tree: &Tree, dir: &str) -> Option<String> {
+    let path = match dir {
+        "" => ".pyftpsync-meta.json".to_owned(),
+        dir => format!("{dir}/.pyftpsync-meta.json"),
+    };
+    match tree.paths().get(&path) {
+        Some(Node::File { content, .. }) => Some(String::from_utf8(content.clone()).unwrap()),
+        _ => None,
+    }
 }
 
 /// What a tree holds, in words.
