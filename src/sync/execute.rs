@@ -82,7 +82,9 @@ pub fn execute(execution: Execution<'_, '_, '_>) -> Result<Summary> {
         unsaved: false,
         work: execution,
     };
-    if !run.work.plan.is_empty() {
+    if run.work.plan.is_empty() {
+        run.release_left_lock();
+    } else {
         run.check_room()?;
         run.take_lock()?;
         run.prepare();
@@ -276,8 +278,28 @@ impl<'env> Run<'_, '_, 'env> {
             .doing(|| "locking the remote directory")?;
         if writes {
             self.lock = Some(RemoteLock::held_by(holder));
+        } else {
+            self.release_left_lock();
         }
         Ok(())
+    }
+
+    /// Removes the lock of a run from here that was killed; this one needs none.
+    fn release_left_lock(&mut self) {
+        if !self.work.plan.lock_seen {
+            return;
+        }
+        let holder = self.work.holder;
+        let released = self.work.pool.call(Box::new(move |hands| {
+            RemoteLock::release_left(hands.sides.remote.as_mut(), holder)?;
+            Ok(Done::Nothing)
+        }));
+        if let Err(failure) = released {
+            log::info!(
+                "removing the lock that an earlier run left: {}",
+                failure.into_error()
+            );
+        }
     }
 
     /// Removes what earlier runs left behind, and puts damaged metadata out of the way.
