@@ -511,7 +511,7 @@ impl<'env> Run<'_, '_, 'env> {
 
     fn keep_both(&self, plan: &DirPlan, step: &Step, winner: Side) -> KeepBoth {
         let loser = winner.peer();
-        let aside = conflict_name(&step.name, self.work.now);
+        let aside = aside_name(plan, step, self.work.now);
         let aside = Name::new(&aside).expect("a good name with a time behind it is a good name");
         let source = step
             .stat_on(loser)
@@ -590,7 +590,7 @@ impl<'env> Run<'_, '_, 'env> {
                 let loser = winner.peer();
                 count(winner, step.stat_on(loser));
                 count(loser, step.stat_on(winner));
-                let aside = conflict_name(&step.name, self.work.now);
+                let aside = aside_name(plan, step, self.work.now);
                 let has_metadata = plan.has_remote_metadata;
                 let mut changes = copied(
                     &aside,
@@ -1032,6 +1032,15 @@ fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {
     let mut copy = Copy::new(from, plan.paths.local.clone(), name, paths, source);
     copy.replaces = step.stat_on(from.peer());
     copy
+}
+
+/// The name under which the loser of a conflict is kept. A run that was killed within this second may have left a file
+/// of that name, and something is to be done with it.
+fn aside_name(plan: &DirPlan, step: &Step, now: Timestamp) -> Vec<u8> {
+    (0..)
+        .map(|secs| conflict_name(&step.name, now.plus_secs(secs)))
+        .find(|name| plan.steps.iter().all(|other| *other.name != **name))
+        .expect("there are more seconds than steps")
 }
 
 /// `NAME.conflict-20231114-221320`, within what a name may be long.
