@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use support::ftp_server::{Close, Config, Effect};
+use support::scenario::{Random, Reference, Scenario, World, reap, until};
 use support::servers::Kind;
-use support::world::{Random, Reference, Scenario, World, reap, until};
 
 /// Kills of every scenario at every place, unless asked for more.
 const KILLS: u64 = 4;

@@ -639,7 +639,7 @@ impl<'env> Run<'_, '_, 'env> {
                             dir.paths.remote.join(step.name_on(Side::Remote)),
                         ),
                         kind: Kind::File,
-                        listed: step.stat_on(on),
+                        listed: step.shown_on(on),
                         needs_denial: why == DeletedFor::Missing,
                         deed: deed_of(step)?,
                         name: step.name.clone(),
@@ -1030,7 +1030,7 @@ fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {
     );
     let source = step.stat_on(from).expect("what is copied was listed");
     let mut copy = Copy::new(from, plan.paths.local.clone(), name, paths, source);
-    copy.replaces = step.stat_on(from.peer());
+    copy.replaces = step.shown_on(from.peer());
     copy
 }
 

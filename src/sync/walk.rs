@@ -80,6 +80,7 @@ pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
     while let Some(visit) = walker.stack.pop() {
         walker.visit(visit)?;
     }
+    walker.draft.plan.restore_kept();
     Ok(walker.draft.plan)
 }
 
@@ -798,10 +799,13 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             let path = parent.paths.local.join(name);
             let mut stats = Sides::new(None, None);
             *stats.of_mut(on) = Some(entry.stat);
+            let mut shown = Sides::new(None, None);
+            *shown.of_mut(on) = Some(entry.shown);
             let pair = Pair {
                 name,
                 remote_name: None,
                 stats,
+                shown,
                 record: None,
                 placed: None,
             };
@@ -826,13 +830,12 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                         Status::Modified
                     };
                     let policy = &self.walk.job.policy;
-                    let shown = stats.as_ref().map(|stat| stat.as_ref());
                     let action = decide(
                         self.walk.job.direction,
                         policy.force,
                         policy.delete,
                         status,
-                        shown,
+                        stats.as_ref().map(|stat| stat.as_ref()),
                     );
                     let found = Found::nothing(self.walk.terms, visit.is_protected);
                     let inner = Visit {

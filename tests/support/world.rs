@@ -1,832 +1,553 @@
-//! Two trees on disk, what their user did to them, and what must be true of them whenever a run ends, however it ends.
+//! A world of two trees in memory and a job between them: put trees, run, compare trees.
 //!
-//! ```text
-//!  World ── user's files, first run, user's changes ──▶ saved
-//!  saved ── the undisturbed run ──▶ Reference (both trees before and after)
-//!  saved ── a run that is disturbed ──▶ check_cut_off ── the next run ──▶ check_recovered ── another ──▶ nothing changes
-//! ```
+//! Trees are written as words: `a=one@1` is a file `a` holding `one`, modified one tick after the beginning; `d/` is an
+//! empty directory, `l~` a link. Directories that hold something are not named.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::collections::VecDeque;
+use std::num::NonZeroU8;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use coracle::path::{METADATA_NAME, Name};
+use coracle::error::Result;
+use coracle::job::{
+    Case, DataMode, Delete, Direction, Job, Limits, Links, Location, MaxDelete, Overrides, Policy,
+    RemoteScan, Resolve, Selection, StateDir, Verify,
+};
+use coracle::path::RelPath;
 use coracle::side::{Side, Sides};
+use coracle::sync::event::{
+    Answer, Ask, Choice, Conflict, Deed, DeletedFor, Event, Resolved, Skipped,
+};
+use coracle::sync::journal::Leftover;
+use coracle::sync::pool::{Connect, Stop};
+use coracle::sync::{self, Setting, Summary};
+use coracle::target::{
+    Algorithm, Capabilities, Digest, Listing, NewFile, Removal, Source, Stat, Target, Watch,
+    Written,
+};
+use coracle::time::Timestamp;
 
-use super::ftp_server::{Config, FtpServer};
-use super::servers::{Kind, Options, Server};
-use super::temp::TempDir;
+use super::memory::{Manners, MemoryTarget, Node, Tree};
 
-/// When the files of a fresh world were modified, in seconds since 1970; changed ones are a day younger.
-pub const BORN_SECS: i64 = 1_600_000_000;
-const DAY_SECS: i64 = 86_400;
+/// The beginning: tick 0, in seconds since 1970.
+pub const BEGINNING_SECS: i64 = 1_700_000_000;
 
-/// What a server does for a killed client may take so long on a loaded machine.
-const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+/// The length of a tick: far more than the tolerance, and no multiple of it is a plausible shift of zones.
+pub const TICK_SECS: i64 = 77;
 
-/// What the remote side is.
-pub enum Place {
-    /// A directory of this machine.
-    Directory,
-    /// A server inside this process.
-    InProcess(FtpServer),
-    /// A real one; whether it keeps the times of files.
-    Real(Server, bool),
+/// When every run takes place, in seconds since 1970: long after the program was made.
+pub const NOW_SECS: i64 = 1_800_000_000;
+
+/// Two trees, the job between them, and what else a run is told.
+pub struct World {
+    /// The two sides.
+    pub trees: Sides<Tree>,
+    /// The state directory, if metadata lives in one.
+    pub state: Option<Tree>,
+    /// What is to be done.
+    pub job: Job,
+    /// What the user answers, in order. A question beyond them fails the test.
+    pub answers: VecDeque<Answer>,
+    /// Whether the roots are known from elsewhere to have held files.
+    pub held_files: Sides<bool>,
+    /// What has been done to the targets since the last run began: `local write a`.
+    changes: Arc<Mutex<Vec<String>>>,
 }
 
-/// A local and a remote tree with the state directory of their user.
-pub struct World {
-    dir: TempDir,
-    remote: PathBuf,
-    place: Place,
-    keeps_times: bool,
+/// What came of a run.
+#[derive(Debug)]
+pub struct Ran {
+    /// What became of each entry, one line each.
+    pub lines: Vec<String>,
+    /// What the run came to.
+    pub summary: Result<Summary>,
+    /// Every call that changed something on either side, metadata and locks included.
+    pub changes: Vec<String>,
 }
 
 impl World {
-    /// Two directories of this machine.
-    pub fn of_directories(name: &str) -> Self {
-        Self::at(name, None, Place::Directory, true)
+    /// Two empty trees that keep times, and a `sync` that skips conflicts.
+    pub fn new() -> Self {
+        Self::with(Manners::default(), Manners::default())
     }
 
-    /// A directory and a server in this process.
-    pub fn of_process(name: &str, configure: impl FnOnce(&mut Config)) -> Self {
-        let dir = TempDir::new(name);
-        let served = dir.path().join("served");
-        fs::create_dir(&served).unwrap();
-        let mut config = Config::serving(&served);
-        configure(&mut config);
-        let keeps_times = config.mfmt || config.mdtm_set || config.site_utime;
-        let server = FtpServer::start(config);
-        Self::at(name, Some(dir), Place::InProcess(server), keeps_times)
-    }
-
-    /// A directory and a real server.
-    pub fn of_server(name: &str, kind: Kind, sets_times: bool) -> Self {
-        let options = Options {
-            sets_times,
-            ..Options::default()
-        };
-        Self::at(
-            name,
-            None,
-            Place::Real(Server::start(kind, options), sets_times),
-            sets_times,
-        )
-    }
-
-    fn at(name: &str, dir: Option<TempDir>, place: Place, keeps_times: bool) -> Self {
-        let dir = dir.unwrap_or_else(|| TempDir::new(name));
-        let remote = match &place {
-            Place::Directory => dir.path().join("remote"),
-            Place::InProcess(server) => server.root().join("r"),
-            Place::Real(server, _) => server.root().join("r"),
-        };
-        fs::create_dir_all(dir.path().join("now/local")).unwrap();
-        fs::create_dir_all(dir.path().join("now/home")).unwrap();
-        fs::create_dir_all(&remote).unwrap();
+    /// Two empty trees with those manners.
+    pub fn with(local: Manners, remote: Manners) -> Self {
+        let trees = Sides::new(Tree::with(local), Tree::with(remote));
+        for side in Side::BOTH {
+            trees.of(side).set_clock(Timestamp::from_secs(NOW_SECS));
+        }
         Self {
-            dir,
-            remote,
-            place,
-            keeps_times,
+            trees,
+            state: None,
+            job: plain_job(Direction::Sync),
+            answers: VecDeque::new(),
+            held_files: Sides::new(false, false),
+            changes: Arc::default(),
         }
     }
 
-    /// The directory that is synced on that side.
-    pub fn root(&self, side: Side) -> PathBuf {
-        match side {
-            Side::Local => self.dir.path().join("now/local"),
-            Side::Remote => self.remote.clone(),
+    /// Trees that hold the same and were synced: every entry is recorded.
+    pub fn synced(words: &str) -> Self {
+        let mut world = Self::new();
+        world.put(Side::Local, words);
+        world.put(Side::Remote, words);
+        world.run().expect_clean();
+        world
+    }
+
+    /// The same world with another command.
+    pub fn command(mut self, direction: Direction) -> Self {
+        self.job.direction = direction;
+        self
+    }
+
+    /// The same world with another rule for conflicts.
+    pub fn resolve(mut self, resolve: Resolve) -> Self {
+        self.job.policy.resolve = resolve;
+        self
+    }
+
+    /// The same world with something else changed about its job.
+    pub fn job(mut self, change: impl FnOnce(&mut Job)) -> Self {
+        change(&mut self.job);
+        self
+    }
+
+    /// Puts entries into a tree, over those that are there.
+    pub fn put(&mut self, side: Side, words: &str) {
+        for word in words.split_whitespace() {
+            let (path, node) = parse(word);
+            self.trees.of(side).put(path, node);
         }
     }
 
-    /// The server in this process; there must be one.
-    pub fn server(&self) -> &FtpServer {
-        match &self.place {
-            Place::InProcess(server) => server,
-            Place::Directory | Place::Real(..) => panic!("this world has no server in process"),
+    /// Puts entries into the local tree.
+    pub fn put_local(&mut self, words: &str) {
+        self.put(Side::Local, words);
+    }
+
+    /// Puts entries into the remote tree.
+    pub fn put_remote(&mut self, words: &str) {
+        self.put(Side::Remote, words);
+    }
+
+    /// Takes entries, and all below them, from a tree.
+    pub fn take(&mut self, side: Side, paths: &str) {
+        for path in paths.split_whitespace() {
+            self.trees.of(side).take(path);
         }
     }
 
-    fn url(&self) -> String {
-        match &self.place {
-            Place::Directory => self.remote.to_str().unwrap().to_owned(),
-            Place::InProcess(server) => server.url("r"),
-            Place::Real(server, _) => server.url("r"),
-        }
+    /// What a tree holds, in words; without coracle's own files.
+    pub fn words(&self, side: Side) -> String {
+        words_of(self.trees.of(side))
     }
 
-    /// Writes a file whose content follows from `label` alone; `days` after the birth of the world.
-    pub fn put(&self, side: Side, path: &str, label: &str, size: usize, days: i64) {
-        let path = self.root(side).join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, content(label, size)).unwrap();
-        let secs = (BORN_SECS + days * DAY_SECS) as u64;
-        let file = File::options().write(true).open(&path).unwrap();
-        file.set_modified(UNIX_EPOCH + Duration::from_secs(secs))
-            .unwrap();
-    }
-
-    /// Removes a file, or a directory with all that is in it.
-    pub fn take(&self, side: Side, path: &str) {
-        let path = self.root(side).join(path);
-        if path.is_dir() {
-            fs::remove_dir_all(path).unwrap();
-        } else {
-            fs::remove_file(path).unwrap();
-        }
-    }
-
-    /// The program, with `args` (the first is the command) and both roots.
-    pub fn coracle(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
-        self.complete(&mut command, args);
-        command
-    }
-
-    /// Adds to a command that runs the program what [`World::coracle`] has.
-    pub fn complete(&self, command: &mut Command, args: &[&str]) {
-        if let Place::Real(server, _) = &self.place {
-            server.own_files();
-        }
-        let (command_name, options) = args.split_first().expect("the command comes first");
-        command
-            .arg(command_name)
-            .args(["--timeout", "5", "--retries", "2"])
-            .args(options)
-            .arg(self.root(Side::Local))
-            .arg(self.url())
-            .env("HOME", self.dir.path().join("now/home"))
-            .env_remove("XDG_STATE_HOME")
-            .env_remove("CORACLE_PASSWORD")
-            .stdin(Stdio::null())
-            .stdout(File::create(self.output()).unwrap())
-            .stderr(File::options().append(true).open(self.output()).unwrap());
-    }
-
-    fn output(&self) -> PathBuf {
-        self.dir.path().join("output")
-    }
-
-    /// What the last run printed on both channels.
-    pub fn printed(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.output()).unwrap()).into_owned()
-    }
-
-    /// Runs the program to its end.
-    pub fn run(&self, args: &[&str]) -> Ended {
-        let begin = Instant::now();
-        let status = self.coracle(args).status().unwrap();
-        Ended {
-            code: status.code(),
-            printed: self.printed(),
-            took: begin.elapsed(),
-        }
-    }
-
-    /// Keeps both trees and the state as they are now.
-    pub fn save(&self) {
-        let saved = self.dir.path().join("saved");
-        let _none_the_first_time = fs::remove_dir_all(&saved);
-        fs::create_dir(&saved).unwrap();
-        copy_tree(&self.dir.path().join("now"), &saved.join("now"));
-        copy_tree(&self.remote, &saved.join("remote"));
-    }
-
-    /// Brings back what was saved. The remote root stays the same directory.
-    pub fn restore(&self) {
-        let saved = self.dir.path().join("saved");
-        fs::remove_dir_all(self.dir.path().join("now")).unwrap();
-        copy_tree(&saved.join("now"), &self.dir.path().join("now"));
-        // A server may still make something for a client that is gone.
-        until(|| fs::remove_dir_all(&self.remote).is_ok());
-        copy_tree(&saved.join("remote"), &self.remote);
-    }
-
-    /// Both trees.
-    pub fn trees(&self) -> Sides<Tree> {
-        Side::BOTH.into_iter().fold(
-            Sides::new(Tree::default(), Tree::default()),
-            |mut trees, side| {
-                *trees.of_mut(side) = Tree::read(&self.root(side));
-                trees
+    /// Runs the job.
+    pub fn run(&mut self) -> Ran {
+        self.changes.lock().unwrap().clear();
+        let connect = Doors {
+            trees: &self.trees,
+            state: self.state.as_ref(),
+            changes: &self.changes,
+        };
+        let leftover = Leftover::default();
+        let setting = Setting {
+            connect: &connect,
+            stop: Stop {
+                asked: &|| false,
+                deadline: None,
             },
-        )
+            journal: None,
+            leftover: &leftover,
+            held_files: self.held_files,
+            is_elsewhere: false,
+            holder: "the test",
+            now: Timestamp::from_secs(NOW_SECS),
+        };
+        let mut lines = Vec::new();
+        let mut user = Script(&mut self.answers);
+        let summary = sync::run(
+            &self.job,
+            &setting,
+            &mut |event| lines.extend(line(&event)),
+            &mut user,
+        );
+        Ran {
+            lines,
+            summary,
+            changes: self.changes.lock().unwrap().clone(),
+        }
     }
 
-    /// Runs undisturbed, makes sure that nothing is left to do then, and goes back to the start.
-    pub fn reference(&self, args: &[&str]) -> Reference {
-        self.save();
-        let before = self.trees();
-        let ended = self.run(args);
-        assert_eq!(
-            ended.code,
-            Some(0),
-            "the undisturbed run: {}",
-            ended.printed
+    /// Fails unless the trees hold exactly this.
+    #[track_caller]
+    pub fn assert_trees(&self, local: &str, remote: &str) {
+        let held = Sides::new(self.words(Side::Local), self.words(Side::Remote));
+        let expected = Sides::new(sorted(local), sorted(remote));
+        assert!(
+            held == expected,
+            "expected local:  {}\n   found local:  {}\nexpected remote: {}\n   found remote: {}",
+            expected.local,
+            held.local,
+            expected.remote,
+            held.remote
         );
-        let after = self.trees();
-        let reference = Reference {
-            conflicts: conflict_lines(&ended.printed),
-            took: ended.took,
+    }
+
+    /// Fails unless both trees hold exactly this.
+    #[track_caller]
+    pub fn assert_both(&self, words: &str) {
+        self.assert_trees(words, words);
+    }
+
+    /// Fails if another run does anything at all.
+    #[track_caller]
+    pub fn assert_settled(&mut self) {
+        let before = (self.trees.local.paths(), self.trees.remote.paths());
+        let ran = self.run();
+        assert!(
+            ran.changes.is_empty(),
+            "a second run did: {:#?}\nand said: {:#?}",
+            ran.changes,
+            ran.lines
+        );
+        assert_eq!(
             before,
-            after,
-        };
-        self.check_does_nothing(args, "after the undisturbed run");
-        self.restore();
-        reference
-    }
-
-    /// Panics unless what a run that was cut off has left is sound: whole files under final names, nothing lost, good metadata.
-    pub fn check_cut_off(&self, reference: &Reference, when: &str) {
-        let mut wrong = String::new();
-        // A file may be renamed by the server between two looks at the tree.
-        let sound = holds_soon(|| {
-            wrong = self.faults_of(&self.trees(), reference);
-            wrong.is_empty()
-        });
-        assert!(
-            sound,
-            "{when}:\n{wrong}\nthe run printed:\n{}",
-            self.printed()
+            (self.trees.local.paths(), self.trees.remote.paths())
         );
     }
 
-    fn faults_of(&self, now: &Sides<Tree>, reference: &Reference) -> String {
-        let mut wrong = String::new();
-        for side in Side::BOTH {
-            for (path, node) in &now.of(side).0 {
-                let Node::File { hash, size, .. } = node else {
-                    continue;
-                };
-                if is_ours(path) {
-                    continue;
-                }
-                let may_be = [&reference.before, &reference.after].map(|trees| trees.of(side));
-                let is_known = may_be.iter().any(|tree| tree.has(path, *hash));
-                if !is_known {
-                    wrong += &format!("{side} {path} has {size} bytes that nobody wrote there\n");
-                }
+    /// The metadata of a directory of the local side, as text; none when there is no such file.
+    pub fn metadata(&self, side: Side, dir: &str) -> Option<String> {
+        metadata_of(self.trees.of(side), dir)
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ran {
+    /// Fails unless the run did all it wanted to.
+    #[track_caller]
+    pub fn expect_clean(self) -> Self {
+        match &self.summary {
+            Ok(summary) => {
+                assert_eq!(summary.totals.errors, 0, "{:#?}", self.lines);
+                assert!(summary.stopped_by.is_none(), "{summary:?}");
             }
-            for file in metadata_files(&self.root(side)) {
-                let Ok(bytes) = fs::read(&file) else { continue };
-                let parsed = serde_json::from_slice::<serde_json::Value>(&bytes);
-                if !parsed.is_ok_and(|value| value["_file_version"] == 3) {
-                    wrong += &format!("{} is damaged\n", file.display());
-                }
+            Err(error) => panic!("the run was refused: {error}"),
+        }
+        self
+    }
+
+    /// What the run was refused for.
+    #[track_caller]
+    pub fn refusal(&self) -> String {
+        match &self.summary {
+            Ok(_) => panic!("nothing was refused: {:#?}", self.lines),
+            Err(error) => {
+                assert!(
+                    self.changes.is_empty(),
+                    "refused, and yet: {:?}",
+                    self.changes
+                );
+                error.to_string()
             }
         }
-        let there: Vec<u64> = Side::BOTH
-            .into_iter()
-            .flat_map(|side| now.of(side).hashes())
-            .collect();
-        for side in Side::BOTH {
-            for (path, node) in reference.after.of(side).users() {
-                if let Node::File { hash, .. } = node
-                    && !there.contains(hash)
-                {
-                    wrong += &format!("the content of {side} {path} is lost\n");
+    }
+
+    /// What was said of one entry.
+    pub fn said_of(&self, path: &str) -> Vec<&str> {
+        let end = format!(" {path}");
+        let of_it = self.lines.iter().filter(|line| line.ends_with(&end));
+        of_it.map(|line| &line[..line.len() - end.len()]).collect()
+    }
+
+    /// The numbers of the run.
+    #[track_caller]
+    pub fn totals(&self) -> coracle::sync::event::Totals {
+        self.summary.as_ref().expect("the run went through").totals
+    }
+}
+
+/// A job between the two trees with nothing but defaults, that skips conflicts.
+pub fn plain_job(direction: Direction) -> Job {
+    Job {
+        direction,
+        local: PathBuf::from("/local"),
+        remote: Location::Path(PathBuf::from("/remote")),
+        policy: Policy {
+            force: false,
+            delete: Delete::Never,
+            resolve: Resolve::Skip,
+            case: Case::Refuse,
+            links: Links::Skip,
+            min_age: Duration::ZERO,
+            trash: None,
+            verify: Verify::Size,
+            remote_scan: RemoteScan::Full,
+            allow: Overrides {
+                empty: false,
+                time_shift: false,
+                delete: MaxDelete::Half,
+            },
+        },
+        selection: Selection::default(),
+        limits: Limits {
+            connections: NonZeroU8::MIN,
+            timeout: Duration::from_secs(5),
+            retries: 0,
+            max_duration: None,
+            bytes_per_sec: None,
+            data: DataMode::Passive,
+        },
+        state: StateDir::Beside,
+        create_folder: false,
+        migrate: false,
+        dry_run: false,
+        check_file: None,
+    }
+}
+
+/// The time of a tick.
+pub fn tick(number: i64) -> Timestamp {
+    Timestamp::from_secs(BEGINNING_SECS + number * TICK_SECS)
+}
+
+/// The metadata of a directory of that tree, as text; none when there is no such file.
+pub fn metadata_of(tree: &Tree, dir: &str) -> Option<String> {
+    let path = match dir {
+        "" => ".pyftpsync-meta.json".to_owned(),
+        dir => format!("{dir}/.pyftpsync-meta.json"),
+    };
+    match tree.paths().get(&path) {
+        Some(Node::File { content, .. }) => Some(String::from_utf8(content.clone()).unwrap()),
+        _ => None,
+    }
+}
+
+/// What a tree holds, in words.
+pub fn words_of(tree: &Tree) -> String {
+    let nodes = tree.user_paths();
+    let mut words = Vec::new();
+    for (path, node) in &nodes {
+        match node {
+            Node::File { content, mtime } => {
+                let content = String::from_utf8_lossy(content);
+                let since = mtime.as_secs() - BEGINNING_SECS;
+                if since % TICK_SECS == 0 {
+                    words.push(format!("{path}={content}@{}", since / TICK_SECS));
+                } else {
+                    words.push(format!("{path}={content}@{}s", mtime.as_secs()));
                 }
             }
+            Node::Dir => {
+                let below = format!("{path}/");
+                if !nodes.keys().any(|other| other.starts_with(&below)) {
+                    words.push(below);
+                }
+            }
+            Node::Special => words.push(format!("{path}~")),
         }
-        wrong
+    }
+    words.sort();
+    words.join(" ")
+}
+
+fn sorted(words: &str) -> String {
+    let mut words: Vec<&str> = words.split_whitespace().collect();
+    words.sort_unstable();
+    words.join(" ")
+}
+
+fn parse(word: &str) -> (&str, Node) {
+    if let Some(path) = word.strip_suffix('/') {
+        return (path, Node::Dir);
+    }
+    if let Some(path) = word.strip_suffix('~') {
+        return (path, Node::Special);
+    }
+    let (path, rest) = word.split_once('=').expect("a file is path=content@tick");
+    let (content, at) = rest.split_once('@').expect("a file is path=content@tick");
+    let secs = match at.strip_suffix('s') {
+        Some(secs) => secs.parse().expect("seconds"),
+        None => BEGINNING_SECS + at.parse::<i64>().expect("a tick") * TICK_SECS,
+    };
+    (path, Node::file(content, secs))
+}
+
+/// One line for each event that concerns an entry.
+fn line(event: &Event<'_>) -> Option<String> {
+    match event {
+        Event::Entry { path, deed, .. } => Some(format!("{} {path}", words_for(*deed))),
+        Event::Failed { path, error } => Some(format!("failed: {error}: {path}")),
+        Event::Warning(text) => Some(format!("warning: {text}")),
+        Event::Notice(text) => Some(format!("notice: {text}")),
+        Event::Started | Event::Scanned { .. } | Event::Planned { .. } | Event::Moved { .. } => {
+            None
+        }
+    }
+}
+
+/// `>` is towards the remote side, `<` towards the local one.
+fn words_for(deed: Deed) -> &'static str {
+    use Side::{Local, Remote};
+    match deed {
+        Deed::Equal => "equal",
+        Deed::Recorded => "found equal",
+        Deed::Visited => "visit",
+        Deed::Copied { from: Local, .. } => "copy >",
+        Deed::Copied { from: Remote, .. } => "copy <",
+        Deed::Renamed { from: Local } => "rename >",
+        Deed::Renamed { from: Remote } => "rename <",
+        Deed::Deleted { on, why } => match (on, why) {
+            (Remote, DeletedFor::Missing) => "delete >",
+            (Local, DeletedFor::Missing) => "delete <",
+            (Remote, DeletedFor::Unmatched) => "delete unmatched >",
+            (Local, DeletedFor::Unmatched) => "delete unmatched <",
+        },
+        Deed::Forgotten => "forget",
+        Deed::Resolved(resolved) => match resolved {
+            Resolved::Copied { from: Local, .. } => "resolve >",
+            Resolved::Copied { from: Remote, .. } => "resolve <",
+            Resolved::Restored { from: Local, .. } => "restore >",
+            Resolved::Restored { from: Remote, .. } => "restore <",
+            Resolved::Deleted { on: Remote } => "resolve by delete >",
+            Resolved::Deleted { on: Local } => "resolve by delete <",
+            Resolved::KeptBoth { winner: Local } => "both >",
+            Resolved::KeptBoth { winner: Remote } => "both <",
+        },
+        Deed::ConflictSkipped => "conflict",
+        Deed::Skipped(skipped) => match skipped {
+            Skipped::Unmatched => "skip unmatched",
+            Skipped::OneWay { .. } => "skip one-way",
+            Skipped::NotDeleted { .. } => "skip deletion",
+            Skipped::TooYoung => "skip too young",
+            Skipped::Special { .. } => "skip special",
+            Skipped::Protected { .. } => "skip protected",
+        },
+    }
+}
+
+/// A user whose answers are known beforehand.
+struct Script<'a>(&'a mut VecDeque<Answer>);
+
+impl Ask for Script<'_> {
+    fn ask(
+        &mut self,
+        conflict: &Conflict<'_>,
+        _compare: &mut dyn FnMut() -> Result<bool>,
+    ) -> Result<Answer> {
+        let answer = self.0.pop_front();
+        Ok(answer.unwrap_or_else(|| panic!("asked about {}: no answer is left", conflict.path)))
+    }
+}
+
+/// The answer that holds once.
+pub const fn once(choice: Choice) -> Answer {
+    Answer::Once(choice)
+}
+
+/// Opens the trees.
+struct Doors<'a> {
+    trees: &'a Sides<Tree>,
+    state: Option<&'a Tree>,
+    changes: &'a Arc<Mutex<Vec<String>>>,
+}
+
+impl Connect for Doors<'_> {
+    fn connect(&self, side: Side) -> Result<Box<dyn Target>> {
+        Ok(Box::new(Watched {
+            target: self.trees.of(side).target(),
+            name: match side {
+                Side::Local => "local",
+                Side::Remote => "remote",
+            },
+            changes: Arc::clone(self.changes),
+        }))
     }
 
-    /// Panics unless the next run brings the trees to where the undisturbed one did, and the one after does nothing.
-    pub fn check_recovers(&self, args: &[&str], reference: &Reference, when: &str) {
-        let ended = self.run(args);
-        let context = || format!("{when}; the next run printed:\n{}", ended.printed);
-        assert_eq!(ended.code, Some(0), "{}", context());
-        let new_conflicts: Vec<String> = conflict_lines(&ended.printed)
-            .into_iter()
-            .filter(|line| !reference.conflicts.contains(line))
-            .collect();
-        assert!(
-            new_conflicts.is_empty(),
-            "new conflicts {new_conflicts:?}: {}",
-            context()
-        );
-        let mut now = self.trees();
-        let _a_killed_clients_session_may_still_be_at_it = holds_soon(|| {
-            now = self.trees();
-            Side::BOTH
-                .into_iter()
-                .all(|side| now.of(side).left_over().is_empty())
+    fn connect_state(&self) -> Result<Option<Box<dyn Target>>> {
+        let state = self.state.map(|tree| Watched {
+            target: tree.target(),
+            name: "state",
+            changes: Arc::clone(self.changes),
         });
-        for side in Side::BOTH {
-            let left_over = now.of(side).left_over();
-            assert!(
-                left_over.is_empty(),
-                "{side} has {left_over:?}: {}",
-                context()
-            );
-            let keeps_times = side == Side::Local || self.keeps_times;
-            let (is, expected) = (
-                now.of(side).lines(keeps_times),
-                reference.after.of(side).lines(keeps_times),
-            );
-            assert!(
-                is == expected,
-                "{side}: differences (- expected, + found):\n{}\n{}",
-                differences(&expected, &is),
-                context()
-            );
+        Ok(state.map(|target| Box::new(target) as Box<dyn Target>))
+    }
+}
+
+/// A target that notes every call that may change something.
+struct Watched {
+    target: MemoryTarget,
+    name: &'static str,
+    changes: Arc<Mutex<Vec<String>>>,
+}
+
+impl Watched {
+    fn note(&self, what: &str, path: &RelPath) {
+        let note = format!("{} {what} {path}", self.name);
+        self.changes.lock().unwrap().push(note);
+    }
+}
+
+impl Target for Watched {
+    fn capabilities(&self) -> Capabilities {
+        self.target.capabilities()
+    }
+
+    fn list(&mut self, dir: &RelPath, listing: &mut Listing) -> Result<()> {
+        self.target.list(dir, listing)
+    }
+
+    fn look_up(&mut self, paths: &[RelPath]) -> Vec<Result<Option<Stat>>> {
+        self.target.look_up(paths)
+    }
+
+    fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>> {
+        self.target.open(file, offset)
+    }
+
+    fn write(
+        &mut self,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<Written> {
+        self.note("write", file.path);
+        self.target.write(file, source, watch)
+    }
+
+    fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
+        for dir in dirs {
+            self.note("mkdir", dir);
         }
-        self.check_does_nothing(args, when);
+        self.target.make_dirs(dirs)
     }
 
-    fn check_does_nothing(&self, args: &[&str], when: &str) {
-        let before = stamps(&[self.root(Side::Local), self.root(Side::Remote)]);
-        let ended = self.run(args);
-        assert_eq!(
-            ended.code,
-            Some(0),
-            "{when}, the run after that: {}",
-            ended.printed
-        );
-        let after = stamps(&[self.root(Side::Local), self.root(Side::Remote)]);
-        let written = differences(&before, &after);
-        assert!(
-            written.is_empty(),
-            "{when}, the run after that writes: {}\n{written}",
-            ended.printed
-        );
-    }
-}
-
-/// How a run ended.
-pub struct Ended {
-    /// The exit code; none when it was killed.
-    pub code: Option<i32>,
-    /// What it printed, on both channels.
-    pub printed: String,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// What the undisturbed run made of a world.
-pub struct Reference {
-    /// The trees it found.
-    pub before: Sides<Tree>,
-    /// The trees it left.
-    pub after: Sides<Tree>,
-    /// Its lines about conflicts.
-    pub conflicts: Vec<String>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// A tree at one moment, by path.
-#[derive(Default, Clone, PartialEq, Eq)]
-pub struct Tree(pub BTreeMap<String, Node>);
-
-/// What is at a path.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Node {
-    /// A directory.
-    Dir,
-    /// A file.
-    File {
-        /// Of its content.
-        hash: u64,
-        /// Bytes.
-        size: u64,
-        /// Seconds since 1970.
-        mtime_secs: i64,
-    },
-}
-
-impl Tree {
-    fn read(root: &Path) -> Self {
-        let mut tree = Self::default();
-        walk(root, &mut |path, metadata| {
-            let node = if metadata.is_dir() {
-                Node::Dir
-            } else {
-                let Ok(bytes) = fs::read(path) else { return };
-                Node::File {
-                    hash: hash(&bytes),
-                    size: bytes.len() as u64,
-                    mtime_secs: metadata.mtime(),
-                }
-            };
-            let path = path
-                .strip_prefix(root)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned();
-            tree.0.insert(path, node);
-        });
-        tree
-    }
-
-    fn users(&self) -> impl Iterator<Item = (&String, &Node)> {
-        self.0.iter().filter(|(path, _)| !is_ours(path))
-    }
-
-    fn hashes(&self) -> impl Iterator<Item = u64> {
-        self.0.values().filter_map(|node| match node {
-            Node::File { hash, .. } => Some(*hash),
-            Node::Dir => None,
-        })
-    }
-
-    fn has(&self, path: &str, wanted: u64) -> bool {
-        let path = without_time(path);
-        let mut same = self
-            .0
-            .iter()
-            .filter(|(other, _)| without_time(other) == path);
-        same.any(|(_, node)| matches!(node, Node::File { hash, .. } if *hash == wanted))
-    }
-
-    /// What a run may not leave behind: partial files, journals, locks.
-    fn left_over(&self) -> Vec<&String> {
-        let is_left = |path: &&String| {
-            let name = path.rsplit('/').next().expect("there is a last part");
-            is_ours(path) && name.as_bytes() != METADATA_NAME
-        };
-        self.0.keys().filter(is_left).collect()
-    }
-
-    /// The user's part as lines that can be compared.
-    fn lines(&self, with_times: bool) -> Vec<String> {
-        let mut lines: Vec<String> = self
-            .users()
-            .map(|(path, node)| match node {
-                Node::Dir => format!("{}/", without_time(path)),
-                Node::File {
-                    hash,
-                    size,
-                    mtime_secs,
-                } => {
-                    let at = if with_times { *mtime_secs } else { 0 };
-                    format!("{} {size} bytes, {hash:x} @{at}", without_time(path))
-                }
-            })
-            .collect();
-        lines.sort();
-        lines
-    }
-}
-
-fn differences(expected: &[String], is: &[String]) -> String {
-    let missing = expected
-        .iter()
-        .filter(|line| !is.contains(line))
-        .map(|line| format!("- {line}"));
-    let extra = is
-        .iter()
-        .filter(|line| !expected.contains(line))
-        .map(|line| format!("+ {line}"));
-    missing.chain(extra).collect::<Vec<_>>().join("\n")
-}
-
-/// A path in which the time of a run is `#`, as conflict and trash names carry it.
-fn without_time(path: &str) -> String {
-    let mut out = String::new();
-    let mut digits = String::new();
-    for char in path.chars().chain(['\0']) {
-        if char.is_ascii_digit() {
-            digits.push(char);
-            continue;
+    fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {
+        for removal in removals {
+            self.note("remove", removal.path());
         }
-        out += if digits.len() >= 6 { "#" } else { &digits };
-        digits.clear();
-        out.push(char);
-    }
-    out.pop();
-    out
-}
-
-fn is_ours(path: &str) -> bool {
-    path.split('/')
-        .any(|part| Name::new(part.as_bytes()).unwrap().is_reserved())
-}
-
-/// The lines that tell of a conflict, without what differs from run to run.
-fn conflict_lines(printed: &str) -> Vec<String> {
-    let tells = |line: &&str| line.contains("CONFLICT") || line.contains("*?*");
-    printed.lines().filter(tells).map(without_time).collect()
-}
-
-fn metadata_files(root: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    walk(root, &mut |path, _| {
-        if path
-            .file_name()
-            .is_some_and(|name| name.as_bytes() == METADATA_NAME)
-        {
-            found.push(path.to_owned());
-        }
-    });
-    found
-}
-
-/// What changes whenever something is written: of every entry, ours included, inode, size and times.
-fn stamps(roots: &[PathBuf]) -> Vec<String> {
-    let mut stamps = Vec::new();
-    for root in roots {
-        walk(root, &mut |path, metadata| {
-            let size = if metadata.is_dir() {
-                0
-            } else {
-                metadata.size()
-            };
-            let (path, inode) = (path.display(), metadata.ino());
-            let at = (metadata.mtime(), metadata.mtime_nsec());
-            stamps.push(format!("{path}: {size} bytes, inode {inode}, at {at:?}"));
-        });
-    }
-    stamps.sort();
-    stamps
-}
-
-/// Visits everything below `dir`; what vanishes meanwhile is passed over.
-fn walk(dir: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata)) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let Ok(metadata) = fs::symlink_metadata(&path) else {
-            continue;
-        };
-        visit(&path, &metadata);
-        if metadata.is_dir() {
-            walk(&path, visit);
-        }
-    }
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    let copied = Command::new("cp")
-        .arg("-a")
-        .arg(from)
-        .arg(to)
-        .status()
-        .unwrap();
-    assert!(copied.success(), "copying {}", from.display());
-}
-
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Bytes that no other label has.
-pub fn content(label: &str, size: usize) -> Vec<u8> {
-    let mut random = Random::new(hash(label.as_bytes()));
-    let mut bytes = format!("{label}\n").into_bytes();
-    while bytes.len() < size {
-        bytes.extend_from_slice(&random.next().to_le_bytes());
-    }
-    bytes
-}
-
-/// Waits until it holds, and panics if it does not come to that.
-pub fn until(mut holds: impl FnMut() -> bool) {
-    assert!(holds_soon(&mut holds), "what was waited for never came");
-}
-
-fn holds_soon(mut holds: impl FnMut() -> bool) -> bool {
-    let begin = Instant::now();
-    loop {
-        if holds() {
-            return true;
-        }
-        if begin.elapsed() > SETTLE_LIMIT {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Waits for the end of a child that others may kill meanwhile.
-pub fn reap(child: &std::sync::Mutex<Option<Child>>) -> std::process::ExitStatus {
-    loop {
-        let ended = child
-            .lock()
-            .unwrap()
-            .as_mut()
-            .expect("the child is there")
-            .try_wait()
-            .unwrap();
-        if let Some(status) = ended {
-            return status;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Numbers that look random and are the same in every run (xorshift64*).
-pub struct Random(u64);
-
-impl Random {
-    /// The sequence of that seed.
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+        self.target.remove(removals)
     }
 
-    /// The next number.
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()> {
+        self.note("rename", from);
+        self.target.rename(from, to)
     }
 
-    /// A number below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-}
-
-/// What a user did and what is run then.
-pub struct Scenario {
-    /// What it is called.
-    pub name: &'static str,
-    /// What was on both sides at first.
-    pub born: fn(&World),
-    /// The run after that; none leaves it at that.
-    pub first: Option<&'static [&'static str]>,
-    /// What the user changed then.
-    pub changed: fn(&World),
-    /// The run that is looked at.
-    pub run: &'static [&'static str],
-}
-
-impl Scenario {
-    /// Puts the world into the state before the run.
-    pub fn play(&self, world: &World) {
-        (self.born)(world);
-        if let Some(args) = self.first {
-            let ended = world.run(args);
-            assert_eq!(ended.code, Some(0), "{}: {}", self.name, ended.printed);
-        }
-        (self.changed)(world);
+    fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>> {
+        self.target.digest(file, algorithms)
     }
 
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self {
-            name: "first upload",
-            born: |world| some_files(world, Side::Local),
-            first: None,
-            changed: |_| {},
-            run: &["upload"],
-        },
-        Self {
-            name: "first download",
-            born: |world| some_files(world, Side::Remote),
-            first: None,
-            changed: |_| {},
-            run: &["download"],
-        },
-        Self {
-            name: "first sync",
-            born: |world| {
-                for side in Side::BOTH {
-                    some_files(world, side);
-                    world.put(side, &format!("only {side}/file"), "lonely", 3_000, 0);
-                }
-                world.put(Side::Local, "d1/newer", "newer local", 900, 2);
-                world.put(Side::Remote, "d1/newer", "older remote", 800, 1);
-            },
-            first: None,
-            changed: |_| {},
-            run: &["sync"],
-        },
-        Self {
-            name: "changes both ways",
-            born: |world| some_files(world, Side::Local),
-            first: Some(&["sync"]),
-            changed: |world| {
-                for (side, n) in [(Side::Local, 1), (Side::Remote, 2)] {
-                    world.put(
-                        side,
-                        &format!("d{n}/file 1"),
-                        &format!("{side} changed"),
-                        5_000,
-                        1,
-                    );
-                    world.put(
-                        side,
-                        &format!("d{n}/file 2"),
-                        &format!("{side} shorter"),
-                        50,
-                        1,
-                    );
-                    world.put(
-                        side,
-                        &format!("d{n}/new one"),
-                        &format!("{side} new"),
-                        700,
-                        1,
-                    );
-                    world.put(
-                        side,
-                        &format!("new {side}/a/b/deep"),
-                        &format!("{side} deep"),
-                        70_000,
-                        1,
-                    );
-                    world.put(
-                        side,
-                        &format!("new {side}/beside"),
-                        &format!("{side} beside"),
-                        10,
-                        1,
-                    );
-                    world.take(side, &format!("d{n}/file 0"));
-                }
-                world.take(Side::Local, "d3");
-                world.take(Side::Remote, "d4/sub");
-            },
-            run: &["sync"],
-        },
-        Self {
-            name: "mirror with deletions",
-            born: |world| some_files(world, Side::Local),
-            first: Some(&["upload"]),
-            changed: |world| {
-                world.take(Side::Local, "d2");
-                world.take(Side::Local, "d1/file 2");
-                world.put(Side::Local, "d1/file 0", "changed here", 2_000, 1);
-                world.put(Side::Remote, "d1/file 1", "changed there", 2_000, 1);
-                world.put(Side::Remote, "unwanted/file", "unwanted", 200, 1);
-            },
-            run: &["upload", "--force", "--delete"],
-        },
-        Self {
-            name: "mirror of the remote",
-            born: |world| some_files(world, Side::Remote),
-            first: Some(&["download"]),
-            changed: |world| {
-                world.take(Side::Remote, "d2");
-                world.put(Side::Remote, "d1/file 0", "changed there", 2_000, 1);
-                world.put(Side::Local, "d1/file 1", "changed here", 2_000, 1);
-                world.put(Side::Local, "unwanted/file", "unwanted", 200, 1);
-            },
-            run: &["download", "--force", "--delete"],
-        },
-        Self {
-            name: "large files",
-            born: |world| world.put(Side::Local, "old", "old large", 2_500_000, 0),
-            first: Some(&["sync"]),
-            changed: |world| {
-                world.put(Side::Remote, "old", "new large", 2_600_000, 1);
-                world.put(Side::Local, "dir/up", "large up", 2_700_000, 1);
-            },
-            run: &["sync", "--limit-rate", "20M"],
-        },
-        Self {
-            name: "both files of conflicts kept",
-            born: |world| some_files(world, Side::Local),
-            first: Some(&["sync"]),
-            changed: |world| {
-                for n in 0..3 {
-                    let path = format!("d1/file {n}");
-                    world.put(Side::Local, &path, &format!("local {n}"), 3_000, 1);
-                    world.put(
-                        Side::Remote,
-                        &path,
-                        &format!("remote {n}"),
-                        2_000,
-                        1 + n % 2 * 2,
-                    );
-                }
-            },
-            run: &["sync", "--resolve", "both"],
-        },
-        Self {
-            name: "trash",
-            born: |world| some_files(world, Side::Local),
-            first: Some(&["sync"]),
-            changed: |world| {
-                world.put(Side::Local, "d1/file 0", "changed here", 2_000, 1);
-                world.put(Side::Remote, "d1/file 1", "changed there", 2_000, 1);
-                world.take(Side::Local, "d2/file 0");
-                world.take(Side::Remote, "d3/file 0");
-            },
-            run: &["sync", "--trash", ".trash"],
-        },
-    ];
-}
-
-/// Sixteen files of many sizes in six directories.
-fn some_files(world: &World, side: Side) {
-    for dir in ["d1", "d2", "d3", "d4", "d4/sub"] {
-        for n in 0..3 {
-            let path = format!("{dir}/file {n}");
-            world.put(side, &path, &path, 10 + 7_000 * n * dir.len(), 0);
-        }
+    fn free_space(&mut self) -> Result<Option<u64>> {
+        self.target.free_space()
     }
-    world.put(side, "at the top", "at the top", 100, 0);
 }
