@@ -342,6 +342,8 @@ impl FtpTarget {
     fn rename_around(&mut self, partial: &[u8], place: &[u8], expected: &Stat) -> Result<Stat> {
         let mut old = partial.to_vec();
         old.extend_from_slice(OLD_SUFFIX);
+        // An old file left over from a broken run may lie there; it is no longer needed, for there is one in place.
+        let _ = self.session.ask(&Command::Dele(&old))?;
         self.rename_path(place, &old)?;
         let stat = self
             .rename_free(partial, place, expected)
