@@ -14,7 +14,7 @@ use std::os::unix::fs::{PermissionsExt, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -247,6 +247,12 @@ impl Server {
             .lock()
             .expect("no relay thread panics")
             .clone()
+    }
+
+    /// How often a client spoke after the server had: the round trips of all control connections so far, connecting not
+    /// counted.
+    pub fn turns(&self) -> usize {
+        self.relay.turns.load(Ordering::SeqCst)
     }
 
     /// Gives all files to the server's user. A test that runs as root calls this after it made or changed files in
@@ -696,6 +702,7 @@ fn listen(ipv6: bool) -> TcpListener {
 struct Relay {
     address: SocketAddr,
     sessions: Arc<Mutex<Vec<Vec<String>>>>,
+    turns: Arc<AtomicUsize>,
     closing: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -705,14 +712,17 @@ impl Relay {
         let listener = listen(server.is_ipv6());
         let address = listener.local_addr().expect("a listener has an address");
         let sessions = Arc::new(Mutex::new(Vec::new()));
+        let turns = Arc::new(AtomicUsize::new(0));
         let closing = Arc::new(AtomicBool::new(false));
         let accepting = thread::spawn({
             let (sessions, closing) = (Arc::clone(&sessions), Arc::clone(&closing));
-            move || accept(&listener, server, &sessions, &closing)
+            let turns = Arc::clone(&turns);
+            move || accept(&listener, server, &sessions, &turns, &closing)
         });
         Self {
             address,
             sessions,
+            turns,
             closing,
             accepting: Some(accepting),
         }
@@ -734,6 +744,7 @@ fn accept(
     listener: &TcpListener,
     server: SocketAddr,
     sessions: &Arc<Mutex<Vec<Vec<String>>>>,
+    turns: &Arc<AtomicUsize>,
     closing: &AtomicBool,
 ) {
     for client in listener.incoming() {
@@ -756,7 +767,7 @@ fn accept(
             sessions.lock().expect("no relay thread panics")[number].push(command);
         };
         // Both threads end when the server's process does, which is before the relay's end.
-        let _ = relay(client, server, note);
+        let _ = relay(client, server, note, Arc::clone(turns));
     }
 }
 
@@ -764,6 +775,7 @@ fn relay(
     client: TcpStream,
     server: TcpStream,
     note: impl FnMut(&[u8]) + Send + 'static,
+    turns: Arc<AtomicUsize>,
 ) -> io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
@@ -772,8 +784,23 @@ fn relay(
         begun: Vec::new(),
         note,
     };
-    thread::spawn(move || pass(from_server, to_client, |_| {}));
-    thread::spawn(move || pass(client, server, |bytes| lines.take(bytes)));
+    let server_spoke = Arc::new(AtomicBool::new(false));
+    thread::spawn({
+        let server_spoke = Arc::clone(&server_spoke);
+        move || {
+            pass(from_server, to_client, |_| {
+                server_spoke.store(true, Ordering::SeqCst);
+            });
+        }
+    });
+    thread::spawn(move || {
+        pass(client, server, |bytes| {
+            if server_spoke.swap(false, Ordering::SeqCst) {
+                turns.fetch_add(1, Ordering::SeqCst);
+            }
+            lines.take(bytes);
+        });
+    });
     Ok(())
 }
 
