@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use program::{Mark, Run, User, assert_only_listings, verb};
 use support::servers::{Kind, Options, Server};
 use tree::{
-    DEMANDING_NAMES, Random, STAR_NAME, TRAILING_BLANK_NAME, differences, fill, keeps, look, put, touched, users,
+    DEMANDING_NAMES, Random, STAR_NAME, TRAILING_BLANK_NAME, differences, fill, keeps, look, put,
+    touched, users,
 };
 
 /// One tree for all servers; another one shows another order and other names together.
