@@ -14,7 +14,7 @@ use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::job::{Delete, Job, Location};
 use crate::path::{Escaped, RelPath};
 use crate::side::{Side, Sides};
-use crate::sync::classify::{Status, needs_exact_time};
+use crate::sync::classify::{Status, is_coarse, needs_exact_time};
 use crate::sync::decide::{Action, decide, decide_unmatched};
 use crate::sync::digest;
 use crate::sync::draft::{Dir, Draft};
@@ -434,8 +434,11 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 .record
                 .as_ref()
                 .map(|record| baseline(record, Side::Remote));
+            // What may be copied from the remote side is recorded by its exact time, and a file that is as it was is
+            // copied where its peer is not (`--force`).
+            let is_settled = || found.statuses(&pair, None).local == Status::Unmodified;
             if let (Some(place), Some(stat)) = (places.remote(), pair.stats.remote)
-                && needs_exact_time(&stat, baseline.as_ref())
+                && (needs_exact_time(&stat, baseline.as_ref()) || is_coarse(&stat) && !is_settled())
             {
                 wanted.push(place);
             }
