@@ -5,6 +5,8 @@
 pub mod faulty;
 pub mod ftp_server;
 pub mod memory;
+pub mod scenario;
 pub mod servers;
 pub mod temp;
 pub mod tree;
+pub mod world;
