@@ -302,6 +302,15 @@ pub fn pyftpsync() -> Command {
     command
 }
 
+/// The Python that `tests/run` installed pyftpsync for, to which the caller adds arguments.
+pub fn python() -> Command {
+    let mut command = Command::new(installed("venv/bin/python", "pyftpsync"));
+    command
+        .env("HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("PYTHONIOENCODING", "utf-8");
+    command
+}
+
 /// What it takes to start one server, but for the port.
 struct Plan<'a> {
     kind: Kind,
