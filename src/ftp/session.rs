@@ -661,12 +661,17 @@ fn server_limits(greeting: &[u8], features: &Features) -> (usize, Iac) {
     (max_line_bytes, iac)
 }
 
-/// Servers that were seen to read any stream of commands rightly. pyftpdlib was seen to close under one; of the others
-/// nobody knows what they descend from.
+/// Servers that were seen to read any stream of commands rightly; of the others nobody knows what they descend from.
 fn way_ahead(greeting: &[u8]) -> Ahead {
     let greeting = String::from_utf8_lossy(greeting).to_ascii_lowercase();
     // BusyBox greets with the last of these.
-    let known = ["vsftpd", "pure-ftpd", "inetutils", "operation successful"];
+    let known = [
+        "vsftpd",
+        "pure-ftpd",
+        "pyftpdlib",
+        "inetutils",
+        "operation successful",
+    ];
     if known.iter().any(|name| greeting.contains(name)) {
         Ahead::Stream
     } else {
