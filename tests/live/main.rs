@@ -191,7 +191,11 @@ fn a_small_tree_over_eight_connections(kind: Kind) {
 }
 
 fn a_small_tree_in_active_mode(kind: Kind) {
-    let server = small_tree(kind, Options::default(), &["--ftp-active"]);
+    // With several sessions at once pyftpdlib now and then never gets its connection through and says so after 30 s; that
+    // is made good by trying again, but takes minutes.
+    let connections = if kind == Kind::Pyftpdlib { "1" } else { "4" };
+    let options = ["--ftp-active", "--connections", connections];
+    let server = small_tree(kind, Options::default(), &options);
     let commands = server.commands();
     let used = |verbs: &[&str]| {
         commands
