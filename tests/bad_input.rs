@@ -268,7 +268,7 @@ fn an_endless_line_is_given_up() {
     );
     let before = place.snapshot();
     let ended = place.with("sync", &server.url(""), &["--timeout=2", "--retries=0"]);
-    let ended = ended.is_prose();
+    let ended = ended.reads_as_prose();
     assert!(matches!(ended.code, Some(0 | 6)), "{ended}");
     assert!(
         ended.code == Some(0) || place.snapshot() == before,
@@ -343,11 +343,14 @@ fn a_root_that_is_a_file_is_refused() {
     let place = place("file-root");
     fs::remove_dir(place.remote()).unwrap();
     fs::write(place.remote(), "a file").unwrap();
-    let ended = place.between("sync", &[]).is_prose().says_one_sentence();
+    let ended = place
+        .between("sync", &[])
+        .reads_as_prose()
+        .says_one_sentence();
     assert!(matches!(ended.code, Some(2 | 8)), "{ended}");
     let ended = place
         .run(&["sync", "local/a.txt", "elsewhere"])
-        .is_prose()
+        .reads_as_prose()
         .says_one_sentence();
     assert!(matches!(ended.code, Some(2 | 8)), "{ended}");
 }
@@ -364,7 +367,7 @@ fn a_server_that_lets_nobody_write_loses_nothing() {
         let before = Snapshot::of(server.root());
         let ended = place
             .with("sync", &server.url(""), &["--retries=0"])
-            .is_prose()
+            .reads_as_prose()
             .hides(server.password());
         assert!(matches!(ended.code, Some(1 | 6)), "{} {ended}", kind.name());
         assert!(
@@ -398,7 +401,7 @@ fn a_remote_directory_without_permission_costs_only_itself() {
         .expect(1)
         .complains("listing the remote directory")
         .complains("shut")
-        .is_prose();
+        .reads_as_prose();
     assert!(place.remote().join("open/new").exists());
     assert!(place.local().join("shut/b").exists() && place.remote().join("shut/b").exists());
     server.heal();
@@ -454,7 +457,7 @@ fn a_connection_that_is_always_lost_ends_the_run_and_keeps_what_was_done() {
     let ended = place
         .with("sync", &server.url(""), &options)
         .complains("z-last")
-        .is_prose();
+        .reads_as_prose();
     assert!(matches!(ended.code, Some(1 | 6)), "{ended}");
     assert_eq!(content(&place.remote(), "a-first"), "1");
     assert!(
@@ -499,7 +502,7 @@ fn a_full_server_stops_uploads_and_keeps_the_old_files() {
     let ended = place
         .with("sync", &server.url(""), &["--connections=1"])
         .complains("552 Disk full.")
-        .is_prose();
+        .reads_as_prose();
     assert!(matches!(ended.code, Some(1 | 6)), "{ended}");
     assert_eq!(content(&place.remote(), "a"), "old");
     assert_eq!(
@@ -553,7 +556,7 @@ fn a_local_file_that_cannot_grow_leaves_no_short_file_under_its_name() {
         "trap '' XFSZ; ulimit -f 100; exec \"$0\" sync local {} --connections=1",
         server.url("")
     );
-    let ended = in_shell(&place, &script).complains("big").is_prose();
+    let ended = in_shell(&place, &script).complains("big").reads_as_prose();
     assert!(matches!(ended.code, Some(1 | 8)), "{ended}");
     assert!(!place.local().join("big").exists());
     assert_eq!(content(&place.local(), "small"), "s");
@@ -606,7 +609,7 @@ fn damaged_metadata_is_set_aside_and_deletes_nothing() {
         };
         fs::write(&path, &damaged).unwrap();
         fs::remove_file(place.remote().join("a")).unwrap();
-        let ended = place.between("sync", &[]).is_prose();
+        let ended = place.between("sync", &[]).reads_as_prose();
         assert!(matches!(ended.code, Some(0 | 1)), "{damage} {ended}");
         let ended = ended.complains("cannot be read; it is set aside");
         assert!(place.local().join("a").exists(), "{damage} {ended}");
@@ -690,7 +693,7 @@ fn a_local_directory_that_cannot_be_read_deletes_nothing_on_the_other_side() {
         let ended = as_nobody(&place, &format!("{command} local remote {options}"))
             .complains("locked")
             .complains("permission denied")
-            .is_prose();
+            .reads_as_prose();
         assert!(matches!(ended.code, Some(1 | 8)), "{ended}");
         assert_eq!(content(&place.remote(), "locked/b"), "locked/b");
     }
@@ -703,7 +706,7 @@ fn a_local_root_that_cannot_be_written_is_told() {
     fs::set_permissions(place.local(), Permissions::from_mode(0o555)).unwrap();
     let ended = as_nobody(&place, "download local remote")
         .complains("permission denied")
-        .is_prose();
+        .reads_as_prose();
     assert!(matches!(ended.code, Some(1 | 8)), "{ended}");
     assert_eq!(Snapshot::of(&place.local()).names(), Vec::<&str>::new());
     fs::set_permissions(place.local(), Permissions::from_mode(0o755)).unwrap();
@@ -761,7 +764,13 @@ fn bad_urls_and_options_are_one_sentence_and_touch_nothing() {
             "--limit-rate",
         ),
         (
-            &["sync", "local", "remote", "--password-file", "absent"],
+            &[
+                "sync",
+                "local",
+                "ftp://me@127.0.0.1:1/",
+                "--password-file",
+                "absent",
+            ],
             "absent",
         ),
         (

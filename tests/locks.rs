@@ -287,7 +287,11 @@ fn an_interrupted_run_leaves_no_partial_file_and_the_next_one_goes_on() {
             });
             run.signal(signal);
             let interrupted = Instant::now();
-            let ended = run.end().expect(3).is_prose().complains("interrupted");
+            let ended = run
+                .end()
+                .expect(3)
+                .reads_as_prose()
+                .complains("interrupted");
             assert!(interrupted.elapsed() < Duration::from_secs(10), "{ended}");
             assert_tidy(&place);
             assert!(!target.join("z-big").exists());
