@@ -258,6 +258,9 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             )));
         }
         self.draft.plan.lock_seen |= has_lock;
+        let is_on_one_side = visit.dir.there != Sides::new(true, true);
+        let is_deleted = !matches!(visit.doom, Doom::Spared);
+        let records_apply = !is_on_one_side || is_deleted || visit.dir.parent.is_none();
         let mut found = Found {
             listings: found,
             metadata,
@@ -265,6 +268,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             has_remote_metadata,
             is_protected,
             complete,
+            records_apply,
             placed: HashMap::new(),
         };
         found.recall_interrupted(self.walk.leftover.intents_of(&visit.dir.paths.local));

@@ -9,4 +9,5 @@ pub mod program;
 pub mod scenario;
 pub mod servers;
 pub mod temp;
+pub mod tree;
 pub mod world;
