@@ -6,6 +6,7 @@ pub mod couple;
 pub mod faulty;
 pub mod ftp_server;
 pub mod memory;
+pub mod program;
 pub mod scenario;
 pub mod servers;
 pub mod temp;
