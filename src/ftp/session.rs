@@ -36,6 +36,9 @@ const MAX_AHEAD_BYTES: usize = 16 * 1024;
 /// connection is lost.
 const MAX_AHEAD: usize = 256;
 
+/// Bytes of commands in one flight: one TCP segment on any line, IPv6's least included.
+const MAX_FLIGHT_BYTES: usize = 1200;
+
 /// The longest command line of a server that is not known to take more: old BSD servers cut at 512 bytes and run the
 /// rest as a command.
 const MAX_LINE_BYTES: usize = 500;
@@ -43,13 +46,16 @@ const MAX_LINE_BYTES: usize = 500;
 const MAX_LINE_BYTES_NEWER: usize = 2000;
 
 /// The most preliminary replies to one command.
-const MAX_PRELIMINARY: usize = 64;
+pub(super) const MAX_PRELIMINARY: usize = 64;
 
 /// A passive port in hand is used within this time: pyftpdlib closes it after 30 s.
 const PORT_LIFE: Duration = Duration::from_secs(20);
 
 /// Error texts are cut at this many bytes.
 const MAX_SHOWN_BYTES: usize = 300;
+
+/// So much is shown of a line that is no reply.
+const MAX_FOREIGN_BYTES: usize = 60;
 
 /// A shorter password is not looked for in what the server says: it would hide ordinary words.
 const MIN_MASKED_BYTES: usize = 4;
@@ -94,7 +100,22 @@ pub struct Session {
     login_dir: Option<Vec<u8>>,
     max_line_bytes: usize,
     iac: Iac,
+    takes_data_early: bool,
+    ahead: Ahead,
     password: Vec<u8>,
+}
+
+/// How commands may be sent ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ahead {
+    /// More of them while replies come.
+    Stream,
+    /// A small segment of them, and the next when all are answered.
+    ///
+    /// ProFTPD takes no line end that is torn apart by two of its reads: it joins such a line with the next one, so
+    /// that a reply is missing and all that follow belong to other commands. A segment that arrives whole at a server
+    /// that has read everything before is read at once.
+    Flights,
 }
 
 /// How passive ports are asked for.
@@ -126,6 +147,8 @@ impl Session {
             login_dir: None,
             max_line_bytes: MAX_LINE_BYTES,
             iac: Iac::Refused,
+            takes_data_early: false,
+            ahead: Ahead::Flights,
             password: account.password.as_bytes().to_vec(),
         };
         session.greet()?;
@@ -164,9 +187,15 @@ impl Session {
         let mut next = 0;
         loop {
             // Filled up only when half empty, so that commands travel in large segments.
-            if self.ahead_bytes() * 2 <= MAX_AHEAD_BYTES && waiting.len() * 2 <= MAX_AHEAD {
+            let may_send = match self.ahead {
+                Ahead::Stream => {
+                    self.ahead_bytes() * 2 <= MAX_AHEAD_BYTES && waiting.len() * 2 <= MAX_AHEAD
+                }
+                Ahead::Flights => waiting.is_empty(),
+            };
+            if may_send {
                 while let Some(command) = commands.get(next)
-                    && self.ahead_bytes() < MAX_AHEAD_BYTES - self.max_line_bytes
+                    && (waiting.is_empty() || self.has_room_for(command))
                     && waiting.len() < MAX_AHEAD
                 {
                     match self.enqueue(command) {
@@ -189,6 +218,11 @@ impl Session {
         Ok(replies
             .map(|reply| reply.expect("each command was answered or refused"))
             .collect())
+    }
+
+    /// Whether an upload may begin, and even end, before the server has said that it takes it.
+    pub const fn takes_data_early(&self) -> bool {
+        self.takes_data_early
     }
 
     /// The error that this reply is.
@@ -309,10 +343,9 @@ impl Session {
         self.final_reply(Phase::Reply, self.settings.timeout)
     }
 
-    /// The reply that ends a transfer.
-    pub(super) fn end_reply(&mut self, wait: Option<Duration>) -> Result<Reply> {
-        let wait = wait.unwrap_or_else(|| self.settings.timeout.max(TRANSFER_END));
-        self.final_reply(Phase::TransferEnd, wait)
+    /// How long the reply that ends a transfer may take.
+    pub(super) fn end_wait(&self) -> Duration {
+        self.settings.timeout.max(TRANSFER_END)
     }
 
     /// The next reply to the oldest command, preliminary or final.
@@ -325,20 +358,41 @@ impl Session {
         Ok(reply)
     }
 
-    /// Whether a reply, or the end, has arrived.
-    pub(super) fn has_input(&self) -> bool {
-        !self.input.is_empty() || self.stream.is_readable()
+    /// Whether a reply, or the end, arrives within that time.
+    pub(super) fn has_input(&self, within: Duration) -> bool {
+        !self.input.is_empty() || self.stream.is_readable(within)
     }
 
-    fn final_reply(&mut self, phase: Phase, wait: Duration) -> Result<Reply> {
+    /// Takes a preliminary reply to the oldest command for its final one.
+    pub(super) fn settle_for_preliminary(&mut self) {
+        self.sent.pop_front();
+    }
+
+    /// The final reply to the oldest command that has none, in that phase.
+    pub(super) fn final_reply(&mut self, phase: Phase, wait: Duration) -> Result<Reply> {
         for _ in 0..MAX_PRELIMINARY {
             let reply = self.any_reply(phase, wait)?;
             if !reply.is_preliminary() {
                 return Ok(reply);
             }
         }
+        Err(self.fail_chatting())
+    }
+
+    pub(super) fn fail_chatting(&mut self) -> Error {
         let text = "preliminary replies without end".to_owned();
-        Err(self.fail(ErrorKind::Protocol(text).into()))
+        self.fail(ErrorKind::Protocol(text).into())
+    }
+
+    fn has_room_for(&self, command: &Command<'_>) -> bool {
+        let limit = match self.ahead {
+            Ahead::Stream => MAX_AHEAD_BYTES,
+            Ahead::Flights => MAX_FLIGHT_BYTES,
+        };
+        let mut line = Vec::new();
+        // What cannot be sent takes no room.
+        let _ = command.encode(&mut line, self.max_line_bytes, self.iac);
+        self.ahead_bytes() + line.len() <= limit
     }
 
     fn ahead_bytes(&self) -> usize {
@@ -361,7 +415,7 @@ impl Session {
         if let Some(kind) = &self.failed {
             return Err(copy_kind(kind).into());
         }
-        if !self.sent.is_empty() || !self.has_input() {
+        if !self.sent.is_empty() || !self.has_input(Duration::ZERO) {
             return Ok(());
         }
         match self.next_reply(Phase::Reply, self.settings.timeout, Some(REPLY_TOTAL))? {
@@ -439,7 +493,13 @@ impl Session {
     fn malformed(&self, why: Malformed, phase: Phase) -> Error {
         let text = match (why, phase) {
             (Malformed::NoCode, Phase::Greeting) => foreign_greeting(&self.input),
-            _ => why.to_string(),
+            (Malformed::NoCode, _) => {
+                let line = self.input.split(|byte| *byte == b'\n').next();
+                let line = line.unwrap_or_default();
+                let line = &line[..line.len().min(MAX_FOREIGN_BYTES)];
+                format!("{why}: \"{}\"", Escaped(line.trim_ascii()))
+            }
+            (Malformed::LongLine | Malformed::LongReply, _) => why.to_string(),
         };
         ErrorKind::Protocol(text).into()
     }
@@ -542,6 +602,8 @@ impl Session {
             self.login_dir = parse_quoted(pwd.last_line());
         }
         (self.max_line_bytes, self.iac) = server_limits(&self.greeting, &self.features);
+        self.takes_data_early = accepts_after_command(&self.greeting);
+        self.ahead = way_ahead(&self.greeting);
         Ok(())
     }
 
@@ -599,6 +661,40 @@ fn server_limits(greeting: &[u8], features: &Features) -> (usize, Iac) {
     (max_line_bytes, iac)
 }
 
+/// Servers that were seen to read any stream of commands rightly; of the others nobody knows what they descend from.
+fn way_ahead(greeting: &[u8]) -> Ahead {
+    let greeting = String::from_utf8_lossy(greeting).to_ascii_lowercase();
+    // BusyBox greets with the last of these.
+    let known = [
+        "vsftpd",
+        "pure-ftpd",
+        "pyftpdlib",
+        "inetutils",
+        "operation successful",
+    ];
+    if known.iter().any(|name| greeting.contains(name)) {
+        Ahead::Stream
+    } else {
+        Ahead::Flights
+    }
+}
+
+/// Whether this is a server that looks at a data connection only once it runs the command: what was sent before waits
+/// in the socket. The others may have an event loop, as pyftpdlib has, which drops a connection that ends before the
+/// command has arrived, and never says so.
+fn accepts_after_command(greeting: &[u8]) -> bool {
+    let greeting = String::from_utf8_lossy(greeting).to_ascii_lowercase();
+    // BusyBox greets with the last of these.
+    let known = [
+        "vsftpd",
+        "proftpd",
+        "pure-ftpd",
+        "inetutils",
+        "operation successful",
+    ];
+    known.iter().any(|name| greeting.contains(name))
+}
+
 /// The path in a 257 reply. RFC 959 doubles quotes within it, Pure-FTPd does not: a quote ends the path where a blank
 /// or nothing follows it.
 fn parse_quoted(text: &[u8]) -> Option<Vec<u8>> {
@@ -634,7 +730,7 @@ fn foreign_greeting(input: &[u8]) -> String {
             .split(|byte| *byte == b'\n')
             .next()
             .unwrap_or_default();
-        let line = &line[..line.len().min(60)];
+        let line = &line[..line.len().min(MAX_FOREIGN_BYTES)];
         format!(
             "this is no FTP server; it says \"{}\"",
             Escaped(line.trim_ascii())
@@ -699,6 +795,13 @@ mod tests {
             foreign_greeting(b"* OK \x1b[31m\r\nmore"),
             r#"this is no FTP server; it says "* OK \x1b[31m""#
         );
+    }
+
+    #[test]
+    fn only_known_servers_are_sent_a_stream() {
+        assert_eq!(way_ahead(b"(vsFTPd 3.0.3)"), Ahead::Stream);
+        assert_eq!(way_ahead(b"ProFTPD Server (q) [127.0.0.1]"), Ahead::Flights);
+        assert_eq!(way_ahead(b"Welcome"), Ahead::Flights);
     }
 
     #[test]
