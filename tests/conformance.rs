@@ -865,4 +865,5 @@ conforms!(
 );
 conforms!(on_vsftpd, real(Brand::Vsftpd));
 conforms!(on_proftpd, real(Brand::Proftpd));
+conforms!(on_pure_ftpd, real(Brand::PureFtpd));
 conforms!(on_pyftpdlib, real(Brand::Pyftpdlib));

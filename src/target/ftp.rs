@@ -127,6 +127,29 @@ impl FtpTarget {
         })
     }
 
+    /// Makes the directories at these full paths, and those above the root if `with_root` says so.
+    fn make_paths(&mut self, paths: &[Vec<u8>], with_root: bool) -> Vec<Result<()>> {
+        let mut commands = Vec::with_capacity(paths.len());
+        let ancestors = if with_root {
+            ancestors(&self.root)
+        } else {
+            Vec::new()
+        };
+        // Most of these are there already and refused; only the root itself is looked at.
+        commands.extend(ancestors.iter().map(|path| Command::Mkd(path)));
+        commands.extend(paths.iter().map(|path| Command::Mkd(path)));
+        let replies = self.ask_each(&commands).split_off(ancestors.len());
+        let mut results = self.settle(paths, replies, |stat| {
+            stat.is_some_and(|stat| stat.kind == Kind::Dir)
+        });
+        for (result, path) in results.iter_mut().zip(paths) {
+            if result.is_ok() && is_demanding(last_name(path)) {
+                *result = self.check_made(path);
+            }
+        }
+        results
+    }
+
     /// The full path on the server.
     fn full(&self, path: &RelPath) -> Vec<u8> {
         join(&self.root, path.as_bytes())
@@ -174,25 +197,20 @@ impl Target for FtpTarget {
 
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
         let paths: Vec<Vec<u8>> = dirs.iter().map(|dir| self.full(dir)).collect();
-        let mut commands = Vec::with_capacity(paths.len());
-        let ancestors: Vec<Vec<u8>> = if dirs.iter().any(RelPath::is_root) {
-            ancestors(&self.root)
-        } else {
-            Vec::new()
-        };
-        // Most of these are there already and refused; only the root itself is looked at.
-        commands.extend(ancestors.iter().map(|path| Command::Mkd(path)));
-        commands.extend(paths.iter().map(|path| Command::Mkd(path)));
-        let replies = self.ask_each(&commands).split_off(ancestors.len());
-        let mut results = self.settle(&paths, replies, |stat| {
-            stat.is_some_and(|stat| stat.kind == Kind::Dir)
-        });
-        for (result, path) in results.iter_mut().zip(&paths) {
-            if result.is_ok() && is_demanding(last_name(path)) {
-                *result = self.check_made(path);
-            }
-        }
-        results
+        let (kept, rewritten): (Vec<_>, Vec<_>) = paths
+            .into_iter()
+            .enumerate()
+            .partition(|(_, path)| !self.rewrites(path));
+        let (places, kept): (Vec<usize>, Vec<Vec<u8>>) = kept.into_iter().unzip();
+        let made = self.make_paths(&kept, dirs.iter().any(RelPath::is_root));
+        let mut results: Vec<(usize, Result<()>)> = places.into_iter().zip(made).collect();
+        results.extend(
+            rewritten
+                .into_iter()
+                .map(|(place, _)| (place, Err(unkept_name()))),
+        );
+        results.sort_by_key(|(place, _)| *place);
+        results.into_iter().map(|(_, result)| result).collect()
     }
 
     fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {
