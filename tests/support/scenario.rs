@@ -45,7 +45,10 @@ pub struct World {
     dir: TempDir,
     remote: PathBuf,
     place: Place,
-    keeps_times: bool,
+    /// Whether remote files are to have the times that the undisturbed run gave them.
+    pub keeps_times: bool,
+    /// `--timeout`, in seconds.
+    pub timeout_secs: u32,
 }
 
 impl World {
@@ -95,6 +98,7 @@ impl World {
             remote,
             place,
             keeps_times,
+            timeout_secs: 10,
         }
     }
 
@@ -158,7 +162,12 @@ impl World {
         let (command_name, options) = args.split_first().expect("the command comes first");
         command
             .arg(command_name)
-            .args(["--timeout", "5", "--retries", "2"])
+            .args([
+                "--timeout",
+                &self.timeout_secs.to_string(),
+                "--retries",
+                "1",
+            ])
             .args(options)
             .arg(self.root(Side::Local))
             .arg(self.url())
@@ -200,6 +209,14 @@ impl World {
         }
     }
 
+    /// How many commands the server in this process was sent since this was asked last; 0 where there is none.
+    fn commands(&self) -> u64 {
+        match &self.place {
+            Place::InProcess(server) => server.take_commands().len() as u64,
+            Place::Directory | Place::Real(..) => 0,
+        }
+    }
+
     /// Keeps both trees and the state as they are now.
     pub fn save(&self) {
         let saved = self.dir.path().join("saved");
@@ -234,6 +251,7 @@ impl World {
     pub fn reference(&self, args: &[&str]) -> Reference {
         self.save();
         let before = self.trees();
+        self.commands();
         let ended = self.run(args);
         assert_eq!(
             ended.code,
@@ -243,6 +261,7 @@ impl World {
         );
         let after = self.trees();
         let reference = Reference {
+            commands: self.commands(),
             conflicts: conflict_lines(&ended.printed),
             took: ended.took,
             before,
@@ -390,6 +409,8 @@ pub struct Reference {
     pub conflicts: Vec<String>,
     /// How long it took.
     pub took: Duration,
+    /// How many commands a server in process was sent.
+    pub commands: u64,
 }
 
 /// A tree at one moment, by path.
@@ -437,7 +458,8 @@ impl Tree {
         tree
     }
 
-    fn users(&self) -> impl Iterator<Item = (&String, &Node)> {
+    /// What is the user's in it.
+    pub fn users(&self) -> impl Iterator<Item = (&String, &Node)> {
         self.0.iter().filter(|(path, _)| !is_ours(path))
     }
 
@@ -483,6 +505,8 @@ impl Tree {
             })
             .collect();
         lines.sort();
+        // What two runs put into the trash lies in two directories of it.
+        lines.dedup_by(|one, two| one == two && one.starts_with(".trash"));
         lines
     }
 }
