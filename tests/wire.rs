@@ -26,7 +26,10 @@ const CODES: [i32; 6] = [0, 1, 4, 6, 7, 8];
 
 const LOST_REPLY: &str = "done, reply lost";
 
-const WAYS: [(&str, fn() -> Effect); 11] = [
+/// How a command fails, and what it is called.
+type Way = (&'static str, fn() -> Effect);
+
+const WAYS: [Way; 11] = [
     ("FIN", || Effect::close_control(Close::Fin)),
     ("RST", || Effect::close_control(Close::Reset)),
     ("done, then FIN", || Effect::act_then_close(Close::Fin)),

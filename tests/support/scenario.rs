@@ -36,8 +36,8 @@ pub enum Place {
     Directory,
     /// A server inside this process.
     InProcess(FtpServer),
-    /// A real one; whether it keeps the times of files.
-    Real(Server, bool),
+    /// A real one.
+    Real(Box<Server>),
 }
 
 /// A local and a remote tree with the state directory of their user.
@@ -78,7 +78,7 @@ impl World {
         Self::at(
             name,
             None,
-            Place::Real(Server::start(kind, options), sets_times),
+            Place::Real(Box::new(Server::start(kind, options))),
             sets_times,
         )
     }
@@ -88,7 +88,7 @@ impl World {
         let remote = match &place {
             Place::Directory => dir.path().join("remote"),
             Place::InProcess(server) => server.root().join("r"),
-            Place::Real(server, _) => server.root().join("r"),
+            Place::Real(server) => server.root().join("r"),
         };
         fs::create_dir_all(dir.path().join("now/local")).unwrap();
         fs::create_dir_all(dir.path().join("now/home")).unwrap();
@@ -114,7 +114,7 @@ impl World {
     pub fn server(&self) -> &FtpServer {
         match &self.place {
             Place::InProcess(server) => server,
-            Place::Directory | Place::Real(..) => panic!("this world has no server in process"),
+            Place::Directory | Place::Real(_) => panic!("this world has no server in process"),
         }
     }
 
@@ -122,7 +122,14 @@ impl World {
         match &self.place {
             Place::Directory => self.remote.to_str().unwrap().to_owned(),
             Place::InProcess(server) => server.url("r"),
-            Place::Real(server, _) => server.url("r"),
+            Place::Real(server) => server.url("r"),
+        }
+    }
+
+    /// Gives what the test wrote to the server's user.
+    fn hand_over(&self) {
+        if let Place::Real(server) = &self.place {
+            server.own_files();
         }
     }
 
@@ -154,11 +161,7 @@ impl World {
         command
     }
 
-    /// Adds to a command that runs the program what [`World::coracle`] has.
-    pub fn complete(&self, command: &mut Command, args: &[&str]) {
-        if let Place::Real(server, _) = &self.place {
-            server.own_files();
-        }
+    fn complete(&self, command: &mut Command, args: &[&str]) {
         let (command_name, options) = args.split_first().expect("the command comes first");
         command
             .arg(command_name)
@@ -213,7 +216,7 @@ impl World {
     fn commands(&self) -> u64 {
         match &self.place {
             Place::InProcess(server) => server.take_commands().len() as u64,
-            Place::Directory | Place::Real(..) => 0,
+            Place::Directory | Place::Real(_) => 0,
         }
     }
 
@@ -234,6 +237,7 @@ impl World {
         // A server may still make something for a client that is gone.
         until(|| fs::remove_dir_all(&self.remote).is_ok());
         copy_tree(&saved.join("remote"), &self.remote);
+        self.hand_over();
     }
 
     /// Both trees.
@@ -700,11 +704,13 @@ impl Scenario {
     /// Puts the world into the state before the run.
     pub fn play(&self, world: &World) {
         (self.born)(world);
+        world.hand_over();
         if let Some(args) = self.first {
             let ended = world.run(args);
             assert_eq!(ended.code, Some(0), "{}: {}", self.name, ended.printed);
         }
         (self.changed)(world);
+        world.hand_over();
     }
 
     /// All of them.
