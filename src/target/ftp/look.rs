@@ -12,6 +12,9 @@ use crate::ftp::{Command, Facts, FactsKind, Reply};
 use crate::target::{Kind, Listing, Mtime, Stat};
 use crate::time::Timestamp;
 
+/// Paths that are asked for at a time: their replies lie in memory together.
+const MAX_LOOKS: usize = 1024;
+
 /// What is known of a directory in which a name was refused.
 enum Dir {
     /// It can be entered; its listing where that was needed.
@@ -25,19 +28,30 @@ enum Dir {
 impl FtpTarget {
     /// What is at these full paths.
     pub(super) fn look_at(&mut self, paths: &[Vec<u8>]) -> Vec<Result<Option<Stat>>> {
+        let mut dirs = HashMap::new();
+        paths
+            .chunks(MAX_LOOKS)
+            .flat_map(|paths| self.look_at_some(paths, &mut dirs))
+            .collect()
+    }
+
+    fn look_at_some(
+        &mut self,
+        paths: &[Vec<u8>],
+        dirs: &mut HashMap<Vec<u8>, Dir>,
+    ) -> Vec<Result<Option<Stat>>> {
         let mut answers: Vec<Answer> = paths.iter().map(|_| Answer::Open).collect();
         if self.learnt.mlst {
             self.ask_mlst(paths, &mut answers);
         }
         self.ask_size(paths, &mut answers);
-        let mut dirs = HashMap::new();
         paths
             .iter()
             .zip(answers)
             .map(|(path, answer)| match answer {
                 Answer::Is(stat) => Ok(Some(stat)),
                 Answer::Failed(error) => Err(error),
-                Answer::Denied(error) => self.settle_denied(path, error, &mut dirs),
+                Answer::Denied(error) => self.settle_denied(path, error, dirs),
                 Answer::Open => Err(self.session.failure()),
             })
             .collect()

@@ -124,9 +124,10 @@ impl FtpTarget {
         let mut left = file.size - file.resume_at.min(file.size);
         let mut sent = 0;
         let mut by_kernel = left > EAGER_BYTES && source.as_fd().is_some();
+        let eager = self.session.takes_data_early();
         let mut buffer = Vec::new();
         loop {
-            if sent >= EAGER_BYTES || by_kernel {
+            if !eager || sent >= EAGER_BYTES || by_kernel {
                 self.session.await_start(transfer).map_err(Stop::Refused)?;
             }
             if by_kernel && left > 0 {
@@ -252,6 +253,9 @@ impl FtpTarget {
                         .is_some_and(|shown| shown.is_close_to(mtime))
                 });
             if took {
+                if self.learnt.setter == Setter::Untried {
+                    log::debug!("modification times are set with {set_time:?}");
+                }
                 self.learnt.setter = Setter::Known(set_time);
                 return stored(&stats, Times::Kept);
             }
