@@ -241,7 +241,7 @@ fn a_source_of_another_size_is_not_stored() {
             let error = target
                 .write(&file, &mut Bytes(&[1; 100_000]), &mut Unwatched)
                 .unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::Changed(_)), "{error}");
+            assert!(matches!(error.kind(), ErrorKind::Verify(_)), "{error}");
         }
         assert_eq!(fs::read_dir(server.root()).unwrap().count(), 0);
     });
