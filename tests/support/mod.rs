@@ -7,3 +7,4 @@ pub mod ftp_server;
 pub mod memory;
 pub mod servers;
 pub mod temp;
+pub mod tls;
