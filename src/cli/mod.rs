@@ -753,6 +753,17 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(any(feature = "tls-rustls", feature = "tls-native")))]
+    fn a_build_without_tls_says_so() {
+        let refusal = refusal(&["upload", "a", "ftps://nas/"]);
+        assert!(
+            refusal.contains("this build of coracle has no TLS"),
+            "{refusal}"
+        );
+        assert!(text(&["-Vv"]).contains("protocols: ftp\n"));
+    }
+
+    #[test]
     fn options_for_tls_are_not_passed_over() {
         for option in [
             "--tls=explicit",

@@ -140,14 +140,14 @@ impl Session {
             return None;
         }
         let said = self.refusal(reply);
-        let error = if protection.has_resumed {
-            // It worked before, so the session has run out, and a new one helps.
-            let lost = format!("the server no longer takes up the TLS session; {said}");
+        let error = if protection.has_resumed || protection.client.is_proven() {
+            // It worked before, so the session may have run out, and a new one helps.
+            let lost = format!("the server no longer accepts data connections; {said}");
             ErrorKind::Network(io::Error::other(lost))
         } else {
             ErrorKind::Tls(format!(
-                "the server demands that data connections resume the TLS session of the control connection, and did \
-                 not let this one do so; {said}"
+                "the server refused a data connection that does not resume the TLS session of the control connection, \
+                 as it seems to demand; {said}"
             ))
         };
         Some(self.fail(error.into()))

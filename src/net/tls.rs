@@ -288,6 +288,10 @@ impl Rejection {
             Why::BadSignature => {
                 "its chain is broken: a signature in it is not its issuer's".to_owned()
             }
+            // What NAS boxes make of themselves; rustls does not take it even from --ca-file.
+            Why::NotForServers if leaf.issuer == leaf.subject => {
+                "it is self-signed, so nobody vouches for it, and made for an authority".to_owned()
+            }
             Why::NotForServers => {
                 "it is made for an authority, or lacks the names that a server's has".to_owned()
             }
@@ -371,4 +375,55 @@ fn check_strength(leaf: &[u8]) -> Result<(), Why> {
 fn date(time: Timestamp) -> String {
     let day = time.to_civil();
     format!("{:04}-{:02}-{:02}", day.year, day.month, day.day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made by `openssl req -x509 -newkey rsa:1024 -days 1 -subj /CN=nas -addext subjectAltName=DNS:nas.lan,IP:192.168.1.2`.
+    const LEAF: &[u8] = include_bytes!("tls/example.der");
+
+    fn shown(why: Why, now: i64) -> String {
+        let rejection = Rejection {
+            now: Timestamp::from_secs(now),
+            ..Rejection::new(why, "nas.lan", vec![LEAF.to_vec()])
+        };
+        rejection.to_string()
+    }
+
+    #[test]
+    fn a_clock_that_was_never_set_is_told_from_an_expired_certificate() {
+        let today = EARLIEST_NOW.as_secs() + 1;
+        assert!(shown(Why::Expired, today).contains("it expired on 2026-"));
+        for why in [Why::NotYetValid, Why::Expired] {
+            let text = shown(why, 86_400 * 3);
+            assert!(
+                text.contains("clock of this machine was never set: it shows 1970-01-04"),
+                "{text}"
+            );
+            assert!(!text.contains("expired"), "{text}");
+        }
+        // The name is wrong whatever the time.
+        assert!(shown(Why::OtherName, 0).contains("it is not for nas.lan"));
+    }
+
+    #[test]
+    fn a_refusal_says_all_that_helps() {
+        let text = shown(Why::OtherName, EARLIEST_NOW.as_secs());
+        let leaf = Certificate::parse(LEAF).unwrap();
+        assert!(
+            text.contains("(for nas.lan, 192.168.1.2; issued by nas; valid 2026-"),
+            "{text}"
+        );
+        assert!(text.ends_with(&format!("--pin {}", leaf.pin)), "{text}");
+        let garbage = Rejection::new(Why::Expired, "h", vec![b"garbage".to_vec()]);
+        assert!(garbage.to_string().ends_with("it cannot be understood"));
+    }
+
+    #[test]
+    fn a_short_key_is_weak() {
+        assert_eq!(check_strength(LEAF), Err(Why::WeakKey));
+        assert!(shown(Why::WeakKey, 0).contains("RSA with 1024 bits"));
+    }
 }

@@ -8,3 +8,5 @@ pub mod memory;
 pub mod servers;
 pub mod temp;
 pub mod tls;
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
+pub mod tls_front;

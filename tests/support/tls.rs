@@ -198,7 +198,8 @@ impl Authority {
         );
     }
 
-    fn sign_with(
+    /// Signs a certificate with those extensions.
+    pub fn sign_with(
         &self,
         name: &str,
         issuer: &str,
@@ -259,6 +260,14 @@ impl Authority {
         let cert = shown.cert.with_extension("chain");
         fs::write(&cert, chain).expect("a file below target/tmp can be written");
         Shown { cert, ..shown }
+    }
+
+    /// Settings of OpenSSL with which a server shows any certificate.
+    pub fn careless_file(&self) -> String {
+        let path = self.path("careless.openssl");
+        let settings = "openssl_conf=a\n[a]\nssl_conf=b\n[b]\nsystem_default=c\n[c]\nCipherString=ALL:@SECLEVEL=0\n";
+        fs::write(&path, settings).expect("a file below target/tmp can be written");
+        path.display().to_string()
     }
 
     fn version_file(&self, version: Version) -> PathBuf {

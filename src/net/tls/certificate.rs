@@ -220,3 +220,42 @@ fn address(bytes: &[u8]) -> Option<String> {
     let six = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
     four.or(six).ok().map(|address| address.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAF: &[u8] = include_bytes!("example.der");
+
+    #[test]
+    fn takes_a_certificate_apart() {
+        let leaf = Certificate::parse(LEAF).unwrap();
+        assert_eq!(leaf.names, ["nas.lan", "192.168.1.2"]);
+        assert_eq!(leaf.rsa_bits, Some(1024));
+        assert_eq!(leaf.issuer, leaf.subject);
+        assert_eq!(leaf.shown_issuer(), "nas");
+        assert_eq!(leaf.not_after.as_secs() - leaf.not_before.as_secs(), 86_400);
+        // By `openssl x509 -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256`.
+        assert_eq!(
+            leaf.pin.to_string(),
+            "sha256:51748f577884619458141e12d0cdd636138dee26e084c4dc2ec87fcb34d8b7ad"
+        );
+    }
+
+    #[test]
+    fn survives_every_prefix_and_every_changed_byte() {
+        for end in 0..LEAF.len() {
+            assert_eq!(Certificate::parse(&LEAF[..end]), None, "{end}");
+        }
+        for place in 0..LEAF.len() {
+            for byte in 0..=255 {
+                let mut changed = LEAF.to_vec();
+                changed[place] = byte;
+                if let Some(leaf) = Certificate::parse(&changed) {
+                    let text = leaf.shown_names() + &leaf.shown_issuer();
+                    assert!(!text.contains(char::is_control), "{text:?}");
+                }
+            }
+        }
+    }
+}
