@@ -484,7 +484,13 @@ fn answers_for_more_names_than_travel_at_once() {
             .filter(|look| matches!(look, Ok(Some(_))))
             .count();
         let absent = looks.iter().filter(|look| matches!(look, Ok(None))).count();
-        assert_eq!((there, absent), (1_000, 1_000));
+        let failed = looks.iter().find(|look| look.is_err());
+        assert_eq!(
+            (there, absent),
+            (1_000, 1_000),
+            "{failed:?}; the server says:\n{}",
+            server.log()
+        );
     });
 }
 
@@ -541,7 +547,8 @@ fn works_over_active_connections_and_ipv6() {
                 },
             );
             let mut target = connect_at(&server, "", data);
-            put(&mut target, "a", b"abc").unwrap();
+            put(&mut target, "a", b"abc")
+                .unwrap_or_else(|error| panic!("{brand:?} {ipv6} {data:?}: {error}"));
             assert_eq!(read(&mut target, "a", 1).unwrap(), b"bc");
             assert!(names(&mut target, "").contains(&"a".to_owned()));
             let error = read(&mut target, "missing", 0).unwrap_err();
