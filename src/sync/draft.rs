@@ -70,7 +70,10 @@ impl Draft {
         }
         let parent = dir.parent.as_ref().map(|parent| self.planned(parent));
         let index = self.plan.dirs.len();
-        self.plan.dirs.push(DirPlan::new(dir.paths.clone(), parent));
+        let is_local = *dir.there.of(Side::Local);
+        self.plan
+            .dirs
+            .push(DirPlan::new(dir.paths.clone(), parent, is_local));
         dir.planned.set(Some(index));
         index
     }
@@ -140,12 +143,16 @@ impl Draft {
     /// Adds something to be done with an entry.
     pub fn add_step(&mut self, dir: &Dir, pair: &Pair<'_>, todo: Todo) {
         let index = self.planned(dir);
-        self.plan.dirs[index].steps.push(Step {
-            name: pair.name.as_bytes().into(),
-            remote_name: pair.remote_name.map(|name| name.as_bytes().into()),
-            stats: pair.stats,
-            todo,
-        });
+        self.plan.dirs[index].steps.push(step(pair, todo));
+    }
+
+    /// Notes a file that is not to be copied, but is to be recorded anew if nothing but its time has moved.
+    pub fn note_retimed(&mut self, dir: &Dir, pair: &Pair<'_>) {
+        let index = self.planned(dir);
+        let step = step(pair, Todo::Record { uploaded_at: None });
+        if step.is_of_one_size() {
+            self.plan.retimed.push((index, step));
+        }
     }
 
     /// Partial files that no planned copy goes on with are of no use.
@@ -195,5 +202,19 @@ impl Draft {
                 _ => changes.count_other(),
             }
         }
+    }
+}
+
+fn step(pair: &Pair<'_>, todo: Todo) -> Step {
+    Step {
+        name: pair.name.as_bytes().into(),
+        remote_name: pair.remote_name.map(|name| name.as_bytes().into()),
+        stats: pair.stats,
+        remote_shown: pair
+            .shown
+            .remote
+            .filter(|shown| pair.stats.remote != Some(*shown))
+            .map(Box::new),
+        todo,
     }
 }

@@ -21,6 +21,8 @@ pub struct Plan {
     pub losses: Sides<Losses>,
     /// How the recorded files changed on each side.
     pub changes: Sides<Changes>,
+    /// Files that are skipped, and recorded anew if their times moved and not their content; with their directories.
+    pub retimed: Vec<(usize, Step)>,
     /// Whether a lock file was seen in the remote root.
     pub lock_seen: bool,
 }
@@ -36,12 +38,16 @@ pub struct DirPlan {
     pub make_on: Option<Side>,
     /// It is to be removed from this side at the end, when it is empty.
     pub remove_on: Option<(Side, DeletedFor)>,
+    /// The side it was to be removed from before something was found in it that stays.
+    pub kept_on: Option<Side>,
     /// What becomes of its own record, in its parent's metadata.
     pub own_record: OwnRecord,
     /// What is to be done with the entries in it.
     pub steps: Vec<Step>,
     /// Partial files of earlier runs, of no use any more.
     pub litter: Sides<Vec<RelPath>>,
+    /// Whether it is on the local side.
+    pub is_local: bool,
     /// Whether its remote metadata file is there.
     pub has_remote_metadata: bool,
     /// Metadata files in it that cannot be read and are to be set aside.
@@ -66,6 +72,8 @@ pub struct Step {
     pub remote_name: Option<Box<[u8]>>,
     /// What was listed on each side.
     pub stats: Sides<Option<Stat>>,
+    /// What the remote side itself shows, where its metadata knows a truer time. Rare, and a step is kept for each file.
+    pub remote_shown: Option<Box<Stat>>,
     /// What is to be done.
     pub todo: Todo,
 }
@@ -118,9 +126,26 @@ impl Step {
         Name::new(bytes).expect("steps are made from accepted names")
     }
 
+    /// Whether it is a file of the same size on both sides.
+    pub fn is_of_one_size(&self) -> bool {
+        matches!(
+            (self.stats.local, self.stats.remote),
+            (Some(local), Some(remote))
+                if local.kind == Kind::File && remote.kind == Kind::File && local.size == remote.size
+        )
+    }
+
     /// What was listed of the file on that side.
     pub fn stat_on(&self, side: Side) -> Option<Stat> {
         *self.stats.of(side)
+    }
+
+    /// What that side itself shows of the file: what is expected there when it is replaced or deleted.
+    pub fn shown_on(&self, side: Side) -> Option<Stat> {
+        match (side, &self.remote_shown) {
+            (Side::Remote, Some(shown)) => Some(**shown),
+            (Side::Remote, None) | (Side::Local, _) => self.stat_on(side),
+        }
     }
 
     /// The side that this step writes, if it writes entries.
@@ -182,17 +207,35 @@ impl Plan {
     pub fn keep(&mut self, dir: usize) {
         let mut next = Some(dir);
         while let Some(index) = next {
-            self.dirs[index].remove_on = None;
+            if let Some((on, _)) = self.dirs[index].remove_on.take() {
+                self.dirs[index].kept_on = Some(on);
+            }
             next = self.dirs[index].parent;
+        }
+    }
+
+    /// A directory that was to be removed and stays, in one that comes back on the other side, comes back there, too:
+    /// otherwise only the next run would bring it.
+    pub fn restore_kept(&mut self) {
+        // Parents stand before their children.
+        for index in 0..self.dirs.len() {
+            let dir = &self.dirs[index];
+            let made_around_it = dir.parent.and_then(|parent| self.dirs[parent].make_on);
+            if let (Some(on), None, Some(side)) = (dir.kept_on, dir.make_on, made_around_it)
+                && side == on.peer()
+            {
+                self.dirs[index].make_on = Some(side);
+                self.dirs[index].own_record = OwnRecord::Set;
+            }
         }
     }
 
     /// Turns copies between files of the same size into mere records: their times moved, not their content.
     pub fn accept_time_shift(&mut self) {
+        for (dir, step) in std::mem::take(&mut self.retimed) {
+            self.dirs[dir].steps.push(step);
+        }
         for step in self.dirs.iter_mut().flat_map(|dir| &mut dir.steps) {
-            let (Some(local), Some(remote)) = (step.stats.local, step.stats.remote) else {
-                continue;
-            };
             let is_copy = matches!(
                 step.todo,
                 Todo::Copy {
@@ -200,11 +243,7 @@ impl Plan {
                     ..
                 }
             );
-            if is_copy
-                && local.kind == Kind::File
-                && remote.kind == Kind::File
-                && local.size == remote.size
-            {
+            if is_copy && step.is_of_one_size() {
                 step.todo = Todo::Record { uploaded_at: None };
             }
         }
@@ -213,18 +252,25 @@ impl Plan {
 
 impl DirPlan {
     /// Nothing to be done yet.
-    pub const fn new(paths: Sides<RelPath>, parent: Option<usize>) -> Self {
+    pub const fn new(paths: Sides<RelPath>, parent: Option<usize>, is_local: bool) -> Self {
         Self {
             paths,
             parent,
             make_on: None,
             remove_on: None,
+            kept_on: None,
             own_record: OwnRecord::Keep,
             steps: Vec::new(),
             litter: Sides::new(Vec::new(), Vec::new()),
+            is_local,
             has_remote_metadata: false,
             damaged: Sides::new(false, false),
         }
+    }
+
+    /// Whether it has, or will have, the directory on the local side in which its records lie.
+    pub fn has_records(&self) -> bool {
+        self.is_local || self.make_on == Some(Side::Local)
     }
 
     fn is_empty(&self) -> bool {

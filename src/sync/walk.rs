@@ -11,10 +11,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::error::{Doing, Error, ErrorKind, Result};
-use crate::job::{Job, Location};
+use crate::job::{Delete, Job, Location};
 use crate::path::{Escaped, RelPath};
 use crate::side::{Side, Sides};
-use crate::sync::classify::{Status, needs_exact_time};
+use crate::sync::classify::{Status, is_coarse, needs_exact_time};
 use crate::sync::decide::{Action, decide, decide_unmatched};
 use crate::sync::digest;
 use crate::sync::draft::{Dir, Draft};
@@ -24,7 +24,7 @@ use crate::sync::event::{
 use crate::sync::filter::Filter;
 use crate::sync::found::{Found, Pair, baseline, kind_of, special_side};
 use crate::sync::guard;
-use crate::sync::journal::Leftover;
+use crate::sync::journal::{Doomed, Leftover};
 use crate::sync::metadata::{Record, RecordKind};
 use crate::sync::plan::{OwnRecord, Plan, Todo};
 use crate::sync::pool::{Failure, Pool};
@@ -80,6 +80,7 @@ pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
     while let Some(visit) = walker.stack.pop() {
         walker.visit(visit)?;
     }
+    walker.draft.plan.restore_kept();
     Ok(walker.draft.plan)
 }
 
@@ -150,7 +151,6 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             self.face_missing_root(&mut visit, &mut survey)?;
         }
         let dir = Rc::clone(&visit.dir);
-        let shown = &dir.paths.local;
         let Some(found) = self.unwrap_listings(&visit, survey)? else {
             return Ok(());
         };
@@ -163,7 +163,6 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             return self.visit_unrecorded(&visit);
         }
         self.visit_entries(&visit, found)
-            .doing(|| format!("looking at {shown}"))
     }
 
     /// The finding of the visit that stood at that place of the stack, made ahead or now.
@@ -259,6 +258,9 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             )));
         }
         self.draft.plan.lock_seen |= has_lock;
+        let is_on_one_side = visit.dir.there != Sides::new(true, true);
+        let is_deleted = !matches!(visit.doom, Doom::Spared);
+        let records_apply = !is_on_one_side || is_deleted || visit.dir.parent.is_none();
         let mut found = Found {
             listings: found,
             metadata,
@@ -266,6 +268,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             has_remote_metadata,
             is_protected,
             complete,
+            records_apply,
             placed: HashMap::new(),
         };
         found.recall_interrupted(self.walk.leftover.intents_of(&visit.dir.paths.local));
@@ -329,6 +332,15 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 is_elsewhere: side == Side::Local && self.walk.is_elsewhere && !known_here,
             };
             refuse_if(guard::vanished_root(side, root, self.walk.job.policy.allow))?;
+        }
+        if let Some(follower) = self.walk.job.direction.follower() {
+            let policy = &self.walk.job.policy;
+            refuse_if(guard::empty_source(
+                follower.peer(),
+                found.listings.as_ref().map(Listing::is_empty),
+                policy.delete != Delete::Never,
+                policy.allow,
+            ))?;
         }
         Ok(())
     }
@@ -426,8 +438,11 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 .record
                 .as_ref()
                 .map(|record| baseline(record, Side::Remote));
+            // What may be copied from the remote side is recorded by its exact time, and a file that is as it was is
+            // copied where its peer is not (`--force`).
+            let is_settled = || found.statuses(&pair, None).local == Status::Unmodified;
             if let (Some(place), Some(stat)) = (places.remote(), pair.stats.remote)
-                && needs_exact_time(&stat, baseline.as_ref())
+                && (needs_exact_time(&stat, baseline.as_ref()) || is_coarse(&stat) && !is_settled())
             {
                 wanted.push(place);
             }
@@ -450,7 +465,10 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         }));
         found.listings.remote =
             std::mem::take(&mut slot.lock().expect("nobody panics with a listing in hand"));
-        asked.map(|_| ()).map_err(Failure::into_error)
+        asked
+            .map_err(Failure::into_error)
+            .doing(|| format!("asking for the times in {}", dir.paths.local))?;
+        Ok(())
     }
 
     fn decide_entry(
@@ -653,7 +671,12 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 below.push(self.descend(visit, found, &pair, doom));
             }
             Action::Conflict => self.settle_conflict(visit, found, &pair, path)?,
-            Action::Skip(why) => self.skip(dir, path, kind, why),
+            Action::Skip(why) => {
+                if matches!(why, Skipped::OneWay { .. }) && self.walk.job.policy.allow.time_shift {
+                    self.draft.note_retimed(dir, &pair);
+                }
+                self.skip(dir, path, kind, why);
+            }
         }
         Ok(())
     }
@@ -795,10 +818,13 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             let path = parent.paths.local.join(name);
             let mut stats = Sides::new(None, None);
             *stats.of_mut(on) = Some(entry.stat);
+            let mut shown = Sides::new(None, None);
+            *shown.of_mut(on) = Some(entry.shown);
             let pair = Pair {
                 name,
                 remote_name: None,
                 stats,
+                shown,
                 record: None,
                 placed: None,
             };
@@ -814,22 +840,23 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                     dirs.insert(entry.path.clone(), child);
                 }
                 (Kind::File, verdict) => {
+                    let was_cleared = || self.was_cleared(&parent, &entry);
+                    let is_unchanged = verdict == Verdict::Unchanged || was_cleared();
                     *self.draft.plan.totals.files.of_mut(on) += 1;
                     self.draft.plan.losses.of_mut(on).files += 1;
                     let mut status = Sides::new(Status::Deleted, Status::Deleted);
-                    *status.of_mut(on) = if verdict == Verdict::Unchanged {
+                    *status.of_mut(on) = if is_unchanged {
                         Status::Unmodified
                     } else {
                         Status::Modified
                     };
                     let policy = &self.walk.job.policy;
-                    let shown = stats.as_ref().map(|stat| stat.as_ref());
                     let action = decide(
                         self.walk.job.direction,
                         policy.force,
                         policy.delete,
                         status,
-                        shown,
+                        stats.as_ref().map(|stat| stat.as_ref()),
                     );
                     let found = Found::nothing(self.walk.terms, visit.is_protected);
                     let inner = Visit {
@@ -853,6 +880,19 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a run that was cut off had proven that this file may go: what it deleted has changed the digest.
+    fn was_cleared(&self, parent: &Dir, entry: &Judged) -> bool {
+        let (Some(name), Some(mtime)) = (entry.path.name(), entry.shown.exact_mtime()) else {
+            return false;
+        };
+        self.walk.leftover.has_doomed(&Doomed {
+            dir: parent.paths.local.clone(),
+            name: name.as_bytes().into(),
+            size: entry.shown.size,
+            mtime,
+        })
     }
 
     /// Notices a digest in the parent's record that no longer says what is recorded here.

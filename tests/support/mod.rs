@@ -2,11 +2,16 @@
 // Every test binary compiles all of this and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod couple;
 pub mod faulty;
 pub mod ftp_server;
 pub mod memory;
+pub mod program;
+pub mod scenario;
 pub mod servers;
 pub mod temp;
 pub mod tls;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
 pub mod tls_front;
+pub mod tree;
+pub mod world;

@@ -6,7 +6,6 @@
 //! Started by root, a server serves files as [`SERVER_UID`] and shows its directory as `/` (vsftpd: one level down). Started by
 //! anyone else, it serves as that user and shows the real path (but for pyftpdlib). [`Server::url`] and [`Server::remote_path`] hide the difference.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,7 +13,7 @@ use std::os::unix::fs::{PermissionsExt, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -130,6 +129,9 @@ pub struct Server {
     process: Process,
     relay: Relay,
     home: TempDir,
+    options: Options,
+    /// Where the server itself listens.
+    behind: SocketAddr,
 }
 
 impl Server {
@@ -164,6 +166,8 @@ impl Server {
                     process,
                     relay,
                     home,
+                    options,
+                    behind: address,
                 };
             }
         }
@@ -247,6 +251,12 @@ impl Server {
             .clone()
     }
 
+    /// How often a client spoke after the server had: the round trips of all control connections so far, connecting not
+    /// counted.
+    pub fn turns(&self) -> usize {
+        self.relay.turns.load(Ordering::SeqCst)
+    }
+
     /// Gives all files to the server's user. A test that runs as root calls this after it made or changed files in
     /// [`Server::root`] that the server is to change.
     pub fn own_files(&self) {
@@ -265,6 +275,23 @@ impl Server {
     pub fn kill(&mut self) {
         self.process.kill();
     }
+
+    /// Starts the server anew after [`Server::kill`], with the same files, settings and address.
+    pub fn restart(&mut self) {
+        let plan = Plan {
+            kind: self.kind,
+            home: self.home.path(),
+            root: &self.root,
+            options: &self.options,
+        };
+        self.process = Process::start(plan.command(self.behind), &plan.output());
+        assert!(
+            self.process.wait_for_greeting(self.behind),
+            "{} does not start anew; it says:\n{}",
+            self.kind.name(),
+            self.log()
+        );
+    }
 }
 
 /// pyftpsync as `tests/run` installed it, to which the caller adds arguments; it finds no settings of the user's.
@@ -275,6 +302,15 @@ pub fn pyftpsync() -> Command {
         .env("HOME", env!("CARGO_TARGET_TMPDIR"))
         .env("PYTHONIOENCODING", "utf-8")
         .stdin(Stdio::null());
+    command
+}
+
+/// The Python that `tests/run` installed pyftpsync for, to which the caller adds arguments.
+pub fn python() -> Command {
+    let mut command = Command::new(installed("venv/bin/python", "pyftpsync"));
+    command
+        .env("HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("PYTHONIOENCODING", "utf-8");
     command
 }
 
@@ -655,51 +691,58 @@ fn greets(address: SocketAddr) -> bool {
     greeted
 }
 
+/// Ports below those that the kernel gives away by itself: there, the data connection or the relay of another test could
+/// come in between, and its greeting be taken for the server's.
+const PORTS: std::ops::Range<u32> = 20_000..32_000;
+
 /// A loopback address whose port nothing listens on, and that no other test of this process was given.
 fn free_address(ipv6: bool) -> SocketAddr {
-    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
-    let mut given = GIVEN
-        .lock()
-        .expect("no thread panics while it has the lock");
-    loop {
-        let listener = listen(ipv6);
-        let address = listener.local_addr().expect("a listener has an address");
-        if given.get_or_insert_default().insert(address.port()) {
-            return address;
-        }
-    }
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let ip = loopback(ipv6);
+    // Other test programs that run at the same time begin elsewhere.
+    let start = std::process::id().wrapping_mul(97);
+    let count = PORTS.end - PORTS.start;
+    (0..count)
+        .map(|_| PORTS.start + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count)
+        .map(|port| SocketAddr::new(ip, u16::try_from(port).expect("the range holds ports")))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .expect("this machine has a loopback interface with free ports")
 }
 
-fn listen(ipv6: bool) -> TcpListener {
-    let ip = if ipv6 {
+fn loopback(ipv6: bool) -> IpAddr {
+    if ipv6 {
         IpAddr::from(Ipv6Addr::LOCALHOST)
     } else {
         IpAddr::from(Ipv4Addr::LOCALHOST)
-    };
-    TcpListener::bind((ip, 0)).expect("this machine has a loopback interface with free ports")
+    }
 }
 
 /// Passes control connections on to a server and notes the commands.
 struct Relay {
     address: SocketAddr,
     sessions: Arc<Mutex<Vec<Vec<String>>>>,
+    turns: Arc<AtomicUsize>,
     closing: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
 
 impl Relay {
     fn start(server: SocketAddr) -> Self {
-        let listener = listen(server.is_ipv6());
+        let listener = TcpListener::bind((loopback(server.is_ipv6()), 0))
+            .expect("this machine has a loopback interface with free ports");
         let address = listener.local_addr().expect("a listener has an address");
         let sessions = Arc::new(Mutex::new(Vec::new()));
+        let turns = Arc::new(AtomicUsize::new(0));
         let closing = Arc::new(AtomicBool::new(false));
         let accepting = thread::spawn({
             let (sessions, closing) = (Arc::clone(&sessions), Arc::clone(&closing));
-            move || accept(&listener, server, &sessions, &closing)
+            let turns = Arc::clone(&turns);
+            move || accept(&listener, server, &sessions, &turns, &closing)
         });
         Self {
             address,
             sessions,
+            turns,
             closing,
             accepting: Some(accepting),
         }
@@ -721,6 +764,7 @@ fn accept(
     listener: &TcpListener,
     server: SocketAddr,
     sessions: &Arc<Mutex<Vec<Vec<String>>>>,
+    turns: &Arc<AtomicUsize>,
     closing: &AtomicBool,
 ) {
     for client in listener.incoming() {
@@ -743,7 +787,7 @@ fn accept(
             sessions.lock().expect("no relay thread panics")[number].push(command);
         };
         // Both threads end when the server's process does, which is before the relay's end.
-        let _ = relay(client, server, note);
+        let _ = relay(client, server, note, Arc::clone(turns));
     }
 }
 
@@ -751,6 +795,7 @@ fn relay(
     client: TcpStream,
     server: TcpStream,
     note: impl FnMut(&[u8]) + Send + 'static,
+    turns: Arc<AtomicUsize>,
 ) -> io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
@@ -759,8 +804,23 @@ fn relay(
         begun: Vec::new(),
         note,
     };
-    thread::spawn(move || pass(from_server, to_client, |_| {}));
-    thread::spawn(move || pass(client, server, |bytes| lines.take(bytes)));
+    let server_spoke = Arc::new(AtomicBool::new(false));
+    thread::spawn({
+        let server_spoke = Arc::clone(&server_spoke);
+        move || {
+            pass(from_server, to_client, |_| {
+                server_spoke.store(true, Ordering::SeqCst);
+            });
+        }
+    });
+    thread::spawn(move || {
+        pass(client, server, |bytes| {
+            if server_spoke.swap(false, Ordering::SeqCst) {
+                turns.fetch_add(1, Ordering::SeqCst);
+            }
+            lines.take(bytes);
+        });
+    });
     Ok(())
 }
 
