@@ -31,6 +31,7 @@ const DAY_SECS: i64 = 86_400;
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the remote side is.
+#[allow(clippy::large_enum_variant, reason = "a test has one")]
 pub enum Place {
     /// A directory of this machine.
     Directory,
