@@ -1,4 +1,41 @@
-//! Keeps a local directory in step with an FTP server.
+//! Keeps a local directory in step with an FTP server: upload, download and both ways.
+//!
+//! # The house
+//!
+//! ```text
+//!  argv ─cli─▶ Job ─run─▶ targets, locks, memory
+//!                            │
+//!   ┌────────────────────────▼───────────────────────────────────────────────┐
+//!   │ survey    both listings and the records of a directory    (workers)    │
+//!   │ scan      local ∪ remote ∪ recorded names, in order       ─▶ Pair      │
+//!   │ classify  each side against its record                    ─▶ Status    │ pure
+//!   │ decide    propose ▸ resolve conflict ▸ apply policy       ─▶ Action    │ pure
+//!   │ guard     the finished plan, before anything is done      ─▶ refusal   │ pure
+//!   │ execute   directories ▸ files ▸ deletions, deepest first  (workers)    │
+//!   │ record    what was truly made equal                       ─▶ Metadata  │ atomic
+//!   └────────────────────────┬───────────────────────────────────────────────┘
+//!                            └─ Event ─▶ report ─▶ lines, totals, exit code
+//! ```
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `run` | joins the parts: the only place that knows all of them |
+//! | [`cli`], [`url`], [`patterns`], [`credentials`] | from words to a [`job::Job`]: flags, addresses, pattern files, passwords |
+//! | [`report`], [`ask`], [`terminal`] | to the user: lines, progress, exit code; questions; the keyboard |
+//! | [`sync`] | THE ALGORITHM. Start at [`sync::run`]. Knows targets by their trait, never a socket or a file |
+//! | [`target`] | the two replicas behind one trait: [`target::LocalTarget`], [`target::FtpTarget`] |
+//! | [`ftp`] | an FTP client; its parsers are sans-io, its session is a queue of commands and replies |
+//! | [`net`] | sockets with deadlines that know what they are waiting for |
+//! | [`job`], [`path`], [`side`], [`time`], [`error`] | the floor: what everybody speaks of |
+//! | [`system`] | what Linux offers and std does not; the only `unsafe` |
+//!
+//! Arrows go down only, and `tests/layers.rs` holds that.
+//!
+//! # Where a change belongs
+//!
+//! A new rule of syncing: [`sync::decide`] (and a row in its tests). Something that must never happen: [`sync::guard`]. A
+//! quirk of a server: [`target::FtpTarget`]; a reply nobody could parse: [`ftp`]. Another kind of target: implement
+//! [`target::Target`] and run `tests/conformance.rs` over it. A flag: [`cli`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod run;

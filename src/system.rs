@@ -541,25 +541,6 @@ fn holder_in(locks: &[u8], locked: Identity) -> Option<u32> {
     other_device
 }
 
-/// Whether there is a process of that number on this machine.
-pub fn is_alive(pid: u32) -> bool {
-    let Ok(pid) = i32::try_from(pid) else {
-        return false;
-    };
-    // 0 and negative numbers mean groups. EPERM: it is there, and somebody else's.
-    pid > 0
-        && matches!(
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None),
-            Ok(()) | Err(Errno::EPERM)
-        )
-}
-
-/// A text that is another one after each start of the machine; none where the kernel does not tell.
-pub fn boot_id() -> Option<String> {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(id.trim().to_owned())
-}
-
 /// Keeps the process's memory, which holds passwords, from being written to disk when it crashes and from being read
 /// by other processes of the same user. Best effort.
 pub fn forbid_core_dumps() {
@@ -659,71 +640,6 @@ pub fn terminal_columns(terminal: impl AsFd) -> Option<u16> {
     (columns > 0).then_some(columns)
 }
 
-/// The longest password that can be typed: what a terminal takes in one line.
-const MAX_TYPED_BYTES: usize = 4096;
-
-/// Asks the user at the terminal of this process for a line that is not shown while it is typed; without its end.
-///
-/// None where the process has no terminal, and at end of input. `EINTR` when a signal asked the process to stop.
-pub fn prompt_hidden(prompt: &str) -> io::Result<Option<Vec<u8>>> {
-    use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
-    use std::io::Write;
-
-    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let Ok(fd) = nix::fcntl::open("/dev/tty", flags, Mode::empty()) else {
-        return Ok(None);
-    };
-    let mut terminal = File::from(fd);
-    let shown = tcgetattr(&terminal)?;
-    let mut hidden = shown.clone();
-    hidden.local_flags.remove(LocalFlags::ECHO);
-    hidden
-        .local_flags
-        .insert(LocalFlags::ECHONL | LocalFlags::ICANON);
-    // Flushing drops what was typed before the question: it was meant for something else.
-    tcsetattr(&terminal, SetArg::TCSAFLUSH, &hidden)?;
-    let line = terminal
-        .write_all(prompt.as_bytes())
-        .and_then(|()| read_line(&terminal));
-    // Whatever happened, the terminal must show again what is typed.
-    tcsetattr(&terminal, SetArg::TCSANOW, &shown)?;
-    line
-}
-
-fn read_line(terminal: &File) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::with_capacity(MAX_TYPED_BYTES);
-    loop {
-        wait_for_input(terminal)?;
-        let mut byte = [0];
-        // Not std's `read_to_end` and the like: they go on after EINTR, and a ^C would have no effect.
-        match nix::unistd::read(terminal, &mut byte)? {
-            0 if line.is_empty() => return Ok(None),
-            0 => return Ok(Some(line)),
-            _ if byte[0] == b'\n' => return Ok(Some(line)),
-            _ if line.len() == MAX_TYPED_BYTES => return Err(io::ErrorKind::InvalidInput.into()),
-            _ => line.push(byte[0]),
-        }
-    }
-}
-
-/// Waits until something was typed, or a signal asked to stop. The signal may have struck another thread, which this
-/// wait would not notice; so it looks again a few times a second.
-fn wait_for_input(terminal: &File) -> io::Result<()> {
-    use nix::poll::{PollFd, PollFlags, poll};
-    const LOOK_EVERY_MILLIS: u16 = 200;
-    loop {
-        if stopped_by().is_some() {
-            return Err(Errno::EINTR.into());
-        }
-        let mut waiting = [PollFd::new(terminal.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut waiting, LOOK_EVERY_MILLIS) {
-            Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(()),
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -757,13 +673,6 @@ mod tests {
         assert_eq!(holder_in(LOCKS, identity(8, 1, 150)), None);
         assert_eq!(holder_in(b"", identity(8, 1, 131)), None);
         assert_eq!(holder_in(b"1: FLOCK\n\xff\n", identity(8, 1, 131)), None);
-    }
-
-    #[test]
-    fn knows_living_processes() {
-        assert!(is_alive(std::process::id()));
-        assert!(is_alive(1));
-        assert!(!is_alive(0) && !is_alive(u32::MAX) && !is_alive(i32::MAX as u32));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use nix::sys::termios::{self, LocalFlags, SetArg, SpecialCharacterIndices, Termios};
 
 use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::system;
 
 /// Somebody who can be asked for a line.
 pub trait Keyboard {
@@ -79,11 +80,12 @@ impl Keyboard for Terminal {
     }
 }
 
-/// How many columns the terminal has, as far as the shell tells; 80 otherwise, which nearly all have.
+/// How many columns the terminal at the standard output has, or what the shell says; 80 otherwise, which nearly all have.
 pub fn width() -> usize {
-    std::env::var("COLUMNS")
-        .ok()
-        .and_then(|columns| columns.parse().ok())
+    let told_by_shell = || std::env::var("COLUMNS").ok()?.parse().ok();
+    system::terminal_columns(io::stdout())
+        .map(usize::from)
+        .or_else(told_by_shell)
         .filter(|columns| (20..=1000).contains(columns))
         .unwrap_or(80)
 }

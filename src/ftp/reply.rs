@@ -23,9 +23,9 @@ pub struct Reply {
 pub enum Malformed {
     /// The line does not start with a reply code.
     NoCode,
-    /// A line is longer than [`MAX_LINE_BYTES`].
+    /// A line is longer than `MAX_LINE_BYTES`.
     LongLine,
-    /// The reply is longer than [`MAX_REPLY_BYTES`] or has more than [`MAX_REPLY_LINES`] lines.
+    /// The reply is longer than `MAX_REPLY_BYTES` or has more than `MAX_REPLY_LINES` lines.
     LongReply,
 }
 

@@ -227,12 +227,16 @@ impl Journal {
     fn opened<'s>(&self, state: &'s mut OpenState) -> io::Result<&'s File> {
         let file = match state.file.take() {
             Some(file) => file,
-            None => OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o600)
-                .custom_flags(libc::O_NOFOLLOW)
-                .open(&self.path)?,
+            None => {
+                // A state directory that is used for the first time is not there yet.
+                self.path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+                OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .mode(0o600)
+                    .custom_flags(libc::O_NOFOLLOW)
+                    .open(&self.path)?
+            }
         };
         state.is_there = true;
         Ok(state.file.insert(file))

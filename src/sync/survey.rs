@@ -1,7 +1,7 @@
 //! What a worker finds out about one directory: both listings and the records. No decisions.
 
 use crate::error::{Result, Scope};
-use crate::job::{Job, RemoteScan};
+use crate::job::{Job, RemoteScan, StateDir};
 use crate::path::{LOCK_NAME, METADATA_NAME, Name, RelPath};
 use crate::side::{Side, Sides};
 use crate::sync::metadata::{Metadata, RecordKind};
@@ -26,8 +26,13 @@ pub struct Terms {
 impl Terms {
     /// The terms of a job.
     pub fn of(job: &Job) -> Self {
+        let key = PeerKey::of(&job.remote);
         Self {
-            key: PeerKey::of(&job.remote),
+            key: match job.state {
+                StateDir::Beside => key,
+                // pyftpsync never looks there.
+                StateDir::Below(_) => key.without_legacy(),
+            },
             other_version: if job.migrate {
                 OtherVersion::Discard
             } else {

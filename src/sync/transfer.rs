@@ -252,7 +252,7 @@ impl Watch for Watcher<'_> {
         else {
             return Ok(());
         };
-        journal.placing(&Intent {
+        let noted = journal.placing(&Intent {
             dir: self.copy.dir.clone(),
             name: self.copy.name.clone(),
             to: self.copy.from.peer(),
@@ -260,7 +260,12 @@ impl Watch for Watcher<'_> {
             mtime,
             seen: stat.exact_mtime().filter(|seen| !seen.is_close_to(mtime)),
             at: Timestamp::now(),
-        })
+        });
+        // The journal is for runs that are cut off. That it cannot be kept was said when it was begun.
+        if let Err(error) = noted {
+            log::debug!("{error}");
+        }
+        Ok(())
     }
 }
 
