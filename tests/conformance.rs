@@ -4,17 +4,22 @@ mod support;
 
 use std::any::Any;
 use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU8;
+use std::time::Duration;
 
 use coracle::error::{Error, ErrorKind, Result};
-use coracle::job::Links;
+use coracle::job::{DataMode, FtpLocation, Limits, Links, Secret, ServerPath};
 use coracle::path::{RelPath, partial_name};
 use coracle::target::{
-    Algorithm, Bytes, Hasher, Kind, Listing, LocalTarget, NewFile, Removal, Source, Stat, Target,
-    Times, Unwatched, Watch, Written, load,
+    Algorithm, Bytes, FtpTarget, Hasher, Kind, Listing, LocalTarget, NewFile, Removal, Source,
+    Stat, Target, Times, Unwatched, Watch, Written, load,
 };
 use coracle::time::Timestamp;
 use support::faulty::{Fault, FaultyTarget, Moment, Script};
+use support::ftp_server::{Config, FtpServer, ListStyle};
 use support::memory::{Manners, Node, Tree};
+use support::servers::{Kind as Brand, Options, Server};
 use support::temp::TempDir;
 
 /// A target with an empty root, and what must live as long as it does.
@@ -555,7 +560,10 @@ fn takes_odd_names_or_refuses_them(target: &mut dyn Target) {
             taken += 1;
         }
         for removed in target.remove(&[Removal::File(place)]) {
-            removed.unwrap();
+            // What cannot be said to a server cannot be removed there either.
+            if let Err(error) = removed {
+                assert!(matches!(error.kind(), ErrorKind::Name(_)), "{error}");
+            }
         }
         assert_eq!(names(target, ""), Vec::<String>::new(), "{}", file.path);
     }
@@ -782,7 +790,79 @@ fn memory(times: Times) -> Subject {
     Subject::new(tree.target(), tree)
 }
 
+/// A target on an FTP server in this process; it is given time to misbehave as `change` says.
+fn ftp(change: impl FnOnce(&mut Config)) -> Subject {
+    let root = TempDir::new("conformance-ftp");
+    let mut config = Config::serving(root.path());
+    change(&mut config);
+    let server = FtpServer::start(config);
+    let account = ("tester".to_owned(), "secret".to_owned());
+    let target = connect(server.addr(), account, "");
+    Subject::new(target, (server, root))
+}
+
+/// A target on a real FTP server.
+fn real(brand: Brand) -> Subject {
+    let server = Server::start(brand, Options::default());
+    let account = (server.user().to_owned(), server.password().to_owned());
+    let target = connect(server.address(), account, &server.remote_path(""));
+    Subject::new(target, server)
+}
+
+fn connect(address: SocketAddr, (user, password): (String, String), root: &str) -> FtpTarget {
+    let location = FtpLocation {
+        host: address.ip().to_string(),
+        port: address.port(),
+        user,
+        password: Secret::new(password),
+        path: ServerPath::Absolute(path(root)),
+    };
+    let limits = Limits {
+        connections: NonZeroU8::MIN,
+        timeout: Duration::from_secs(20),
+        retries: 0,
+        max_duration: None,
+        bytes_per_sec: None,
+        data: DataMode::Passive,
+    };
+    FtpTarget::connect(&location, &limits).unwrap()
+}
+
 conforms!(on_disk, local(Links::Skip));
 conforms!(on_disk_following_links, local(Links::Follow));
 conforms!(in_memory, memory(Times::Kept));
 conforms!(in_memory_without_times, memory(Times::Lost));
+conforms!(ftp_with_everything, ftp(|_| {}));
+conforms!(
+    ftp_without_mlsd,
+    ftp(|config| {
+        config.mlsd = false;
+        config.mfmt = false;
+        config.list_missing_is_empty = true;
+        config.list_zone_secs = -5 * 3600;
+    })
+);
+conforms!(
+    ftp_that_keeps_silent,
+    ftp(|config| {
+        config.feat = false;
+        config.epsv = false;
+        config.mlsd = false;
+        config.list_style = ListStyle::Dos;
+    })
+);
+conforms!(
+    ftp_without_times,
+    ftp(|config| {
+        config.mfmt = false;
+        config.mdtm_set = false;
+        config.site_utime = false;
+    })
+);
+conforms!(
+    ftp_that_never_renames_over,
+    ftp(|config| config.rename_over = false)
+);
+conforms!(on_vsftpd, real(Brand::Vsftpd));
+conforms!(on_proftpd, real(Brand::Proftpd));
+conforms!(on_pyftpdlib, real(Brand::Pyftpdlib));

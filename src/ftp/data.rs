@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::command::Command;
 use super::reply::Reply;
-use super::session::Session;
+use super::session::{MAX_PRELIMINARY, Session};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::job::DataMode;
 use crate::net::{Stream, connect};
@@ -21,6 +21,9 @@ const EXCUSE_WAIT: Duration = Duration::from_secs(5);
 
 /// How long the reply to a transfer that we gave up may take.
 const ABANDON_WAIT: Duration = Duration::from_secs(5);
+
+/// How long after a second preliminary reply the final one may come.
+const AFTERTHOUGHT_WAIT: Duration = Duration::from_secs(1);
 
 /// A transfer may not be slower than this many bytes a minute, once it has run for [`DRIP_GRACE`]: a peer that sends
 /// a byte before each silence gets too long is no peer.
@@ -74,22 +77,40 @@ impl Session {
 
     /// Ends the transfer: closes the data connection and awaits the final reply, whatever it says.
     pub fn end(&mut self, transfer: Transfer) -> Result<Reply> {
-        self.close(transfer, None)
+        let wait = self.end_wait();
+        self.close(transfer, wait)
     }
 
     /// Ends a transfer whose bytes nobody wants any more. Where the server does not follow soon, the session fails.
     pub fn abandon(&mut self, transfer: Transfer) {
         // A failure is remembered by the session, and nobody is left to be told.
-        let _ = self.close(transfer, Some(ABANDON_WAIT));
+        let _ = self.close(transfer, ABANDON_WAIT);
     }
 
-    fn close(&mut self, transfer: Transfer, wait: Option<Duration>) -> Result<Reply> {
-        let Transfer { stream, end, .. } = transfer;
+    fn close(&mut self, transfer: Transfer, wait: Duration) -> Result<Reply> {
+        let Transfer {
+            stream,
+            mut started,
+            end,
+            ..
+        } = transfer;
         drop(stream);
-        match end {
-            Some(reply) => Ok(reply),
-            None => self.end_reply(wait),
+        if let Some(reply) = end {
+            return Ok(reply);
         }
+        for _ in 0..MAX_PRELIMINARY {
+            let reply = self.any_reply(Phase::TransferEnd, wait)?;
+            if !reply.is_preliminary() {
+                return Ok(reply);
+            }
+            // Pure-FTPd ends a broken transfer with a second 150 and says no more.
+            if started && !self.has_input(AFTERTHOUGHT_WAIT) {
+                self.settle_for_preliminary();
+                return Ok(reply);
+            }
+            started = true;
+        }
+        Err(self.fail_chatting())
     }
 
     fn begin_passive(&mut self, command: &Command<'_>, offset: u64) -> Result<Transfer> {
@@ -138,7 +159,7 @@ impl Session {
         let until = Instant::now() + self.settings.timeout;
         loop {
             // The server connects before or after it says so; when it refuses, it never does.
-            if self.has_input() && !started {
+            if !started && self.has_input(Duration::ZERO) {
                 let reply = self.any_reply(Phase::Reply, self.settings.timeout)?;
                 if !reply.is_preliminary() {
                     return Err(self.refusal(&reply));
@@ -195,7 +216,7 @@ impl Session {
 
     /// The reply to a transfer whose data connection could not be opened; the error itself when none comes.
     fn excuse(&mut self, error: Error) -> Result<Reply> {
-        match self.end_reply(Some(EXCUSE_WAIT)) {
+        match self.final_reply(Phase::DataConnect, EXCUSE_WAIT) {
             Ok(reply) if !reply.is_success() => Ok(reply),
             Ok(_) | Err(_) => Err(self.fail(error.while_doing("opening a data connection"))),
         }

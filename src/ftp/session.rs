@@ -43,13 +43,16 @@ const MAX_LINE_BYTES: usize = 500;
 const MAX_LINE_BYTES_NEWER: usize = 2000;
 
 /// The most preliminary replies to one command.
-const MAX_PRELIMINARY: usize = 64;
+pub(super) const MAX_PRELIMINARY: usize = 64;
 
 /// A passive port in hand is used within this time: pyftpdlib closes it after 30 s.
 const PORT_LIFE: Duration = Duration::from_secs(20);
 
 /// Error texts are cut at this many bytes.
 const MAX_SHOWN_BYTES: usize = 300;
+
+/// So much is shown of a line that is no reply.
+const MAX_FOREIGN_BYTES: usize = 60;
 
 /// A shorter password is not looked for in what the server says: it would hide ordinary words.
 const MIN_MASKED_BYTES: usize = 4;
@@ -94,6 +97,7 @@ pub struct Session {
     login_dir: Option<Vec<u8>>,
     max_line_bytes: usize,
     iac: Iac,
+    takes_data_early: bool,
     password: Vec<u8>,
 }
 
@@ -126,6 +130,7 @@ impl Session {
             login_dir: None,
             max_line_bytes: MAX_LINE_BYTES,
             iac: Iac::Refused,
+            takes_data_early: false,
             password: account.password.as_bytes().to_vec(),
         };
         session.greet()?;
@@ -189,6 +194,11 @@ impl Session {
         Ok(replies
             .map(|reply| reply.expect("each command was answered or refused"))
             .collect())
+    }
+
+    /// Whether an upload may begin, and even end, before the server has said that it takes it.
+    pub const fn takes_data_early(&self) -> bool {
+        self.takes_data_early
     }
 
     /// The error that this reply is.
@@ -309,10 +319,9 @@ impl Session {
         self.final_reply(Phase::Reply, self.settings.timeout)
     }
 
-    /// The reply that ends a transfer.
-    pub(super) fn end_reply(&mut self, wait: Option<Duration>) -> Result<Reply> {
-        let wait = wait.unwrap_or_else(|| self.settings.timeout.max(TRANSFER_END));
-        self.final_reply(Phase::TransferEnd, wait)
+    /// How long the reply that ends a transfer may take.
+    pub(super) fn end_wait(&self) -> Duration {
+        self.settings.timeout.max(TRANSFER_END)
     }
 
     /// The next reply to the oldest command, preliminary or final.
@@ -325,20 +334,30 @@ impl Session {
         Ok(reply)
     }
 
-    /// Whether a reply, or the end, has arrived.
-    pub(super) fn has_input(&self) -> bool {
-        !self.input.is_empty() || self.stream.is_readable()
+    /// Whether a reply, or the end, arrives within that time.
+    pub(super) fn has_input(&self, within: Duration) -> bool {
+        !self.input.is_empty() || self.stream.is_readable(within)
     }
 
-    fn final_reply(&mut self, phase: Phase, wait: Duration) -> Result<Reply> {
+    /// Takes a preliminary reply to the oldest command for its final one.
+    pub(super) fn settle_for_preliminary(&mut self) {
+        self.sent.pop_front();
+    }
+
+    /// The final reply to the oldest command that has none, in that phase.
+    pub(super) fn final_reply(&mut self, phase: Phase, wait: Duration) -> Result<Reply> {
         for _ in 0..MAX_PRELIMINARY {
             let reply = self.any_reply(phase, wait)?;
             if !reply.is_preliminary() {
                 return Ok(reply);
             }
         }
+        Err(self.fail_chatting())
+    }
+
+    pub(super) fn fail_chatting(&mut self) -> Error {
         let text = "preliminary replies without end".to_owned();
-        Err(self.fail(ErrorKind::Protocol(text).into()))
+        self.fail(ErrorKind::Protocol(text).into())
     }
 
     fn ahead_bytes(&self) -> usize {
@@ -361,7 +380,7 @@ impl Session {
         if let Some(kind) = &self.failed {
             return Err(copy_kind(kind).into());
         }
-        if !self.sent.is_empty() || !self.has_input() {
+        if !self.sent.is_empty() || !self.has_input(Duration::ZERO) {
             return Ok(());
         }
         match self.next_reply(Phase::Reply, self.settings.timeout, Some(REPLY_TOTAL))? {
@@ -439,7 +458,13 @@ impl Session {
     fn malformed(&self, why: Malformed, phase: Phase) -> Error {
         let text = match (why, phase) {
             (Malformed::NoCode, Phase::Greeting) => foreign_greeting(&self.input),
-            _ => why.to_string(),
+            (Malformed::NoCode, _) => {
+                let line = self.input.split(|byte| *byte == b'\n').next();
+                let line = line.unwrap_or_default();
+                let line = &line[..line.len().min(MAX_FOREIGN_BYTES)];
+                format!("{why}: \"{}\"", Escaped(line.trim_ascii()))
+            }
+            (Malformed::LongLine | Malformed::LongReply, _) => why.to_string(),
         };
         ErrorKind::Protocol(text).into()
     }
@@ -542,6 +567,7 @@ impl Session {
             self.login_dir = parse_quoted(pwd.last_line());
         }
         (self.max_line_bytes, self.iac) = server_limits(&self.greeting, &self.features);
+        self.takes_data_early = accepts_after_command(&self.greeting);
         Ok(())
     }
 
@@ -599,6 +625,22 @@ fn server_limits(greeting: &[u8], features: &Features) -> (usize, Iac) {
     (max_line_bytes, iac)
 }
 
+/// Whether this is a server that looks at a data connection only once it runs the command: what was sent before waits
+/// in the socket. The others may have an event loop, as pyftpdlib has, which drops a connection that ends before the
+/// command has arrived, and never says so.
+fn accepts_after_command(greeting: &[u8]) -> bool {
+    let greeting = String::from_utf8_lossy(greeting).to_ascii_lowercase();
+    // BusyBox greets with the last of these.
+    let known = [
+        "vsftpd",
+        "proftpd",
+        "pure-ftpd",
+        "inetutils",
+        "operation successful",
+    ];
+    known.iter().any(|name| greeting.contains(name))
+}
+
 /// The path in a 257 reply. RFC 959 doubles quotes within it, Pure-FTPd does not: a quote ends the path where a blank
 /// or nothing follows it.
 fn parse_quoted(text: &[u8]) -> Option<Vec<u8>> {
@@ -634,7 +676,7 @@ fn foreign_greeting(input: &[u8]) -> String {
             .split(|byte| *byte == b'\n')
             .next()
             .unwrap_or_default();
-        let line = &line[..line.len().min(60)];
+        let line = &line[..line.len().min(MAX_FOREIGN_BYTES)];
         format!(
             "this is no FTP server; it says \"{}\"",
             Escaped(line.trim_ascii())

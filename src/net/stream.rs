@@ -117,10 +117,11 @@ impl Stream {
         }
     }
 
-    /// Whether something (bytes or the end) can be read without waiting.
-    pub fn is_readable(&self) -> bool {
+    /// Whether something (bytes or the end) can be read within that time.
+    pub fn is_readable(&self, within: Duration) -> bool {
         let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+        let timeout = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
+        poll(&mut fds, timeout).is_ok_and(|count| count > 0)
     }
 
     fn prepare_write(&mut self) -> Result<()> {
@@ -213,9 +214,9 @@ mod tests {
     #[test]
     fn the_end_is_readable() {
         let (mut stream, peer) = pair();
-        assert!(!stream.is_readable());
+        assert!(!stream.is_readable(Duration::ZERO));
         drop(peer);
         assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
-        assert!(stream.is_readable());
+        assert!(stream.is_readable(Duration::from_secs(5)));
     }
 }

@@ -101,6 +101,11 @@ pub fn classify(stat: Option<&Stat>, baseline: Option<&Baseline>, known: bool) -
     }
 }
 
+/// Whether this is a file whose time was told only to the minute or day.
+pub fn is_coarse(stat: &Stat) -> bool {
+    stat.kind == Kind::File && stat.exact_mtime().is_none()
+}
+
 /// Whether the listed time is too coarse to classify the entry by: it may be the recorded one, or a change made
 /// within the same minute or day.
 pub fn needs_exact_time(stat: &Stat, baseline: Option<&Baseline>) -> bool {

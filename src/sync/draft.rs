@@ -144,6 +144,11 @@ impl Draft {
             name: pair.name.as_bytes().into(),
             remote_name: pair.remote_name.map(|name| name.as_bytes().into()),
             stats: pair.stats,
+            remote_shown: pair
+                .shown
+                .remote
+                .filter(|shown| pair.stats.remote != Some(*shown))
+                .map(Box::new),
             todo,
         });
     }

@@ -81,7 +81,9 @@ pub fn execute(execution: Execution<'_, '_, '_>) -> Result<Summary> {
         unsaved: false,
         work: execution,
     };
-    if !run.work.plan.is_empty() {
+    if run.work.plan.is_empty() {
+        run.release_left_lock();
+    } else {
         run.check_room()?;
         run.take_lock()?;
         run.prepare();
@@ -275,8 +277,28 @@ impl<'env> Run<'_, '_, 'env> {
             .doing(|| "locking the remote directory")?;
         if writes {
             self.lock = Some(RemoteLock::held_by(holder));
+        } else {
+            self.release_left_lock();
         }
         Ok(())
+    }
+
+    /// Removes the lock of a run from here that was killed; this one needs none.
+    fn release_left_lock(&mut self) {
+        if !self.work.plan.lock_seen {
+            return;
+        }
+        let holder = self.work.holder;
+        let released = self.work.pool.call(Box::new(move |hands| {
+            RemoteLock::release_left(hands.sides.remote.as_mut(), holder)?;
+            Ok(Done::Nothing)
+        }));
+        if let Err(failure) = released {
+            log::info!(
+                "removing the lock that an earlier run left: {}",
+                failure.into_error()
+            );
+        }
     }
 
     /// Removes what earlier runs left behind, and puts damaged metadata out of the way.
@@ -488,7 +510,7 @@ impl<'env> Run<'_, '_, 'env> {
 
     fn keep_both(&self, plan: &DirPlan, step: &Step, winner: Side) -> KeepBoth {
         let loser = winner.peer();
-        let aside = conflict_name(&step.name, self.work.now);
+        let aside = aside_name(plan, step, self.work.now);
         let aside = Name::new(&aside).expect("a good name with a time behind it is a good name");
         let source = step
             .stat_on(loser)
@@ -567,7 +589,7 @@ impl<'env> Run<'_, '_, 'env> {
                 let loser = winner.peer();
                 count(winner, step.stat_on(loser));
                 count(loser, step.stat_on(winner));
-                let aside = conflict_name(&step.name, self.work.now);
+                let aside = aside_name(plan, step, self.work.now);
                 let has_metadata = plan.has_remote_metadata;
                 let mut changes = copied(
                     &aside,
@@ -616,7 +638,7 @@ impl<'env> Run<'_, '_, 'env> {
                             dir.paths.remote.join(step.name_on(Side::Remote)),
                         ),
                         kind: Kind::File,
-                        listed: step.stat_on(on),
+                        listed: step.shown_on(on),
                         needs_denial: why == DeletedFor::Missing,
                         deed: deed_of(step)?,
                         name: step.name.clone(),
@@ -1007,8 +1029,17 @@ fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {
     );
     let source = step.stat_on(from).expect("what is copied was listed");
     let mut copy = Copy::new(from, plan.paths.local.clone(), name, paths, source);
-    copy.replaces = step.stat_on(from.peer());
+    copy.replaces = step.shown_on(from.peer());
     copy
+}
+
+/// The name under which the loser of a conflict is kept. A run that was killed within this second may have left a file
+/// of that name, and something is to be done with it.
+fn aside_name(plan: &DirPlan, step: &Step, now: Timestamp) -> Vec<u8> {
+    (0..)
+        .map(|secs| conflict_name(&step.name, now.plus_secs(secs)))
+        .find(|name| plan.steps.iter().all(|other| *other.name != **name))
+        .expect("there are more seconds than steps")
 }
 
 /// `NAME.conflict-20231114-221320`, within what a name may be long.

@@ -9,7 +9,7 @@ use crate::sync::journal::Intent;
 use crate::sync::metadata::{Metadata, Record, RecordKind};
 use crate::sync::scan::Places;
 use crate::sync::survey::Terms;
-use crate::target::{Entry, Kind, Listing, Mtime, Stat};
+use crate::target::{Kind, Listing, Stat};
 use crate::time::Timestamp;
 
 /// A directory's listings and records, ready to be decided on.
@@ -51,11 +51,7 @@ impl Found {
                     }
                     let times_lost = intent.to == Side::Remote && intent.seen.is_some();
                     if times_lost {
-                        let restored = Stat {
-                            mtime: Some(Mtime::exact(intent.mtime)),
-                            ..stat
-                        };
-                        self.listings.remote.set_stat(place, restored);
+                        self.listings.remote.restore_mtime(place, intent.mtime);
                     }
                     let what = RecordKind::File {
                         size: intent.size,
@@ -121,11 +117,10 @@ impl Found {
         let record = places
             .record()
             .and_then(|place| self.metadata.records().at(place));
-        let name_of = |entry: &Entry<'_>| entry.name.as_bytes().to_vec();
-        let spelled_alike = local.as_ref().map(name_of) == remote.as_ref().map(name_of);
-        let name = match (local, remote, record) {
-            (Some(entry), _, _) | (None, Some(entry), _) => entry.name,
-            (None, None, Some(record)) => record.name,
+        // Records are made under the local spelling, so it is known where the local entry is gone.
+        let name = match (local, &record, remote) {
+            (Some(entry), _, _) | (None, None, Some(entry)) => entry.name,
+            (None, Some(record), _) => record.name,
             (None, None, None) => unreachable!("a pair stands in one of the lists"),
         };
         Pair {
@@ -133,10 +128,14 @@ impl Found {
             name,
             remote_name: remote
                 .map(|entry| entry.name)
-                .filter(|_| local.is_some() && !spelled_alike),
+                .filter(|remote_name| *remote_name != name),
             stats: Sides::new(
                 local.map(|entry| entry.stat),
                 remote.map(|entry| entry.stat),
+            ),
+            shown: Sides::new(
+                local.map(|entry| entry.shown),
+                remote.map(|entry| entry.shown),
             ),
             record,
         }
@@ -152,6 +151,8 @@ pub struct Pair<'a> {
     pub remote_name: Option<Name<'a>>,
     /// What is listed on each side.
     pub stats: Sides<Option<Stat>>,
+    /// The same as each side itself shows it, see [`Entry::shown`](crate::target::Entry).
+    pub shown: Sides<Option<Stat>>,
     /// Its record.
     pub record: Option<Record<'a>>,
     /// Whether a cut-off run placed it and could not record it; with the upload time where the server could not keep

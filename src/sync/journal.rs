@@ -162,7 +162,7 @@ impl Journal {
         self.write_out(&mut state, &line)
     }
 
-    /// How many bytes this run has written here.
+    /// How many bytes this run has written here since the last checkpoint.
     pub fn bytes(&self) -> u64 {
         self.lock().written_bytes
     }
@@ -178,6 +178,7 @@ impl Journal {
                 .doing(doing)?;
             state.pending.clone_from(&self.headers);
             self.write_out(&mut state, &[])?;
+            self.written.store(0, Ordering::Relaxed);
             state.has_intents = false;
         }
         Ok(())

@@ -41,16 +41,20 @@ struct Content {
 impl RemoteLock {
     /// Fails with `Locked` when a fresh lock of another run is there.
     pub fn check(remote: &mut dyn Target, holder: &str, now: Timestamp) -> Result<()> {
-        let Some(file) = target::load(remote, &path(), MAX_BYTES)? else {
-            return Ok(());
-        };
-        // What is not a lock file locks nothing.
-        let Ok(content) = serde_json::from_slice::<Content>(&file) else {
-            return Ok(());
-        };
-        match refusal(&content, holder, now) {
+        let refusal = load(remote)?.and_then(|content| refusal(&content, holder, now));
+        match refusal {
             Some(refusal) => Err(ErrorKind::Locked(refusal).into()),
             None => Ok(()),
+        }
+    }
+
+    /// Removes the lock if an earlier run of this holder was killed before it could do so.
+    pub fn release_left(remote: &mut dyn Target, holder: &str) -> Result<()> {
+        match load(remote)? {
+            Some(content) if content.lock_holder.as_deref() == Some(holder) => {
+                Self::release(remote)
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -98,6 +102,12 @@ impl RemoteLock {
 pub fn write(remote: &mut dyn Target, holder: &str, now: Timestamp) -> Result<()> {
     let content = serde_json::json!({ "lock_time": now.as_secs_f64(), "lock_holder": holder });
     store::write_own(remote, &path(), content.to_string().as_bytes())
+}
+
+/// The lock that is there. What is not a lock file locks nothing.
+fn load(remote: &mut dyn Target) -> Result<Option<Content>> {
+    let file = target::load(remote, &path(), MAX_BYTES)?;
+    Ok(file.and_then(|file| serde_json::from_slice(&file).ok()))
 }
 
 fn path() -> RelPath {

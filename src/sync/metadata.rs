@@ -200,9 +200,8 @@ impl Metadata {
             };
             let listed = listing.at(place).map(|entry| entry.stat);
             match listed {
-                Some(mut stat) if row.is_true_of(stat.kind, stat.size, stat.mtime) => {
-                    stat.mtime = Some(Mtime::exact(row.mtime()));
-                    listing.set_stat(place, stat);
+                Some(stat) if row.is_true_of(stat.kind, stat.size, stat.mtime) => {
+                    listing.restore_mtime(place, row.mtime());
                 }
                 _ => stale.push(name.to_vec()),
             }

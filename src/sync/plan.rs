@@ -36,6 +36,8 @@ pub struct DirPlan {
     pub make_on: Option<Side>,
     /// It is to be removed from this side at the end, when it is empty.
     pub remove_on: Option<(Side, DeletedFor)>,
+    /// The side it was to be removed from before something was found in it that stays.
+    pub kept_on: Option<Side>,
     /// What becomes of its own record, in its parent's metadata.
     pub own_record: OwnRecord,
     /// What is to be done with the entries in it.
@@ -66,6 +68,8 @@ pub struct Step {
     pub remote_name: Option<Box<[u8]>>,
     /// What was listed on each side.
     pub stats: Sides<Option<Stat>>,
+    /// What the remote side itself shows, where its metadata knows a truer time. Rare, and a step is kept for each file.
+    pub remote_shown: Option<Box<Stat>>,
     /// What is to be done.
     pub todo: Todo,
 }
@@ -121,6 +125,14 @@ impl Step {
     /// What was listed of the file on that side.
     pub fn stat_on(&self, side: Side) -> Option<Stat> {
         *self.stats.of(side)
+    }
+
+    /// What that side itself shows of the file: what is expected there when it is replaced or deleted.
+    pub fn shown_on(&self, side: Side) -> Option<Stat> {
+        match (side, &self.remote_shown) {
+            (Side::Remote, Some(shown)) => Some(**shown),
+            (Side::Remote, None) | (Side::Local, _) => self.stat_on(side),
+        }
     }
 
     /// The side that this step writes, if it writes entries.
@@ -182,8 +194,26 @@ impl Plan {
     pub fn keep(&mut self, dir: usize) {
         let mut next = Some(dir);
         while let Some(index) = next {
-            self.dirs[index].remove_on = None;
+            if let Some((on, _)) = self.dirs[index].remove_on.take() {
+                self.dirs[index].kept_on = Some(on);
+            }
             next = self.dirs[index].parent;
+        }
+    }
+
+    /// A directory that was to be removed and stays, in one that comes back on the other side, comes back there, too:
+    /// otherwise only the next run would bring it.
+    pub fn restore_kept(&mut self) {
+        // Parents stand before their children.
+        for index in 0..self.dirs.len() {
+            let dir = &self.dirs[index];
+            let made_around_it = dir.parent.and_then(|parent| self.dirs[parent].make_on);
+            if let (Some(on), None, Some(side)) = (dir.kept_on, dir.make_on, made_around_it)
+                && side == on.peer()
+            {
+                self.dirs[index].make_on = Some(side);
+                self.dirs[index].own_record = OwnRecord::Set;
+            }
         }
     }
 
@@ -219,6 +249,7 @@ impl DirPlan {
             parent,
             make_on: None,
             remove_on: None,
+            kept_on: None,
             own_record: OwnRecord::Keep,
             steps: Vec::new(),
             litter: Sides::new(Vec::new(), Vec::new()),

@@ -36,6 +36,8 @@ pub struct Judged {
     pub path: RelPath,
     /// What was listed.
     pub stat: Stat,
+    /// The same as its side itself shows it.
+    pub shown: Stat,
     /// What is to be thought of it.
     pub verdict: Verdict,
 }
@@ -95,6 +97,7 @@ impl<'f> Subtree<'f> {
                 judged.push(Judged {
                     path,
                     stat: entry.stat,
+                    shown: entry.shown,
                     verdict,
                 });
             }

@@ -4,6 +4,7 @@ use crate::error::{Result, Scope};
 use crate::job::{Job, RemoteScan, StateDir};
 use crate::path::{LOCK_NAME, METADATA_NAME, Name, RelPath};
 use crate::side::{Side, Sides};
+use crate::sync::classify::is_coarse;
 use crate::sync::metadata::{Metadata, RecordKind};
 use crate::sync::peer::PeerKey;
 use crate::sync::pool::Hands;
@@ -167,11 +168,10 @@ pub fn make_times_exact(
     listing: &mut Listing,
     wanted: impl Fn(usize) -> bool,
 ) -> Result<()> {
-    let coarse = |stat: Stat| stat.kind == Kind::File && stat.exact_mtime().is_none();
     let places: Vec<usize> = listing
         .iter()
         .enumerate()
-        .filter(|(index, entry)| coarse(entry.stat) && wanted(*index))
+        .filter(|(index, entry)| is_coarse(&entry.stat) && wanted(*index))
         .map(|(index, _)| index)
         .collect();
     if places.is_empty() {

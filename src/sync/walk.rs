@@ -14,7 +14,7 @@ use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::job::{Job, Location};
 use crate::path::{Escaped, RelPath};
 use crate::side::{Side, Sides};
-use crate::sync::classify::{Status, needs_exact_time};
+use crate::sync::classify::{Status, is_coarse, needs_exact_time};
 use crate::sync::decide::{Action, decide, decide_unmatched};
 use crate::sync::digest;
 use crate::sync::draft::{Dir, Draft};
@@ -80,6 +80,7 @@ pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
     while let Some(visit) = walker.stack.pop() {
         walker.visit(visit)?;
     }
+    walker.draft.plan.restore_kept();
     Ok(walker.draft.plan)
 }
 
@@ -426,8 +427,11 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 .record
                 .as_ref()
                 .map(|record| baseline(record, Side::Remote));
+            // What may be copied from the remote side is recorded by its exact time, and a file that is as it was is
+            // copied where its peer is not (`--force`).
+            let is_settled = || found.statuses(&pair, None).local == Status::Unmodified;
             if let (Some(place), Some(stat)) = (places.remote(), pair.stats.remote)
-                && needs_exact_time(&stat, baseline.as_ref())
+                && (needs_exact_time(&stat, baseline.as_ref()) || is_coarse(&stat) && !is_settled())
             {
                 wanted.push(place);
             }
@@ -795,10 +799,13 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             let path = parent.paths.local.join(name);
             let mut stats = Sides::new(None, None);
             *stats.of_mut(on) = Some(entry.stat);
+            let mut shown = Sides::new(None, None);
+            *shown.of_mut(on) = Some(entry.shown);
             let pair = Pair {
                 name,
                 remote_name: None,
                 stats,
+                shown,
                 record: None,
                 placed: None,
             };
@@ -823,13 +830,12 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                         Status::Modified
                     };
                     let policy = &self.walk.job.policy;
-                    let shown = stats.as_ref().map(|stat| stat.as_ref());
                     let action = decide(
                         self.walk.job.direction,
                         policy.force,
                         policy.delete,
                         status,
-                        shown,
+                        stats.as_ref().map(|stat| stat.as_ref()),
                     );
                     let found = Found::nothing(self.walk.terms, visit.is_protected);
                     let inner = Visit {

@@ -2,6 +2,8 @@
 //!
 //! All names of a listing lie in one arena, and a row is 24 bytes.
 
+use std::collections::BTreeMap;
+
 use crate::path::{BadName, Escaped, Name};
 use crate::time::Timestamp;
 
@@ -129,6 +131,9 @@ pub struct Entry<'a> {
     pub name: Name<'a>,
     /// What the target says of it.
     pub stat: Stat,
+    /// The same with the time that the target itself shows, where `stat` has a true time that is remembered elsewhere:
+    /// whoever looks the entry up sees this.
+    pub shown: Stat,
 }
 
 /// The entries of one directory, and whether they are all.
@@ -136,6 +141,8 @@ pub struct Entry<'a> {
 pub struct Listing {
     arena: Vec<u8>,
     rows: Vec<Row>,
+    /// The times that the target itself shows of entries with restored ones, by their places.
+    shown: BTreeMap<usize, Option<Mtime>>,
     unusable: Vec<Box<[u8]>>,
     gap: Option<Box<str>>,
 }
@@ -161,6 +168,7 @@ impl Listing {
     pub fn clear(&mut self) {
         self.arena.clear();
         self.rows.clear();
+        self.shown.clear();
         self.unusable.clear();
         self.gap = None;
     }
@@ -261,12 +269,21 @@ impl Listing {
 
     /// The entry at that place.
     pub fn at(&self, index: usize) -> Option<Entry<'_>> {
-        self.rows.get(index).map(|row| row.entry(&self.arena))
+        self.rows.get(index).map(|row| self.entry(index, row))
     }
 
     /// The entries in their order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Entry<'_>> + ExactSizeIterator {
-        self.rows.iter().map(|row| row.entry(&self.arena))
+        let rows = self.rows.iter().enumerate();
+        rows.map(|(index, row)| self.entry(index, row))
+    }
+
+    fn entry(&self, index: usize, row: &Row) -> Entry<'_> {
+        let mut entry = row.entry(&self.arena);
+        if let Some(mtime) = self.shown.get(&index) {
+            entry.shown.mtime = *mtime;
+        }
+        entry
     }
 
     /// The entry of that name, in a sorted listing.
@@ -291,6 +308,20 @@ impl Listing {
         row.precision = stat.mtime.map(|mtime| mtime.precision);
     }
 
+    /// Gives the entry at that place the true time that is remembered of it; the listing stays as it is from then on.
+    pub fn restore_mtime(&mut self, index: usize, mtime: Timestamp) {
+        let Some(entry) = self.at(index) else { return };
+        let (stat, shown) = (entry.stat, entry.shown.mtime);
+        self.shown.insert(index, shown);
+        self.set_stat(
+            index,
+            Stat {
+                mtime: Some(Mtime::exact(mtime)),
+                ..stat
+            },
+        );
+    }
+
     /// Leaves only the entries for which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(Entry<'_>) -> bool) {
         let arena = &self.arena;
@@ -309,13 +340,15 @@ impl Row {
             at: Timestamp::from_nanos(self.mtime_nanos),
             precision,
         });
+        let stat = Stat {
+            kind: self.kind,
+            size: self.size,
+            mtime,
+        };
         Entry {
             name,
-            stat: Stat {
-                kind: self.kind,
-                size: self.size,
-                mtime,
-            },
+            stat,
+            shown: stat,
         }
     }
 }

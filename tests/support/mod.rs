@@ -5,5 +5,7 @@
 pub mod faulty;
 pub mod ftp_server;
 pub mod memory;
+pub mod scenario;
 pub mod servers;
 pub mod temp;
+pub mod world;

@@ -127,6 +127,9 @@ pub struct Server {
     process: Process,
     relay: Relay,
     home: TempDir,
+    options: Options,
+    /// Where the server itself listens.
+    behind: SocketAddr,
 }
 
 impl Server {
@@ -161,6 +164,8 @@ impl Server {
                     process,
                     relay,
                     home,
+                    options,
+                    behind: address,
                 };
             }
         }
@@ -261,6 +266,23 @@ impl Server {
     /// Ends the server at once, as a crash would; its sessions end too and new connections are closed.
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Starts the server anew after [`Server::kill`], with the same files, settings and address.
+    pub fn restart(&mut self) {
+        let plan = Plan {
+            kind: self.kind,
+            home: self.home.path(),
+            root: &self.root,
+            options: &self.options,
+        };
+        self.process = Process::start(plan.command(self.behind), &plan.output());
+        assert!(
+            self.process.wait_for_greeting(self.behind),
+            "{} does not start anew; it says:\n{}",
+            self.kind.name(),
+            self.log()
+        );
     }
 }
 

@@ -15,7 +15,7 @@ const MAX_LINE_BYTES: usize = 8 * 1024;
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Words with which a server that says 226 confesses that not all was listed.
-const CONFESSIONS: [&str; 8] = [
+const CONFESSIONS: [&str; 7] = [
     "truncat",
     "unable",
     "fail",
@@ -23,7 +23,6 @@ const CONFESSIONS: [&str; 8] = [
     "incomplete",
     "cannot",
     "could not",
-    "error",
 ];
 
 /// Files whose MDTM is asked to learn the zone of LIST: one may be gone or carry a wrong year.
@@ -49,6 +48,7 @@ impl FtpTarget {
         if self.learnt.lists == Lists::Mlsd {
             match self.read_mlsd(dir, listing) {
                 Err(error) if is_unknown_command(&error) => {
+                    log::debug!("the server has no MLSD; using LIST");
                     self.learnt.lists = Lists::ListAll { proven: false };
                 }
                 other => return other.and_then(|()| self.check_lossy(dir, listing)),
@@ -74,7 +74,8 @@ impl FtpTarget {
             }
         })?;
         // Some servers show a directory that may not be read as an empty one.
-        if listing.is_empty() && !proven && !self.session.ask(&Command::Cwd(dir))?.is_success() {
+        let doubtful = listing.is_empty() && listing.gap().is_none() && !proven;
+        if doubtful && !self.session.ask(&Command::Cwd(dir))?.is_success() {
             listing.mark_incomplete(
                 "it looks empty, but cannot be entered, so it may hold what is not shown",
             );

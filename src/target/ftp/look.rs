@@ -12,6 +12,9 @@ use crate::ftp::{Command, Facts, FactsKind, Reply};
 use crate::target::{Kind, Listing, Mtime, Stat};
 use crate::time::Timestamp;
 
+/// Paths that are asked for at a time: their replies lie in memory together.
+const MAX_LOOKS: usize = 1024;
+
 /// What is known of a directory in which a name was refused.
 enum Dir {
     /// It can be entered; its listing where that was needed.
@@ -25,19 +28,30 @@ enum Dir {
 impl FtpTarget {
     /// What is at these full paths.
     pub(super) fn look_at(&mut self, paths: &[Vec<u8>]) -> Vec<Result<Option<Stat>>> {
+        let mut dirs = HashMap::new();
+        paths
+            .chunks(MAX_LOOKS)
+            .flat_map(|paths| self.look_at_some(paths, &mut dirs))
+            .collect()
+    }
+
+    fn look_at_some(
+        &mut self,
+        paths: &[Vec<u8>],
+        dirs: &mut HashMap<Vec<u8>, Dir>,
+    ) -> Vec<Result<Option<Stat>>> {
         let mut answers: Vec<Answer> = paths.iter().map(|_| Answer::Open).collect();
         if self.learnt.mlst {
             self.ask_mlst(paths, &mut answers);
         }
         self.ask_size(paths, &mut answers);
-        let mut dirs = HashMap::new();
         paths
             .iter()
             .zip(answers)
             .map(|(path, answer)| match answer {
                 Answer::Is(stat) => Ok(Some(stat)),
                 Answer::Failed(error) => Err(error),
-                Answer::Denied(error) => self.settle_denied(path, error, &mut dirs),
+                Answer::Denied(error) => self.settle_denied(path, error, dirs),
                 Answer::Open => Err(self.session.failure()),
             })
             .collect()
@@ -52,16 +66,17 @@ impl FtpTarget {
     fn ask_mlst(&mut self, paths: &[Vec<u8>], answers: &mut [Answer]) {
         let commands: Vec<Command<'_>> = paths.iter().map(|path| Command::Mlst(path)).collect();
         let replies = self.ask_each(&commands);
-        for (answer, reply) in answers.iter_mut().zip(replies) {
+        for ((answer, reply), path) in answers.iter_mut().zip(replies).zip(paths) {
             *answer = match reply {
                 Err(error) => Answer::Failed(error),
                 Ok(reply) if reply.is_unknown_command() => {
                     self.learnt.mlst = false;
                     Answer::Open
                 }
-                Ok(reply) => match stat_of_mlst(&reply) {
-                    Some(stat) => Answer::Is(stat),
-                    None => self.refused(&reply),
+                Ok(reply) => match stat_of_mlst(&reply, path) {
+                    Ok(Some(stat)) => Answer::Is(stat),
+                    Ok(None) => self.refused(&reply),
+                    Err(error) => Answer::Failed(error),
                 },
             };
         }
@@ -155,7 +170,7 @@ impl FtpTarget {
         } else {
             let there = if self.learnt.mlst {
                 let reply = self.session.ask(&Command::Mlst(dir))?;
-                stat_of_mlst(&reply).is_some()
+                stat_of_mlst(&reply, dir)?.is_some()
             } else {
                 false
             };
@@ -217,7 +232,11 @@ impl FtpTarget {
             return Ok((replies, stats));
         }
         let stats = if by_mlst {
-            looks.iter().map(stat_of_mlst).collect()
+            looks
+                .iter()
+                .zip(paths)
+                .map(|(reply, path)| stat_of_mlst(reply, path))
+                .collect::<Result<_>>()?
         } else {
             looks
                 .chunks(2)
@@ -258,15 +277,26 @@ pub(super) fn stat_of_facts(facts: &Facts<'_>) -> Stat {
     }
 }
 
-/// The facts stand on a line of their own that begins with a blank.
-fn stat_of_mlst(reply: &Reply) -> Option<Stat> {
+/// The facts stand on a line of their own that begins with a blank. None where the reply tells nothing.
+///
+/// A server that takes other characters for bytes that are not UTF-8 (pyftpdlib) means another file than we do: that
+/// is an error of the name.
+fn stat_of_mlst(reply: &Reply, path: &[u8]) -> Result<Option<Stat>> {
     if reply.code != 250 {
-        return None;
+        return Ok(None);
     }
-    reply.lines().find_map(|line| {
-        let line = line.strip_prefix(b" ").unwrap_or(line);
-        Facts::parse(line).map(|facts| stat_of_facts(&facts))
-    })
+    let facts = reply
+        .lines()
+        .find_map(|line| Facts::parse(line.strip_prefix(b" ").unwrap_or(line)));
+    let Some(facts) = facts else {
+        return Ok(None);
+    };
+    let asked = last_name(path);
+    if std::str::from_utf8(asked).is_err() && last_name(facts.name) != asked {
+        let text = "the server cannot express the name, which is not UTF-8".to_owned();
+        return Err(ErrorKind::Name(text).into());
+    }
+    Ok(Some(stat_of_facts(&facts)))
 }
 
 fn stat_of_size(size: &Reply, mdtm: &Reply) -> Option<Stat> {

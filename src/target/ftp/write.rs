@@ -38,6 +38,8 @@ struct Stored {
     times: Times,
     /// What is under the final name now.
     present: Option<Stat>,
+    /// What is where the old file is to go.
+    aside: Option<Stat>,
 }
 
 impl FtpTarget {
@@ -124,9 +126,10 @@ impl FtpTarget {
         let mut left = file.size - file.resume_at.min(file.size);
         let mut sent = 0;
         let mut by_kernel = left > EAGER_BYTES && source.as_fd().is_some();
+        let eager = self.session.takes_data_early();
         let mut buffer = Vec::new();
         loop {
-            if sent >= EAGER_BYTES || by_kernel {
+            if !eager || sent >= EAGER_BYTES || by_kernel {
                 self.session.await_start(transfer).map_err(Stop::Refused)?;
             }
             if by_kernel && left > 0 {
@@ -156,13 +159,13 @@ impl FtpTarget {
             }
             left = left
                 .checked_sub(count as u64)
-                .ok_or_else(|| Stop::changed("the file has grown while it was read"))?;
+                .ok_or_else(|| misread(source))?;
             transfer.write_all(&buffer[..count]).map_err(Stop::Data)?;
             sent += count as u64;
             watch.moved(count as u64).map_err(Stop::Source)?;
         }
         if left > 0 {
-            return Err(Stop::changed("the file has shrunk while it was read"));
+            return Err(misread(source));
         }
         Ok(())
     }
@@ -189,7 +192,10 @@ impl FtpTarget {
         watch: &mut dyn Watch,
     ) -> Result<Written> {
         let place = self.full(file.path);
-        let stored = self.inspect(partial, &place, file.mtime)?;
+        let aside = file.set_aside.map(|aside| self.full(aside));
+        let mut paths: Vec<&[u8]> = vec![partial, &place];
+        paths.extend(aside.as_deref());
+        let stored = self.inspect(partial, &paths, file.mtime)?;
         if stored.partial.size != file.size {
             return Err(ErrorKind::Verify(format!(
                 "the server confirmed the file, but shows {} bytes of {}",
@@ -198,8 +204,11 @@ impl FtpTarget {
             .into());
         }
         check_replaced(file.replaces, stored.present)?;
+        if stored.aside.is_some() {
+            let what = "something is already where the old file is to go";
+            return Err(ErrorKind::Changed(what).into());
+        }
         watch.placing(&stored.partial, stored.times)?;
-        let aside = file.set_aside.map(|aside| self.full(aside));
         let stat = match (&aside, stored.present) {
             (Some(aside), Some(_)) => {
                 self.rename_path(&place, aside)?;
@@ -218,15 +227,16 @@ impl FtpTarget {
         })
     }
 
-    /// Sets the time, and looks at the partial and the final name, in one go where the way to set it is known.
+    /// Sets the time, and looks at the paths (partial, final, where the old file goes), in one go where the way to set
+    /// it is known.
     fn inspect(
         &mut self,
         partial: &[u8],
-        place: &[u8],
+        paths: &[&[u8]],
         mtime: Option<Timestamp>,
     ) -> Result<Stored> {
         let Some(mtime) = mtime else {
-            let (_, stats) = self.send_and_look(&[], &[partial, place])?;
+            let (_, stats) = self.send_and_look(&[], paths)?;
             return stored(&stats, self.capability());
         };
         let ladder: &[SetTime] = match &self.learnt.setter {
@@ -244,7 +254,7 @@ impl FtpTarget {
                 continue;
             }
             let command = set_time.command(mtime, partial);
-            let (replies, stats) = self.send_and_look(&[command], &[partial, place])?;
+            let (replies, stats) = self.send_and_look(&[command], paths)?;
             // A success is believed only when the file shows that time.
             let took = replies.iter().all(Reply::is_success)
                 && stats.first().copied().flatten().is_some_and(|stat| {
@@ -252,6 +262,9 @@ impl FtpTarget {
                         .is_some_and(|shown| shown.is_close_to(mtime))
                 });
             if took {
+                if self.learnt.setter == Setter::Untried {
+                    log::debug!("modification times are set with {set_time:?}");
+                }
                 self.learnt.setter = Setter::Known(set_time);
                 return stored(&stats, Times::Kept);
             }
@@ -259,7 +272,7 @@ impl FtpTarget {
         }
         let Some((_, replies, stats)) = last else {
             self.learnt.setter = Setter::Missing;
-            let (_, stats) = self.send_and_look(&[], &[partial, place])?;
+            let (_, stats) = self.send_and_look(&[], paths)?;
             return stored(&stats, Times::Lost);
         };
         // A way that MFMT promises may have failed for this file alone.
@@ -281,13 +294,30 @@ impl FtpTarget {
 
     /// Renames to a name that is free.
     fn rename_free(&mut self, partial: &[u8], place: &[u8], expected: &Stat) -> Result<Stat> {
-        let (replies, stats) =
-            self.send_and_look(&[Command::Rnfr(partial), Command::Rnto(place)], &[place])?;
+        let lead = [Command::Rnfr(partial), Command::Rnto(place)];
+        let (replies, stats) = match self.send_and_look(&lead, &[place]) {
+            Err(error) if matches!(error.kind(), ErrorKind::Name(_)) => {
+                // Nothing was under the name as the server understands it, so what is there now is ours.
+                let _ = self.session.ask(&Command::Dele(place));
+                return Err(error);
+            }
+            other => other?,
+        };
         let shown = stats.first().copied().flatten();
         match (refused(&replies), shown) {
             (None, Some(stat)) if stat.may_equal(expected) => Ok(stat),
-            (Some(reply), _) => Err(self.session.refusal(reply)),
             (None, _) => Err(misplaced(shown)),
+            (Some(reply), _) => {
+                let error = self.session.refusal(reply);
+                if self.learnt.mlst {
+                    return Err(error);
+                }
+                // Without MLST a directory of that name shows only now.
+                match self.look_at_one(place) {
+                    Ok(Some(_)) => check_replaced(None, Some(Stat::dir())).and(Err(error)),
+                    Ok(None) | Err(_) => Err(error),
+                }
+            }
         }
     }
 
@@ -312,6 +342,8 @@ impl FtpTarget {
     fn rename_around(&mut self, partial: &[u8], place: &[u8], expected: &Stat) -> Result<Stat> {
         let mut old = partial.to_vec();
         old.extend_from_slice(OLD_SUFFIX);
+        // An old file left over from a broken run may lie there; it is no longer needed, for there is one in place.
+        let _ = self.session.ask(&Command::Dele(&old))?;
         self.rename_path(place, &old)?;
         let stat = self
             .rename_free(partial, place, expected)
@@ -349,10 +381,13 @@ enum Stop {
     Refused(Error),
 }
 
-impl Stop {
-    const fn changed(what: &'static str) -> Self {
-        Self::Source(Error::new(ErrorKind::Changed(what)))
-    }
+/// A source that does not have the size it should have; where it knows better why, it says so itself.
+fn misread(source: &mut dyn Source) -> Stop {
+    let text = "the source is not as long as it was listed";
+    Stop::Source(match source.finish() {
+        Err(error) => error,
+        Ok(()) => ErrorKind::Verify(text.to_owned()).into(),
+    })
 }
 
 /// What a failed transfer left under the partial name.
@@ -383,6 +418,7 @@ fn stored(stats: &[Option<Stat>], times: Times) -> Result<Stored> {
         partial,
         times,
         present: stats.get(1).copied().flatten(),
+        aside: stats.get(2).copied().flatten(),
     })
 }
 

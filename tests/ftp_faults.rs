@@ -1,0 +1,223 @@
+//! The FTP target against a server that fails at the n-th command, for every n and every kind of failure: whatever is
+//! reported, a file is the old or the new one, and the next try succeeds.
+
+mod support;
+
+use std::fs;
+use std::num::NonZeroU8;
+use std::time::{Duration, Instant};
+
+use coracle::error::{ErrorKind, Result};
+use coracle::job::{DataMode, FtpLocation, Limits, Secret, ServerPath};
+use coracle::path::RelPath;
+use coracle::target::{Bytes, FtpTarget, Listing, NewFile, Stat, Target, Unwatched, load};
+use coracle::time::Timestamp;
+use support::ftp_server::{Close, Config, Effect, Fault, FtpServer};
+use support::temp::TempDir;
+
+/// 2024-02-29 12:34:56 UTC.
+const LEAP_DAY: Timestamp = Timestamp::from_secs(1_709_210_096);
+
+/// How long the server may be silent.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The same where a failure is expected and must not take long.
+const IMPATIENCE: Duration = Duration::from_millis(250);
+
+/// More commands than one round of everything takes.
+const MAX_COMMANDS: usize = 40;
+
+/// What a server may do to a command; each ends at once, so that the sweep is quick.
+fn effects() -> Vec<(&'static str, Effect)> {
+    let mut effects = vec![
+        ("fin", Effect::close_control(Close::Fin)),
+        ("reset", Effect::close_control(Close::Reset)),
+        ("done, then fin", Effect::act_then_close(Close::Fin)),
+        ("done, then reset", Effect::act_then_close(Close::Reset)),
+        ("garbage", Effect::raw_reply("what do you want?\r\n")),
+        (
+            "half a reply, then fin",
+            Effect::raw_reply("25").closing(Close::Fin),
+        ),
+        ("twice", Effect::double_reply()),
+        ("cut data", Effect::cut_data(1)),
+        ("cut data, 226", Effect::cut_data(1).saying(226, "fine")),
+        ("short data", Effect::write_short(1)),
+    ];
+    for code in [200, 226, 257, 350, 421, 426, 450, 500, 550, 552, 999] {
+        let name = Box::leak(format!("{code} instead").into_boxed_str());
+        effects.push((name, Effect::reply(code, "so there")));
+    }
+    for code in [421, 426, 451, 500, 550] {
+        let name = Box::leak(format!("done, but {code}").into_boxed_str());
+        effects.push((name, Effect::act_then_reply(code, "so there")));
+    }
+    effects
+}
+
+#[test]
+fn a_failure_at_any_command_loses_nothing_and_the_next_try_succeeds() {
+    sweep(|_| {});
+}
+
+#[test]
+fn the_same_without_mlsd() {
+    sweep(|config| {
+        config.mlsd = false;
+        config.mfmt = false;
+        config.list_zone_secs = 3600;
+    });
+}
+
+#[test]
+fn the_same_without_renaming_over() {
+    sweep(|config| config.rename_over = false);
+}
+
+fn sweep(change: impl Fn(&mut Config)) {
+    for (name, effect) in effects() {
+        for number in 1..=MAX_COMMANDS {
+            let root = TempDir::new("ftp-faults");
+            fs::write(root.path().join("a"), b"old").unwrap();
+            fs::write(root.path().join("b"), b"bystander").unwrap();
+            let mut config = Config::serving(root.path());
+            change(&mut config);
+            config.accept_timeout = Duration::from_millis(100);
+            config.faults = vec![Fault::at_command(number).then(effect.clone())];
+            let server = FtpServer::start(config);
+            let case = format!("{name} at command {number}");
+            let first =
+                connect_within(&server, IMPATIENCE).and_then(|mut target| work(&mut target, &case));
+            let reached = server.commands().len() >= number;
+            let content = fs::read(root.path().join("a"));
+            match &first {
+                Ok(()) => assert_eq!(content.unwrap(), b"new", "{case}"),
+                // Where a server does not rename over a file, the old one may have been moved aside when it failed.
+                Err(_) => assert!(
+                    content.as_ref().map_or_else(
+                        |_| fs::read_dir(root.path()).unwrap().flatten().any(|entry| {
+                            entry.file_name().to_string_lossy().ends_with("-old")
+                                && fs::read(entry.path()).unwrap() == b"old"
+                        }),
+                        |content| content == b"old" || content == b"new"
+                    ),
+                    "{case}: {content:?}"
+                ),
+            }
+            server.heal();
+            let mut target = connect(&server).unwrap();
+            work(&mut target, &case).unwrap_or_else(|error| panic!("{case}, again: {error}"));
+            assert_eq!(fs::read(root.path().join("a")).unwrap(), b"new", "{case}");
+            assert_eq!(
+                fs::read(root.path().join("b")).unwrap(),
+                b"bystander",
+                "{case}"
+            );
+            if !reached {
+                break;
+            }
+        }
+    }
+}
+
+/// Lists, reads and writes; whatever is reported as done is checked.
+fn work(target: &mut FtpTarget, case: &str) -> Result<()> {
+    let mut listing = Listing::new();
+    target.list(&RelPath::root(), &mut listing)?;
+    if listing.gap().is_none() {
+        assert!(
+            listing.find(b"b").is_some(),
+            "{case}: the listing lacks a name"
+        );
+    }
+    let bystander = load(target, &rel("b"), 100)?;
+    if let Some(bystander) = bystander {
+        // Whether all of it came only the listed size tells; nothing else may come.
+        assert!(b"bystander".starts_with(&bystander), "{case}");
+    }
+    let path = rel("a");
+    let old = target.look_up(std::slice::from_ref(&path)).remove(0)?;
+    let written = target.write(
+        &NewFile {
+            path: &path,
+            partial: &rel(".coracle-part-x"),
+            size: 3,
+            mtime: Some(LEAP_DAY),
+            resume_at: 0,
+            replaces: old,
+            set_aside: None,
+            keep_partial: false,
+        },
+        &mut Bytes(b"new"),
+        &mut Unwatched,
+    )?;
+    assert_eq!(written.stat.size, 3, "{case}");
+    Ok(())
+}
+
+#[test]
+fn replies_without_end_are_cut_short() {
+    for chunk in ["220-more\r\n", "220 more", "150 wait\r\n"] {
+        let root = TempDir::new("ftp-endless");
+        let server = FtpServer::start(Config {
+            faults: vec![Fault::on("MLST").then(Effect::endless_reply(chunk, Duration::ZERO))],
+            ..Config::serving(root.path())
+        });
+        let mut target = connect(&server).unwrap();
+        let error = target.look_up(&[rel("a")]).remove(0).unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::Protocol(_)),
+            "{chunk}: {error}"
+        );
+    }
+}
+
+#[test]
+fn silence_ends_in_time() {
+    let root = TempDir::new("ftp-silence");
+    let server = FtpServer::start(Config {
+        faults: vec![Fault::on("MLST").then(Effect::stall())],
+        ..Config::serving(root.path())
+    });
+    let mut target = connect(&server).unwrap();
+    let start = Instant::now();
+    let error = target.look_up(&[rel("a")]).remove(0).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Timeout(_)), "{error}");
+    assert!(start.elapsed() < 3 * TIMEOUT);
+}
+
+#[test]
+fn what_lies_in_a_missing_directory_is_absent() {
+    let root = TempDir::new("ftp-gone");
+    let server = FtpServer::start(Config::serving(root.path()));
+    let mut target = connect(&server).unwrap();
+    let looks = target.look_up(&[rel("no/such/file"), rel("no/other")]);
+    assert!(looks.iter().all(|look| matches!(look, Ok(None::<Stat>))));
+}
+
+fn connect(server: &FtpServer) -> Result<FtpTarget> {
+    connect_within(server, TIMEOUT)
+}
+
+fn connect_within(server: &FtpServer, timeout: Duration) -> Result<FtpTarget> {
+    let location = FtpLocation {
+        host: server.addr().ip().to_string(),
+        port: server.addr().port(),
+        user: "tester".to_owned(),
+        password: Secret::new("geheim".to_owned()),
+        path: ServerPath::Absolute(RelPath::root()),
+    };
+    let limits = Limits {
+        connections: NonZeroU8::MIN,
+        timeout,
+        retries: 0,
+        max_duration: None,
+        bytes_per_sec: None,
+        data: DataMode::Passive,
+    };
+    FtpTarget::connect(&location, &limits)
+}
+
+fn rel(path: &str) -> RelPath {
+    RelPath::parse(path.as_bytes()).unwrap()
+}

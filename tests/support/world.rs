@@ -1,0 +1,553 @@
+//! A world of two trees in memory and a job between them: put trees, run, compare trees.
+//!
+//! Trees are written as words: `a=one@1` is a file `a` holding `one`, modified one tick after the beginning; `d/` is an
+//! empty directory, `l~` a link. Directories that hold something are not named.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU8;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use coracle::error::Result;
+use coracle::job::{
+    Case, DataMode, Delete, Direction, Job, Limits, Links, Location, MaxDelete, Overrides, Policy,
+    RemoteScan, Resolve, Selection, StateDir, Verify,
+};
+use coracle::path::RelPath;
+use coracle::side::{Side, Sides};
+use coracle::sync::event::{
+    Answer, Ask, Choice, Conflict, Deed, DeletedFor, Event, Resolved, Skipped,
+};
+use coracle::sync::journal::Leftover;
+use coracle::sync::pool::{Connect, Stop};
+use coracle::sync::{self, Setting, Summary};
+use coracle::target::{
+    Algorithm, Capabilities, Digest, Listing, NewFile, Removal, Source, Stat, Target, Watch,
+    Written,
+};
+use coracle::time::Timestamp;
+
+use super::memory::{Manners, MemoryTarget, Node, Tree};
+
+/// The beginning: tick 0, in seconds since 1970.
+pub const BEGINNING_SECS: i64 = 1_700_000_000;
+
+/// The length of a tick: far more than the tolerance, and no multiple of it is a plausible shift of zones.
+pub const TICK_SECS: i64 = 77;
+
+/// When every run takes place, in seconds since 1970: long after the program was made.
+pub const NOW_SECS: i64 = 1_800_000_000;
+
+/// Two trees, the job between them, and what else a run is told.
+pub struct World {
+    /// The two sides.
+    pub trees: Sides<Tree>,
+    /// The state directory, if metadata lives in one.
+    pub state: Option<Tree>,
+    /// What is to be done.
+    pub job: Job,
+    /// What the user answers, in order. A question beyond them fails the test.
+    pub answers: VecDeque<Answer>,
+    /// Whether the roots are known from elsewhere to have held files.
+    pub held_files: Sides<bool>,
+    /// What has been done to the targets since the last run began: `local write a`.
+    changes: Arc<Mutex<Vec<String>>>,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Ran {
+    /// What became of each entry, one line each.
+    pub lines: Vec<String>,
+    /// What the run came to.
+    pub summary: Result<Summary>,
+    /// Every call that changed something on either side, metadata and locks included.
+    pub changes: Vec<String>,
+}
+
+impl World {
+    /// Two empty trees that keep times, and a `sync` that skips conflicts.
+    pub fn new() -> Self {
+        Self::with(Manners::default(), Manners::default())
+    }
+
+    /// Two empty trees with those manners.
+    pub fn with(local: Manners, remote: Manners) -> Self {
+        let trees = Sides::new(Tree::with(local), Tree::with(remote));
+        for side in Side::BOTH {
+            trees.of(side).set_clock(Timestamp::from_secs(NOW_SECS));
+        }
+        Self {
+            trees,
+            state: None,
+            job: plain_job(Direction::Sync),
+            answers: VecDeque::new(),
+            held_files: Sides::new(false, false),
+            changes: Arc::default(),
+        }
+    }
+
+    /// Trees that hold the same and were synced: every entry is recorded.
+    pub fn synced(words: &str) -> Self {
+        let mut world = Self::new();
+        world.put(Side::Local, words);
+        world.put(Side::Remote, words);
+        world.run().expect_clean();
+        world
+    }
+
+    /// The same world with another command.
+    pub fn command(mut self, direction: Direction) -> Self {
+        self.job.direction = direction;
+        self
+    }
+
+    /// The same world with another rule for conflicts.
+    pub fn resolve(mut self, resolve: Resolve) -> Self {
+        self.job.policy.resolve = resolve;
+        self
+    }
+
+    /// The same world with something else changed about its job.
+    pub fn job(mut self, change: impl FnOnce(&mut Job)) -> Self {
+        change(&mut self.job);
+        self
+    }
+
+    /// Puts entries into a tree, over those that are there.
+    pub fn put(&mut self, side: Side, words: &str) {
+        for word in words.split_whitespace() {
+            let (path, node) = parse(word);
+            self.trees.of(side).put(path, node);
+        }
+    }
+
+    /// Puts entries into the local tree.
+    pub fn put_local(&mut self, words: &str) {
+        self.put(Side::Local, words);
+    }
+
+    /// Puts entries into the remote tree.
+    pub fn put_remote(&mut self, words: &str) {
+        self.put(Side::Remote, words);
+    }
+
+    /// Takes entries, and all below them, from a tree.
+    pub fn take(&mut self, side: Side, paths: &str) {
+        for path in paths.split_whitespace() {
+            self.trees.of(side).take(path);
+        }
+    }
+
+    /// What a tree holds, in words; without coracle's own files.
+    pub fn words(&self, side: Side) -> String {
+        words_of(self.trees.of(side))
+    }
+
+    /// Runs the job.
+    pub fn run(&mut self) -> Ran {
+        self.changes.lock().unwrap().clear();
+        let connect = Doors {
+            trees: &self.trees,
+            state: self.state.as_ref(),
+            changes: &self.changes,
+        };
+        let leftover = Leftover::default();
+        let setting = Setting {
+            connect: &connect,
+            stop: Stop {
+                asked: &|| false,
+                deadline: None,
+            },
+            journal: None,
+            leftover: &leftover,
+            held_files: self.held_files,
+            is_elsewhere: false,
+            holder: "the test",
+            now: Timestamp::from_secs(NOW_SECS),
+        };
+        let mut lines = Vec::new();
+        let mut user = Script(&mut self.answers);
+        let summary = sync::run(
+            &self.job,
+            &setting,
+            &mut |event| lines.extend(line(&event)),
+            &mut user,
+        );
+        Ran {
+            lines,
+            summary,
+            changes: self.changes.lock().unwrap().clone(),
+        }
+    }
+
+    /// Fails unless the trees hold exactly this.
+    #[track_caller]
+    pub fn assert_trees(&self, local: &str, remote: &str) {
+        let held = Sides::new(self.words(Side::Local), self.words(Side::Remote));
+        let expected = Sides::new(sorted(local), sorted(remote));
+        assert!(
+            held == expected,
+            "expected local:  {}\n   found local:  {}\nexpected remote: {}\n   found remote: {}",
+            expected.local,
+            held.local,
+            expected.remote,
+            held.remote
+        );
+    }
+
+    /// Fails unless both trees hold exactly this.
+    #[track_caller]
+    pub fn assert_both(&self, words: &str) {
+        self.assert_trees(words, words);
+    }
+
+    /// Fails if another run does anything at all.
+    #[track_caller]
+    pub fn assert_settled(&mut self) {
+        let before = (self.trees.local.paths(), self.trees.remote.paths());
+        let ran = self.run();
+        assert!(
+            ran.changes.is_empty(),
+            "a second run did: {:#?}\nand said: {:#?}",
+            ran.changes,
+            ran.lines
+        );
+        assert_eq!(
+            before,
+            (self.trees.local.paths(), self.trees.remote.paths())
+        );
+    }
+
+    /// The metadata of a directory of the local side, as text; none when there is no such file.
+    pub fn metadata(&self, side: Side, dir: &str) -> Option<String> {
+        metadata_of(self.trees.of(side), dir)
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ran {
+    /// Fails unless the run did all it wanted to.
+    #[track_caller]
+    pub fn expect_clean(self) -> Self {
+        match &self.summary {
+            Ok(summary) => {
+                assert_eq!(summary.totals.errors, 0, "{:#?}", self.lines);
+                assert!(summary.stopped_by.is_none(), "{summary:?}");
+            }
+            Err(error) => panic!("the run was refused: {error}"),
+        }
+        self
+    }
+
+    /// What the run was refused for.
+    #[track_caller]
+    pub fn refusal(&self) -> String {
+        match &self.summary {
+            Ok(_) => panic!("nothing was refused: {:#?}", self.lines),
+            Err(error) => {
+                assert!(
+                    self.changes.is_empty(),
+                    "refused, and yet: {:?}",
+                    self.changes
+                );
+                error.to_string()
+            }
+        }
+    }
+
+    /// What was said of one entry.
+    pub fn said_of(&self, path: &str) -> Vec<&str> {
+        let end = format!(" {path}");
+        let of_it = self.lines.iter().filter(|line| line.ends_with(&end));
+        of_it.map(|line| &line[..line.len() - end.len()]).collect()
+    }
+
+    /// The numbers of the run.
+    #[track_caller]
+    pub fn totals(&self) -> coracle::sync::event::Totals {
+        self.summary.as_ref().expect("the run went through").totals
+    }
+}
+
+/// A job between the two trees with nothing but defaults, that skips conflicts.
+pub fn plain_job(direction: Direction) -> Job {
+    Job {
+        direction,
+        local: PathBuf::from("/local"),
+        remote: Location::Path(PathBuf::from("/remote")),
+        policy: Policy {
+            force: false,
+            delete: Delete::Never,
+            resolve: Resolve::Skip,
+            case: Case::Refuse,
+            links: Links::Skip,
+            min_age: Duration::ZERO,
+            trash: None,
+            verify: Verify::Size,
+            remote_scan: RemoteScan::Full,
+            allow: Overrides {
+                empty: false,
+                time_shift: false,
+                delete: MaxDelete::Half,
+            },
+        },
+        selection: Selection::default(),
+        limits: Limits {
+            connections: NonZeroU8::MIN,
+            timeout: Duration::from_secs(5),
+            retries: 0,
+            max_duration: None,
+            bytes_per_sec: None,
+            data: DataMode::Passive,
+        },
+        state: StateDir::Beside,
+        create_folder: false,
+        migrate: false,
+        dry_run: false,
+        check_file: None,
+    }
+}
+
+/// The time of a tick.
+pub fn tick(number: i64) -> Timestamp {
+    Timestamp::from_secs(BEGINNING_SECS + number * TICK_SECS)
+}
+
+/// The metadata of a directory of that tree, as text; none when there is no such file.
+pub fn metadata_of(tree: &Tree, dir: &str) -> Option<String> {
+    let path = match dir {
+        "" => ".pyftpsync-meta.json".to_owned(),
+        dir => format!("{dir}/.pyftpsync-meta.json"),
+    };
+    match tree.paths().get(&path) {
+        Some(Node::File { content, .. }) => Some(String::from_utf8(content.clone()).unwrap()),
+        _ => None,
+    }
+}
+
+/// What a tree holds, in words.
+pub fn words_of(tree: &Tree) -> String {
+    let nodes = tree.user_paths();
+    let mut words = Vec::new();
+    for (path, node) in &nodes {
+        match node {
+            Node::File { content, mtime } => {
+                let content = String::from_utf8_lossy(content);
+                let since = mtime.as_secs() - BEGINNING_SECS;
+                if since % TICK_SECS == 0 {
+                    words.push(format!("{path}={content}@{}", since / TICK_SECS));
+                } else {
+                    words.push(format!("{path}={content}@{}s", mtime.as_secs()));
+                }
+            }
+            Node::Dir => {
+                let below = format!("{path}/");
+                if !nodes.keys().any(|other| other.starts_with(&below)) {
+                    words.push(below);
+                }
+            }
+            Node::Special => words.push(format!("{path}~")),
+        }
+    }
+    words.sort();
+    words.join(" ")
+}
+
+fn sorted(words: &str) -> String {
+    let mut words: Vec<&str> = words.split_whitespace().collect();
+    words.sort_unstable();
+    words.join(" ")
+}
+
+fn parse(word: &str) -> (&str, Node) {
+    if let Some(path) = word.strip_suffix('/') {
+        return (path, Node::Dir);
+    }
+    if let Some(path) = word.strip_suffix('~') {
+        return (path, Node::Special);
+    }
+    let (path, rest) = word.split_once('=').expect("a file is path=content@tick");
+    let (content, at) = rest.split_once('@').expect("a file is path=content@tick");
+    let secs = match at.strip_suffix('s') {
+        Some(secs) => secs.parse().expect("seconds"),
+        None => BEGINNING_SECS + at.parse::<i64>().expect("a tick") * TICK_SECS,
+    };
+    (path, Node::file(content, secs))
+}
+
+/// One line for each event that concerns an entry.
+fn line(event: &Event<'_>) -> Option<String> {
+    match event {
+        Event::Entry { path, deed, .. } => Some(format!("{} {path}", words_for(*deed))),
+        Event::Failed { path, error } => Some(format!("failed: {error}: {path}")),
+        Event::Warning(text) => Some(format!("warning: {text}")),
+        Event::Notice(text) => Some(format!("notice: {text}")),
+        Event::Started | Event::Scanned { .. } | Event::Planned { .. } | Event::Moved { .. } => {
+            None
+        }
+    }
+}
+
+/// `>` is towards the remote side, `<` towards the local one.
+fn words_for(deed: Deed) -> &'static str {
+    use Side::{Local, Remote};
+    match deed {
+        Deed::Equal => "equal",
+        Deed::Recorded => "found equal",
+        Deed::Visited => "visit",
+        Deed::Copied { from: Local, .. } => "copy >",
+        Deed::Copied { from: Remote, .. } => "copy <",
+        Deed::Renamed { from: Local } => "rename >",
+        Deed::Renamed { from: Remote } => "rename <",
+        Deed::Deleted { on, why } => match (on, why) {
+            (Remote, DeletedFor::Missing) => "delete >",
+            (Local, DeletedFor::Missing) => "delete <",
+            (Remote, DeletedFor::Unmatched) => "delete unmatched >",
+            (Local, DeletedFor::Unmatched) => "delete unmatched <",
+        },
+        Deed::Forgotten => "forget",
+        Deed::Resolved(resolved) => match resolved {
+            Resolved::Copied { from: Local, .. } => "resolve >",
+            Resolved::Copied { from: Remote, .. } => "resolve <",
+            Resolved::Restored { from: Local, .. } => "restore >",
+            Resolved::Restored { from: Remote, .. } => "restore <",
+            Resolved::Deleted { on: Remote } => "resolve by delete >",
+            Resolved::Deleted { on: Local } => "resolve by delete <",
+            Resolved::KeptBoth { winner: Local } => "both >",
+            Resolved::KeptBoth { winner: Remote } => "both <",
+        },
+        Deed::ConflictSkipped => "conflict",
+        Deed::Skipped(skipped) => match skipped {
+            Skipped::Unmatched => "skip unmatched",
+            Skipped::OneWay { .. } => "skip one-way",
+            Skipped::NotDeleted { .. } => "skip deletion",
+            Skipped::TooYoung => "skip too young",
+            Skipped::Special { .. } => "skip special",
+            Skipped::Protected { .. } => "skip protected",
+        },
+    }
+}
+
+/// A user whose answers are known beforehand.
+struct Script<'a>(&'a mut VecDeque<Answer>);
+
+impl Ask for Script<'_> {
+    fn ask(
+        &mut self,
+        conflict: &Conflict<'_>,
+        _compare: &mut dyn FnMut() -> Result<bool>,
+    ) -> Result<Answer> {
+        let answer = self.0.pop_front();
+        Ok(answer.unwrap_or_else(|| panic!("asked about {}: no answer is left", conflict.path)))
+    }
+}
+
+/// The answer that holds once.
+pub const fn once(choice: Choice) -> Answer {
+    Answer::Once(choice)
+}
+
+/// Opens the trees.
+struct Doors<'a> {
+    trees: &'a Sides<Tree>,
+    state: Option<&'a Tree>,
+    changes: &'a Arc<Mutex<Vec<String>>>,
+}
+
+impl Connect for Doors<'_> {
+    fn connect(&self, side: Side) -> Result<Box<dyn Target>> {
+        Ok(Box::new(Watched {
+            target: self.trees.of(side).target(),
+            name: match side {
+                Side::Local => "local",
+                Side::Remote => "remote",
+            },
+            changes: Arc::clone(self.changes),
+        }))
+    }
+
+    fn connect_state(&self) -> Result<Option<Box<dyn Target>>> {
+        let state = self.state.map(|tree| Watched {
+            target: tree.target(),
+            name: "state",
+            changes: Arc::clone(self.changes),
+        });
+        Ok(state.map(|target| Box::new(target) as Box<dyn Target>))
+    }
+}
+
+/// A target that notes every call that may change something.
+struct Watched {
+    target: MemoryTarget,
+    name: &'static str,
+    changes: Arc<Mutex<Vec<String>>>,
+}
+
+impl Watched {
+    fn note(&self, what: &str, path: &RelPath) {
+        let note = format!("{} {what} {path}", self.name);
+        self.changes.lock().unwrap().push(note);
+    }
+}
+
+impl Target for Watched {
+    fn capabilities(&self) -> Capabilities {
+        self.target.capabilities()
+    }
+
+    fn list(&mut self, dir: &RelPath, listing: &mut Listing) -> Result<()> {
+        self.target.list(dir, listing)
+    }
+
+    fn look_up(&mut self, paths: &[RelPath]) -> Vec<Result<Option<Stat>>> {
+        self.target.look_up(paths)
+    }
+
+    fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>> {
+        self.target.open(file, offset)
+    }
+
+    fn write(
+        &mut self,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<Written> {
+        self.note("write", file.path);
+        self.target.write(file, source, watch)
+    }
+
+    fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
+        for dir in dirs {
+            self.note("mkdir", dir);
+        }
+        self.target.make_dirs(dirs)
+    }
+
+    fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {
+        for removal in removals {
+            self.note("remove", removal.path());
+        }
+        self.target.remove(removals)
+    }
+
+    fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()> {
+        self.note("rename", from);
+        self.target.rename(from, to)
+    }
+
+    fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>> {
+        self.target.digest(file, algorithms)
+    }
+
+    fn free_space(&mut self) -> Result<Option<u64>> {
+        self.target.free_space()
+    }
+}
