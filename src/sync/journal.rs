@@ -178,7 +178,7 @@ impl Journal {
                 .doing(doing)?;
             state.pending.clone_from(&self.headers);
             self.write_out(&mut state, &[])?;
-            self.written.store(0, Ordering::Relaxed);
+            state.written_bytes = 0;
             state.has_intents = false;
         }
         Ok(())

@@ -294,7 +294,7 @@ impl Limiter {
         let Some(rate) = self.bytes_per_sec else {
             return Ok(());
         };
-        let span = Duration::from_secs_f64(bytes as f64 / rate.get() as f64);
+        let span = Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / rate);
         let until = {
             let mut free_at = self.free_at.lock().expect("nobody panics while counting");
             *free_at = (*free_at).max(Instant::now()) + span;
