@@ -484,7 +484,12 @@ fn answers_for_more_names_than_travel_at_once() {
             .count();
         let absent = looks.iter().filter(|look| matches!(look, Ok(None))).count();
         let failed = looks.iter().find(|look| look.is_err());
-        assert_eq!((there, absent), (1_000, 1_000), "{failed:?}");
+        assert_eq!(
+            (there, absent),
+            (1_000, 1_000),
+            "{failed:?}; the server says:\n{}",
+            server.log()
+        );
     });
 }
 

@@ -36,6 +36,9 @@ const MAX_AHEAD_BYTES: usize = 16 * 1024;
 /// connection is lost.
 const MAX_AHEAD: usize = 256;
 
+/// Bytes of commands in one flight: one TCP segment on any line, IPv6's least included.
+const MAX_FLIGHT_BYTES: usize = 1200;
+
 /// The longest command line of a server that is not known to take more: old BSD servers cut at 512 bytes and run the
 /// rest as a command.
 const MAX_LINE_BYTES: usize = 500;
@@ -98,7 +101,21 @@ pub struct Session {
     max_line_bytes: usize,
     iac: Iac,
     takes_data_early: bool,
+    ahead: Ahead,
     password: Vec<u8>,
+}
+
+/// How commands may be sent ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ahead {
+    /// More of them while replies come.
+    Stream,
+    /// A small segment of them, and the next when all are answered.
+    ///
+    /// ProFTPD takes no line end that is torn apart by two of its reads: it joins such a line with the next one, so
+    /// that a reply is missing and all that follow belong to other commands. A segment that arrives whole at a server
+    /// that has read everything before is read at once.
+    Flights,
 }
 
 /// How passive ports are asked for.
@@ -131,6 +148,7 @@ impl Session {
             max_line_bytes: MAX_LINE_BYTES,
             iac: Iac::Refused,
             takes_data_early: false,
+            ahead: Ahead::Flights,
             password: account.password.as_bytes().to_vec(),
         };
         session.greet()?;
@@ -169,9 +187,15 @@ impl Session {
         let mut next = 0;
         loop {
             // Filled up only when half empty, so that commands travel in large segments.
-            if self.ahead_bytes() * 2 <= MAX_AHEAD_BYTES && waiting.len() * 2 <= MAX_AHEAD {
+            let may_send = match self.ahead {
+                Ahead::Stream => {
+                    self.ahead_bytes() * 2 <= MAX_AHEAD_BYTES && waiting.len() * 2 <= MAX_AHEAD
+                }
+                Ahead::Flights => waiting.is_empty(),
+            };
+            if may_send {
                 while let Some(command) = commands.get(next)
-                    && self.ahead_bytes() < MAX_AHEAD_BYTES - self.max_line_bytes
+                    && (waiting.is_empty() || self.has_room_for(command))
                     && waiting.len() < MAX_AHEAD
                 {
                     match self.enqueue(command) {
@@ -358,6 +382,17 @@ impl Session {
     pub(super) fn fail_chatting(&mut self) -> Error {
         let text = "preliminary replies without end".to_owned();
         self.fail(ErrorKind::Protocol(text).into())
+    }
+
+    fn has_room_for(&self, command: &Command<'_>) -> bool {
+        let limit = match self.ahead {
+            Ahead::Stream => MAX_AHEAD_BYTES,
+            Ahead::Flights => MAX_FLIGHT_BYTES,
+        };
+        let mut line = Vec::new();
+        // What cannot be sent takes no room.
+        let _ = command.encode(&mut line, self.max_line_bytes, self.iac);
+        self.ahead_bytes() + line.len() <= limit
     }
 
     fn ahead_bytes(&self) -> usize {
@@ -568,6 +603,7 @@ impl Session {
         }
         (self.max_line_bytes, self.iac) = server_limits(&self.greeting, &self.features);
         self.takes_data_early = accepts_after_command(&self.greeting);
+        self.ahead = way_ahead(&self.greeting);
         Ok(())
     }
 
@@ -623,6 +659,24 @@ fn server_limits(greeting: &[u8], features: &Features) -> (usize, Iac) {
         MAX_LINE_BYTES
     };
     (max_line_bytes, iac)
+}
+
+/// Servers that were seen to read any stream of commands rightly; of the others nobody knows what they descend from.
+fn way_ahead(greeting: &[u8]) -> Ahead {
+    let greeting = String::from_utf8_lossy(greeting).to_ascii_lowercase();
+    // BusyBox greets with the last of these.
+    let known = [
+        "vsftpd",
+        "pure-ftpd",
+        "pyftpdlib",
+        "inetutils",
+        "operation successful",
+    ];
+    if known.iter().any(|name| greeting.contains(name)) {
+        Ahead::Stream
+    } else {
+        Ahead::Flights
+    }
 }
 
 /// Whether this is a server that looks at a data connection only once it runs the command: what was sent before waits
@@ -741,6 +795,13 @@ mod tests {
             foreign_greeting(b"* OK \x1b[31m\r\nmore"),
             r#"this is no FTP server; it says "* OK \x1b[31m""#
         );
+    }
+
+    #[test]
+    fn only_known_servers_are_sent_a_stream() {
+        assert_eq!(way_ahead(b"(vsFTPd 3.0.3)"), Ahead::Stream);
+        assert_eq!(way_ahead(b"ProFTPD Server (q) [127.0.0.1]"), Ahead::Flights);
+        assert_eq!(way_ahead(b"Welcome"), Ahead::Flights);
     }
 
     #[test]

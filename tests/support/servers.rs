@@ -6,7 +6,6 @@
 //! Started by root, a server serves files as [`SERVER_UID`] and shows its directory as `/` (vsftpd: one level down). Started by
 //! anyone else, it serves as that user and shows the real path (but for pyftpdlib). [`Server::url`] and [`Server::remote_path`] hide the difference.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,7 +13,7 @@ use std::os::unix::fs::{PermissionsExt, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -668,28 +667,30 @@ fn greets(address: SocketAddr) -> bool {
     greeted
 }
 
+/// Ports below those that the kernel gives away by itself: there, the data connection or the relay of another test could
+/// come in between, and its greeting be taken for the server's.
+const PORTS: std::ops::Range<u32> = 20_000..32_000;
+
 /// A loopback address whose port nothing listens on, and that no other test of this process was given.
 fn free_address(ipv6: bool) -> SocketAddr {
-    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
-    let mut given = GIVEN
-        .lock()
-        .expect("no thread panics while it has the lock");
-    loop {
-        let listener = listen(ipv6);
-        let address = listener.local_addr().expect("a listener has an address");
-        if given.get_or_insert_default().insert(address.port()) {
-            return address;
-        }
-    }
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let ip = loopback(ipv6);
+    // Other test programs that run at the same time begin elsewhere.
+    let start = std::process::id().wrapping_mul(97);
+    let count = PORTS.end - PORTS.start;
+    (0..count)
+        .map(|_| PORTS.start + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count)
+        .map(|port| SocketAddr::new(ip, u16::try_from(port).expect("the range holds ports")))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .expect("this machine has a loopback interface with free ports")
 }
 
-fn listen(ipv6: bool) -> TcpListener {
-    let ip = if ipv6 {
+fn loopback(ipv6: bool) -> IpAddr {
+    if ipv6 {
         IpAddr::from(Ipv6Addr::LOCALHOST)
     } else {
         IpAddr::from(Ipv4Addr::LOCALHOST)
-    };
-    TcpListener::bind((ip, 0)).expect("this machine has a loopback interface with free ports")
+    }
 }
 
 /// Passes control connections on to a server and notes the commands.
@@ -702,7 +703,8 @@ struct Relay {
 
 impl Relay {
     fn start(server: SocketAddr) -> Self {
-        let listener = listen(server.is_ipv6());
+        let listener = TcpListener::bind((loopback(server.is_ipv6()), 0))
+            .expect("this machine has a loopback interface with free ports");
         let address = listener.local_addr().expect("a listener has an address");
         let sessions = Arc::new(Mutex::new(Vec::new()));
         let closing = Arc::new(AtomicBool::new(false));
