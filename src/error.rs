@@ -240,7 +240,9 @@ fn plain(error: &io::Error) -> String {
                 .nth(1)
                 .is_some_and(|c| c.is_ascii_uppercase() || c == '/') =>
         {
-            std::iter::once(first.to_ascii_lowercase()).chain(chars).collect()
+            std::iter::once(first.to_ascii_lowercase())
+                .chain(chars)
+                .collect()
         }
         _ => text.to_owned(),
     }

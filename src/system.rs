@@ -422,9 +422,11 @@ pub fn set_mtime(file: BorrowedFd<'_>, mtime: Timestamp) -> io::Result<()> {
             Err(errno) => return Err(errno.into()),
         }
     }
+    // Seconds have 32 bits on some machines.
+    #[allow(clippy::useless_conversion)]
+    let secs = secs.try_into().map_err(|_| Errno::EOVERFLOW)?;
     let mtime = TimeSpec::new(
-        secs.try_into().map_err(|_| Errno::EOVERFLOW)?,
-        // Below 1,000,000,000, which fits a `long` of any machine.
+        secs, // Below 1,000,000,000, which fits a `long` of any machine.
         nanos as _,
     );
     Ok(futimens(file, &TimeSpec::UTIME_OMIT, &mtime)?)

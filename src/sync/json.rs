@@ -290,7 +290,9 @@ mod tests {
             let end = Some(Timestamp::from_nanos(i64::MAX));
             assert_eq!(parse_secs(beyond), end, "{beyond}");
         }
-        for text in ["null", "\"5\"", "true", "[]", "nan", "inf", "", "-", ".", "1e", "1e5.0"] {
+        for text in [
+            "null", "\"5\"", "true", "[]", "nan", "inf", "", "-", ".", "1e", "1e5.0",
+        ] {
             assert_eq!(parse_secs(text), None, "{text}");
         }
     }

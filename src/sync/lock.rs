@@ -118,17 +118,20 @@ fn parse(file: &[u8]) -> Option<Content> {
         lock_holder: None,
     };
     let mut is_good = true;
-    json::each_field(std::str::from_utf8(file).ok()?, &mut |key, value| match key {
-        b"lock_time" => match json::parse_secs(value) {
-            Some(time) => content.lock_time = time,
-            None => is_good = false,
+    json::each_field(
+        std::str::from_utf8(file).ok()?,
+        &mut |key, value| match key {
+            b"lock_time" => match json::parse_secs(value) {
+                Some(time) => content.lock_time = time,
+                None => is_good = false,
+            },
+            b"lock_holder" => {
+                content.lock_holder =
+                    json::parse_bytes(value).and_then(|holder| String::from_utf8(holder).ok());
+            }
+            _ => {}
         },
-        b"lock_holder" => {
-            content.lock_holder =
-                json::parse_bytes(value).and_then(|holder| String::from_utf8(holder).ok());
-        }
-        _ => {}
-    })
+    )
     .ok()?;
     is_good.then_some(content)
 }
@@ -187,7 +190,13 @@ mod tests {
         let bare = parse(br#"{"lock_holder": null}"#).unwrap();
         assert_eq!(bare.lock_time, Timestamp::from_secs(0));
         assert_eq!(bare.lock_holder, None);
-        for text in ["", "[]", "{\"lock_time\": \"now\"}", "{\"lock_time\": 1", "\u{0}"] {
+        for text in [
+            "",
+            "[]",
+            "{\"lock_time\": \"now\"}",
+            "{\"lock_time\": 1",
+            "\u{0}",
+        ] {
             assert!(parse(text.as_bytes()).is_none(), "{text}");
         }
     }
