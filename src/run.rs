@@ -203,8 +203,11 @@ impl Place {
     /// A local root that is not there is made if that was asked for, and if it never held anything.
     fn refuse_missing(&self, job: &Job, remembered: Option<Remembered>) -> Result<()> {
         let held_files = remembered.is_some_and(|known| known.had_files);
-        let may_make =
-            job.create_folder && job.direction.writes(Side::Local) && !held_files && !job.dry_run;
+        let may_be_made_anew = !held_files || job.policy.allow.empty;
+        let may_make = job.create_folder
+            && job.direction.writes(Side::Local)
+            && may_be_made_anew
+            && !job.dry_run;
         if may_make && !self.local.exists() {
             LocalTarget::create(&self.local, Links::Skip)?;
         }

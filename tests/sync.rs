@@ -97,6 +97,23 @@ fn the_same_change_made_twice_is_no_conflict() {
     world.assert_settled();
 }
 
+#[test]
+fn a_renamed_directory_keeps_its_files_though_its_records_say_they_were_synced() {
+    for (direction, delete) in [
+        (Direction::Sync, Delete::Never),
+        (Direction::Upload, Delete::Missing),
+    ] {
+        let mut world = World::synced("old/file=one@1 old/in/deep=two@2 other=x@1");
+        world.rename_dir(Local, "old", "new");
+        let mut world = world
+            .command(direction)
+            .job(|job| job.policy.delete = delete);
+        world.run().expect_clean();
+        world.assert_both("new/file=one@1 new/in/deep=two@2 other=x@1");
+        world.assert_settled();
+    }
+}
+
 // Every kind of change, every command, every rule
 
 /// Changes of every kind since the last sync, each in a file named after it. The near side is the one that upload reads.

@@ -83,7 +83,9 @@ pub fn exit_code_of(error: &Error) -> ExitCode {
         ErrorKind::Login(_) => ExitCode::Login,
         ErrorKind::NotFound | ErrorKind::Usage(_) => ExitCode::Usage,
         ErrorKind::Changed(_) | ErrorKind::Verify(_) | ErrorKind::Name(_) => ExitCode::SomeFailed,
-        ErrorKind::Metadata(_) | ErrorKind::MetadataVersion(_) => ExitCode::Metadata,
+        ErrorKind::Metadata(_) => ExitCode::Metadata,
+        // As pyftpsync.
+        ErrorKind::MetadataVersion(_) => ExitCode::SomeFailed,
         ErrorKind::Guard(_) => ExitCode::Guard,
         ErrorKind::Locked(_) => ExitCode::Locked,
         ErrorKind::Interrupted(_) => ExitCode::Interrupted,
@@ -133,5 +135,9 @@ mod tests {
         assert_eq!(code(ErrorKind::Disk(io(libc::EROFS))), ExitCode::LocalDisk);
         assert_eq!(code(ErrorKind::Disk(io(libc::ENOENT))), ExitCode::Usage);
         assert_eq!(code(ErrorKind::Metadata("x".into())), ExitCode::Metadata);
+        assert_eq!(
+            code(ErrorKind::MetadataVersion("x".into())),
+            ExitCode::SomeFailed
+        );
     }
 }

@@ -175,7 +175,7 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
         self.worst = self.worst.worse(exit_code_of_entry(error));
         let path = path.to_string();
         let error = error.to_string();
-        let text = if error.contains(&path) {
+        let text = if names_path(&error, &path) {
             format!("ERROR: {error}")
         } else {
             format!("ERROR: {path}: {error}")
@@ -248,6 +248,15 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
             let _ = write!(self.out, "{erase}");
         }
     }
+}
+
+/// Whether the error says what was being done to that path: "copying a/b to …". A short name may stand by chance in any
+/// other text.
+fn names_path(error: &str, path: &str) -> bool {
+    let doing = format!("ing {path}");
+    error
+        .match_indices(&doing)
+        .any(|(at, _)| matches!(error[at + doing.len()..].chars().next(), Some(' ' | ':')))
 }
 
 /// Prints a text that was asked for: help, version.

@@ -140,17 +140,16 @@ impl Draft {
     /// Adds something to be done with an entry.
     pub fn add_step(&mut self, dir: &Dir, pair: &Pair<'_>, todo: Todo) {
         let index = self.planned(dir);
-        self.plan.dirs[index].steps.push(Step {
-            name: pair.name.as_bytes().into(),
-            remote_name: pair.remote_name.map(|name| name.as_bytes().into()),
-            stats: pair.stats,
-            remote_shown: pair
-                .shown
-                .remote
-                .filter(|shown| pair.stats.remote != Some(*shown))
-                .map(Box::new),
-            todo,
-        });
+        self.plan.dirs[index].steps.push(step(pair, todo));
+    }
+
+    /// Notes a file that is not to be copied, but is to be recorded anew if nothing but its time has moved.
+    pub fn note_retimed(&mut self, dir: &Dir, pair: &Pair<'_>) {
+        let index = self.planned(dir);
+        let step = step(pair, Todo::Record { uploaded_at: None });
+        if step.is_of_one_size() {
+            self.plan.retimed.push((index, step));
+        }
     }
 
     /// Partial files that no planned copy goes on with are of no use.
@@ -200,5 +199,19 @@ impl Draft {
                 _ => changes.count_other(),
             }
         }
+    }
+}
+
+fn step(pair: &Pair<'_>, todo: Todo) -> Step {
+    Step {
+        name: pair.name.as_bytes().into(),
+        remote_name: pair.remote_name.map(|name| name.as_bytes().into()),
+        stats: pair.stats,
+        remote_shown: pair
+            .shown
+            .remote
+            .filter(|shown| pair.stats.remote != Some(*shown))
+            .map(Box::new),
+        todo,
     }
 }

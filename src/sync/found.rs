@@ -27,6 +27,9 @@ pub struct Found {
     pub is_protected: bool,
     /// Whether each listing shows all there is.
     pub complete: Sides<bool>,
+    /// Whether the records are about what is here. Those in a directory that only one side has, and the other did not
+    /// delete, came with it when it was renamed: they tell nothing of deletions.
+    pub records_apply: bool,
     /// Files that a cut-off run placed; with their upload times where the server could not keep the true ones.
     pub placed: HashMap<Vec<u8>, Option<Timestamp>>,
 }
@@ -71,7 +74,7 @@ impl Found {
 
     /// What became of a pair on each side. Where `gone_from` names a side, that side deleted the whole directory.
     pub fn statuses(&self, pair: &Pair<'_>, gone_from: Option<Side>) -> Sides<Status> {
-        let known = self.metadata.records().is_known();
+        let known = self.records_apply && self.metadata.records().is_known();
         let status_on = |side: Side| {
             // A record of another kind is no record of what is there now.
             let record = pair.record.as_ref().filter(|record| {
@@ -102,6 +105,7 @@ impl Found {
             has_remote_metadata: false,
             is_protected,
             complete: Sides::new(true, true),
+            records_apply: true,
             placed: HashMap::new(),
         }
     }
@@ -123,6 +127,7 @@ impl Found {
             (None, Some(record), _) => record.name,
             (None, None, None) => unreachable!("a pair stands in one of the lists"),
         };
+        let is_in_records_alone = local.is_none() && remote.is_none();
         Pair {
             placed: self.placed.get(name.as_bytes()).copied(),
             name,
@@ -137,7 +142,7 @@ impl Found {
                 local.map(|entry| entry.shown),
                 remote.map(|entry| entry.shown),
             ),
-            record,
+            record: record.filter(|_| self.records_apply || is_in_records_alone),
         }
     }
 }

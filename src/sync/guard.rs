@@ -67,6 +67,23 @@ pub fn vanished_root(side: Side, root: Root, allow: Overrides) -> Result<(), Str
     ))
 }
 
+/// Refuses to delete all that the follower has because its source holds nothing at all, whether it ever did or not.
+pub fn empty_source(
+    source: Side,
+    is_empty: Sides<bool>,
+    deletes: bool,
+    allow: Overrides,
+) -> Result<(), String> {
+    if !deletes || !*is_empty.of(source) || *is_empty.of(source.peer()) || allow.empty {
+        return Ok(());
+    }
+    Err(format!(
+        "the {source} root is empty, and everything on the {} side would be deleted; is its disk mounted? \
+         --allow-empty goes on all the same",
+        source.peer()
+    ))
+}
+
 /// Refuses when a first-level directory that had many files became empty and its peer's would be deleted.
 pub fn emptied_dir(
     path: &str,
@@ -272,6 +289,23 @@ mod tests {
             );
         }
         assert_eq!(vanished_root(Side::Local, FULL, NO_OVERRIDE), Ok(()));
+    }
+
+    #[test]
+    fn an_empty_source_deletes_nothing_unless_told() {
+        let refuses = |local, remote, deletes| {
+            let is_empty = Sides::new(local, remote);
+            empty_source(Side::Local, is_empty, deletes, NO_OVERRIDE).is_err()
+        };
+        assert!(refuses(true, false, true));
+        assert!(!refuses(true, false, false), "nothing is deleted");
+        assert!(!refuses(true, true, true), "there is nothing to delete");
+        assert!(!refuses(false, false, true));
+        let told = Overrides {
+            empty: true,
+            ..NO_OVERRIDE
+        };
+        assert!(empty_source(Side::Local, Sides::new(true, false), true, told).is_ok());
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Plan {
     pub losses: Sides<Losses>,
     /// How the recorded files changed on each side.
     pub changes: Sides<Changes>,
+    /// Files that are skipped, and recorded anew if their times moved and not their content; with their directories.
+    pub retimed: Vec<(usize, Step)>,
     /// Whether a lock file was seen in the remote root.
     pub lock_seen: bool,
 }
@@ -122,6 +124,15 @@ impl Step {
         Name::new(bytes).expect("steps are made from accepted names")
     }
 
+    /// Whether it is a file of the same size on both sides.
+    pub fn is_of_one_size(&self) -> bool {
+        matches!(
+            (self.stats.local, self.stats.remote),
+            (Some(local), Some(remote))
+                if local.kind == Kind::File && remote.kind == Kind::File && local.size == remote.size
+        )
+    }
+
     /// What was listed of the file on that side.
     pub fn stat_on(&self, side: Side) -> Option<Stat> {
         *self.stats.of(side)
@@ -219,10 +230,10 @@ impl Plan {
 
     /// Turns copies between files of the same size into mere records: their times moved, not their content.
     pub fn accept_time_shift(&mut self) {
+        for (dir, step) in std::mem::take(&mut self.retimed) {
+            self.dirs[dir].steps.push(step);
+        }
         for step in self.dirs.iter_mut().flat_map(|dir| &mut dir.steps) {
-            let (Some(local), Some(remote)) = (step.stats.local, step.stats.remote) else {
-                continue;
-            };
             let is_copy = matches!(
                 step.todo,
                 Todo::Copy {
@@ -230,11 +241,7 @@ impl Plan {
                     ..
                 }
             );
-            if is_copy
-                && local.kind == Kind::File
-                && remote.kind == Kind::File
-                && local.size == remote.size
-            {
+            if is_copy && step.is_of_one_size() {
                 step.todo = Todo::Record { uploaded_at: None };
             }
         }

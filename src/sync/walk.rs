@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::error::{Doing, Error, ErrorKind, Result};
-use crate::job::{Job, Location};
+use crate::job::{Delete, Job, Location};
 use crate::path::{Escaped, RelPath};
 use crate::side::{Side, Sides};
 use crate::sync::classify::{Status, is_coarse, needs_exact_time};
@@ -151,7 +151,6 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             self.face_missing_root(&mut visit, &mut survey)?;
         }
         let dir = Rc::clone(&visit.dir);
-        let shown = &dir.paths.local;
         let Some(found) = self.unwrap_listings(&visit, survey)? else {
             return Ok(());
         };
@@ -164,7 +163,6 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             return self.visit_unrecorded(&visit);
         }
         self.visit_entries(&visit, found)
-            .doing(|| format!("looking at {shown}"))
     }
 
     /// The finding of the visit that stood at that place of the stack, made ahead or now.
@@ -260,6 +258,9 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             )));
         }
         self.draft.plan.lock_seen |= has_lock;
+        let is_on_one_side = visit.dir.there != Sides::new(true, true);
+        let is_deleted = !matches!(visit.doom, Doom::Spared);
+        let records_apply = !is_on_one_side || is_deleted || visit.dir.parent.is_none();
         let mut found = Found {
             listings: found,
             metadata,
@@ -267,6 +268,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             has_remote_metadata,
             is_protected,
             complete,
+            records_apply,
             placed: HashMap::new(),
         };
         found.recall_interrupted(self.walk.leftover.intents_of(&visit.dir.paths.local));
@@ -330,6 +332,15 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 is_elsewhere: side == Side::Local && self.walk.is_elsewhere && !known_here,
             };
             refuse_if(guard::vanished_root(side, root, self.walk.job.policy.allow))?;
+        }
+        if let Some(follower) = self.walk.job.direction.follower() {
+            let policy = &self.walk.job.policy;
+            refuse_if(guard::empty_source(
+                follower.peer(),
+                found.listings.as_ref().map(Listing::is_empty),
+                policy.delete != Delete::Never,
+                policy.allow,
+            ))?;
         }
         Ok(())
     }
@@ -454,7 +465,10 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         }));
         found.listings.remote =
             std::mem::take(&mut slot.lock().expect("nobody panics with a listing in hand"));
-        asked.map(|_| ()).map_err(Failure::into_error)
+        asked
+            .map_err(Failure::into_error)
+            .doing(|| format!("asking for the times in {}", dir.paths.local))?;
+        Ok(())
     }
 
     fn decide_entry(
@@ -657,7 +671,12 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 below.push(self.descend(visit, found, &pair, doom));
             }
             Action::Conflict => self.settle_conflict(visit, found, &pair, path)?,
-            Action::Skip(why) => self.skip(dir, path, kind, why),
+            Action::Skip(why) => {
+                if matches!(why, Skipped::OneWay { .. }) && self.walk.job.policy.allow.time_shift {
+                    self.draft.note_retimed(dir, &pair);
+                }
+                self.skip(dir, path, kind, why);
+            }
         }
         Ok(())
     }

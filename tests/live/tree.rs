@@ -69,6 +69,11 @@ pub(crate) const DEMANDING_NAMES: [&[u8]; 6] = [
     STAR_NAME,
 ];
 
+/// The file of a tree that has a time beyond 32 bits.
+const FROM_2039: usize = 3;
+
+pub(crate) const FROM_2039_NAME: &str = "from 2039";
+
 /// Whether this server keeps the name of a file.
 pub(crate) fn keeps(kind: Kind, name: &[u8]) -> bool {
     match name {
@@ -136,6 +141,10 @@ pub(crate) fn fill(root: &Path, kind: Kind, seed: u64, files: usize, dirs: usize
             Some(name) if random.below(2) == 0 => name.clone(),
             _ => format!("file{number:04}.bin").into_bytes(),
         };
+        let name = match number {
+            FROM_2039 => FROM_2039_NAME.into(),
+            _ => name,
+        };
         let size = match number {
             0 => 0,
             1 => LARGE_BYTES,
@@ -146,7 +155,7 @@ pub(crate) fn fill(root: &Path, kind: Kind, seed: u64, files: usize, dirs: usize
         let nanos = random.below(1_000_000_000);
         let secs = match number {
             2 => -86_400 * 365,
-            3 => 2_200_000_000,
+            FROM_2039 => 2_200_000_000,
             _ => 1_000_000_000 + random.below(700_000_000) as i64,
         };
         set_mtime(&path, secs, nanos as u32);

@@ -5,7 +5,9 @@
 pub mod faulty;
 pub mod ftp_server;
 pub mod memory;
+pub mod program;
 pub mod scenario;
 pub mod servers;
 pub mod temp;
+pub mod tree;
 pub mod world;

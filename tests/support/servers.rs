@@ -13,7 +13,7 @@ use std::os::unix::fs::{PermissionsExt, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -248,6 +248,12 @@ impl Server {
             .clone()
     }
 
+    /// How often a client spoke after the server had: the round trips of all control connections so far, connecting not
+    /// counted.
+    pub fn turns(&self) -> usize {
+        self.relay.turns.load(Ordering::SeqCst)
+    }
+
     /// Gives all files to the server's user. A test that runs as root calls this after it made or changed files in
     /// [`Server::root`] that the server is to change.
     pub fn own_files(&self) {
@@ -293,6 +299,15 @@ pub fn pyftpsync() -> Command {
         .env("HOME", env!("CARGO_TARGET_TMPDIR"))
         .env("PYTHONIOENCODING", "utf-8")
         .stdin(Stdio::null());
+    command
+}
+
+/// The Python that `tests/run` installed pyftpsync for, to which the caller adds arguments.
+pub fn python() -> Command {
+    let mut command = Command::new(installed("venv/bin/python", "pyftpsync"));
+    command
+        .env("HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("PYTHONIOENCODING", "utf-8");
     command
 }
 
@@ -697,6 +712,7 @@ fn loopback(ipv6: bool) -> IpAddr {
 struct Relay {
     address: SocketAddr,
     sessions: Arc<Mutex<Vec<Vec<String>>>>,
+    turns: Arc<AtomicUsize>,
     closing: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -707,14 +723,17 @@ impl Relay {
             .expect("this machine has a loopback interface with free ports");
         let address = listener.local_addr().expect("a listener has an address");
         let sessions = Arc::new(Mutex::new(Vec::new()));
+        let turns = Arc::new(AtomicUsize::new(0));
         let closing = Arc::new(AtomicBool::new(false));
         let accepting = thread::spawn({
             let (sessions, closing) = (Arc::clone(&sessions), Arc::clone(&closing));
-            move || accept(&listener, server, &sessions, &closing)
+            let turns = Arc::clone(&turns);
+            move || accept(&listener, server, &sessions, &turns, &closing)
         });
         Self {
             address,
             sessions,
+            turns,
             closing,
             accepting: Some(accepting),
         }
@@ -736,6 +755,7 @@ fn accept(
     listener: &TcpListener,
     server: SocketAddr,
     sessions: &Arc<Mutex<Vec<Vec<String>>>>,
+    turns: &Arc<AtomicUsize>,
     closing: &AtomicBool,
 ) {
     for client in listener.incoming() {
@@ -758,7 +778,7 @@ fn accept(
             sessions.lock().expect("no relay thread panics")[number].push(command);
         };
         // Both threads end when the server's process does, which is before the relay's end.
-        let _ = relay(client, server, note);
+        let _ = relay(client, server, note, Arc::clone(turns));
     }
 }
 
@@ -766,6 +786,7 @@ fn relay(
     client: TcpStream,
     server: TcpStream,
     note: impl FnMut(&[u8]) + Send + 'static,
+    turns: Arc<AtomicUsize>,
 ) -> io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
@@ -774,8 +795,23 @@ fn relay(
         begun: Vec::new(),
         note,
     };
-    thread::spawn(move || pass(from_server, to_client, |_| {}));
-    thread::spawn(move || pass(client, server, |bytes| lines.take(bytes)));
+    let server_spoke = Arc::new(AtomicBool::new(false));
+    thread::spawn({
+        let server_spoke = Arc::clone(&server_spoke);
+        move || {
+            pass(from_server, to_client, |_| {
+                server_spoke.store(true, Ordering::SeqCst);
+            });
+        }
+    });
+    thread::spawn(move || {
+        pass(client, server, |bytes| {
+            if server_spoke.swap(false, Ordering::SeqCst) {
+                turns.fetch_add(1, Ordering::SeqCst);
+            }
+            lines.take(bytes);
+        });
+    });
     Ok(())
 }
 

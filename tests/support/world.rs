@@ -140,6 +140,18 @@ impl World {
         }
     }
 
+    /// Renames a directory of a tree, metadata and all.
+    pub fn rename_dir(&mut self, side: Side, from: &str, to: &str) {
+        let tree = self.trees.of(side);
+        let inside = format!("{from}/");
+        for (path, node) in tree.paths() {
+            if let Some(rest) = path.strip_prefix(&inside) {
+                tree.put(&format!("{to}/{rest}"), node);
+            }
+        }
+        tree.take(from);
+    }
+
     /// What a tree holds, in words; without coracle's own files.
     pub fn words(&self, side: Side) -> String {
         words_of(self.trees.of(side))
