@@ -135,7 +135,9 @@ impl Error {
             ErrorKind::Network(_)
             | ErrorKind::Timeout(_)
             | ErrorKind::Unavailable(_)
-            | ErrorKind::Protocol(_) => Scope::Session,
+            | ErrorKind::Protocol(_)
+            // The data connection could not be opened, or was cut (RFC 959, 5.4): nothing is wrong with the file.
+            | ErrorKind::Refused { code: 425 | 426, .. } => Scope::Session,
             ErrorKind::Refused { .. }
             | ErrorKind::NotFound
             | ErrorKind::Changed(_)

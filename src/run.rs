@@ -38,8 +38,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run_invocation(mut invocation: Invocation) -> ExitCode {
+    #[cfg(feature = "rust-log")]
     report::start_log(invocation.verbosity, invocation.debug_classify);
     system::forbid_core_dumps();
+    system::spare_memory();
     let mut report = ProcessReport::of_process(
         &invocation.job,
         invocation.verbosity,

@@ -355,7 +355,7 @@ fn a_listing_with_a_line_that_cannot_be_read_deletes_nothing() {
         .run("sync", &[])
         .expect(1)
         .complains("nothing is deleted here or below")
-        .is_prose();
+        .reads_as_prose();
     synced.assert_names(&["d", "d/a", "d/s", "d/s/c", "x"], &["d", "d/b", "x"]);
     server.heal();
     synced.run("sync", &[]).expect(0);
@@ -376,7 +376,7 @@ fn a_listing_that_breaks_off_deletes_nothing() {
             .then(Effect::cut_data(150)),
     );
     let before = synced.place.snapshot();
-    let ended = synced.run("sync", &["--retries", "0"]).is_prose();
+    let ended = synced.run("sync", &["--retries", "0"]).reads_as_prose();
     assert_ne!(ended.code, Some(0), "{ended}");
     assert_eq!(synced.place.snapshot(), before);
 }
@@ -398,7 +398,7 @@ fn a_name_that_the_listing_lacks_and_the_server_knows_is_not_deleted() {
         .expect(1)
         .complains("a: ")
         .complains("it is there on the other side after all, and is not deleted")
-        .is_prose();
+        .reads_as_prose();
     synced.assert_names(&["a", "x"], &["a", "x"]);
 }
 
@@ -566,7 +566,7 @@ fn a_name_that_leads_out_is_never_used_and_protects_its_directory() {
             let ended = ended
                 .expect(1)
                 .complains("nothing is deleted here or below")
-                .is_prose();
+                .reads_as_prose();
             assert!(!ended.stderr.contains(['\0', '\r']), "{ended}");
             assert!(synced.place.local().join("d/a").exists(), "it is protected");
         }

@@ -78,6 +78,7 @@ fn at_moments(make: &mut dyn FnMut(&str) -> World, seed: u64) {
         let world = make("kill-moment");
         scenario.play(&world);
         let reference = world.reference(scenario.run);
+        eprintln!("{} {:?}", scenario.name, reference.took);
         for _ in 0..kills() {
             let moment = Duration::from_nanos(random.below(reference.took.as_nanos() as u64));
             let mut child = world.coracle(scenario.run).spawn().unwrap();

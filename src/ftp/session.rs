@@ -570,8 +570,7 @@ impl Session {
         self.iac = Iac::Refused;
         queued?;
         self.flush()?;
-        // A slow password hash is no dead server: the whole time may pass in silence.
-        let reply = self.next_reply(Phase::Login, LOGIN_TOTAL, Some(LOGIN_TOTAL))?;
+        let reply = self.next_reply(Phase::Login, self.settings.timeout, Some(LOGIN_TOTAL))?;
         self.sent.pop_front();
         Ok(reply)
     }

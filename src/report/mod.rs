@@ -271,6 +271,7 @@ pub fn print_failure(error: &Error) -> ExitCode {
 }
 
 /// Starts the log on standard error: decisions and the protocol at the highest verbosities, and what `RUST_LOG` says.
+#[cfg(feature = "rust-log")]
 pub fn start_log(verbosity: Verbosity, debug_classify: bool) {
     use log::LevelFilter;
     let level = match verbosity.level() {

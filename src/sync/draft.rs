@@ -70,7 +70,10 @@ impl Draft {
         }
         let parent = dir.parent.as_ref().map(|parent| self.planned(parent));
         let index = self.plan.dirs.len();
-        self.plan.dirs.push(DirPlan::new(dir.paths.clone(), parent));
+        let is_local = *dir.there.of(Side::Local);
+        self.plan
+            .dirs
+            .push(DirPlan::new(dir.paths.clone(), parent, is_local));
         dir.planned.set(Some(index));
         index
     }

@@ -5,7 +5,7 @@
 //! Nothing is deleted before the other side has denied that exact name and the entry was seen unchanged, and never in
 //! a directory in which an earlier step failed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::sync::classify::Status;
 use crate::sync::deletion::{Deletion, delete_batch};
 use crate::sync::digest;
 use crate::sync::event::{Deed, DeletedFor, Event, Resolved};
+use crate::sync::journal::Doomed;
 use crate::sync::lock::{self, RemoteLock};
 use crate::sync::plan::{DirPlan, OwnRecord, Plan, Step, Todo};
 use crate::sync::pool::{Failure, Hands, Pool};
@@ -77,7 +78,8 @@ pub fn execute(execution: Execution<'_, '_, '_>) -> Result<Summary> {
         lock: None,
         full: Sides::new(0, 0),
         stopped_by: None,
-        left_partials: false,
+        needs_journal: false,
+        unsettled: HashSet::new(),
         unsaved: false,
         work: execution,
     };
@@ -201,7 +203,11 @@ struct Run<'w, 'scope, 'env> {
     /// How many copies were not tried because that side is full.
     full: Sides<u64>,
     stopped_by: Option<Error>,
-    left_partials: bool,
+    /// Whether the next run needs to know what this one had in hand: partial files are left, one of the two files of a
+    /// conflict is copied, or files stay that were to be deleted and that no record knows.
+    needs_journal: bool,
+    /// Entries of which only the journal tells what became of them, by directory and name.
+    unsettled: HashSet<(RelPath, Box<[u8]>)>,
     /// Whether something that was done could not be recorded.
     unsaved: bool,
 }
@@ -546,9 +552,12 @@ impl<'env> Run<'_, '_, 'env> {
             }
             Err(failure) => {
                 let (Failure::Entry(error) | Failure::Job(error)) = &failure;
-                self.left_partials |= error.scope() != Scope::Entry;
+                let todo = self.work.plan.dirs[dir].steps[step].todo;
+                // Whatever was reported, the file may be in its place.
+                self.needs_journal = true;
+                self.unsettle(dir, step);
                 if error.is_full()
-                    && let Todo::Copy { from, .. } = self.work.plan.dirs[dir].steps[step].todo
+                    && let Todo::Copy { from, .. } = todo
                 {
                     *self.full.of_mut(from.peer()) += 1;
                 }
@@ -563,6 +572,18 @@ impl<'env> Run<'_, '_, 'env> {
             .is_some_and(|journal| journal.bytes() >= JOURNAL_BYTES)
         {
             self.checkpoint();
+        }
+    }
+
+    /// Keeps what the journal says of a copy that failed.
+    fn unsettle(&mut self, dir: usize, step: usize) {
+        let plan = &self.work.plan.dirs[dir];
+        let step = &plan.steps[step];
+        let path = &plan.paths.local;
+        self.unsettled.insert((path.clone(), step.name.clone()));
+        if let Todo::KeepBoth { .. } = step.todo {
+            let aside = aside_name(plan, step, self.work.now);
+            self.unsettled.insert((path.clone(), aside.into()));
         }
     }
 
@@ -692,6 +713,7 @@ impl<'env> Run<'_, '_, 'env> {
             if self.is_stopped() {
                 return;
             }
+            self.note_doomed(on, batch);
             let shared: Arc<[Deletion]> = batch.into();
             let trash = self.work.job.policy.trash.clone();
             let now = self.work.now;
@@ -707,9 +729,44 @@ impl<'env> Run<'_, '_, 'env> {
         }
     }
 
+    /// Notes files whose records went with the directory on the other side: once some of them are gone, the digest in
+    /// the parent's record says nothing about the others.
+    fn note_doomed(&mut self, on: Side, batch: &[Deletion]) {
+        let Some(journal) = self.work.copying.journal else {
+            return;
+        };
+        let doomed: Vec<Doomed> = batch
+            .iter()
+            .filter(|deletion| self.has_lost_records(on, deletion))
+            .filter_map(|deletion| {
+                let listed = deletion.listed?;
+                Some(Doomed {
+                    dir: self.work.plan.dirs[deletion.dir].paths.local.clone(),
+                    name: deletion.name.clone(),
+                    size: listed.size,
+                    mtime: listed.exact_mtime()?,
+                })
+            })
+            .collect();
+        if let Err(error) = journal.deleting(&doomed) {
+            self.warn(&format!(
+                "{error}; a run that is cut off may find conflicts where there are none"
+            ));
+        }
+    }
+
+    fn has_lost_records(&self, on: Side, deletion: &Deletion) -> bool {
+        on == Side::Remote && !self.work.plan.dirs[deletion.dir].has_records()
+    }
+
     fn deleted(&mut self, on: Side, deletion: &Deletion, result: Result<()>) {
         let path = deletion.paths.local.clone();
         if let Err(error) = result {
+            if self.has_lost_records(on, deletion) {
+                self.needs_journal = true;
+                let dir = self.work.plan.dirs[deletion.dir].paths.local.clone();
+                self.unsettled.insert((dir, deletion.name.clone()));
+            }
             let error = error.while_doing(format!("deleting on the {on} side"));
             self.take_failure(Some(deletion.dir), &path, Failure::Entry(error));
             return;
@@ -800,12 +857,23 @@ impl<'env> Run<'_, '_, 'env> {
             }
             let digest = self.save_dir(dir);
             let plan = &self.work.plan.dirs[dir];
-            if let (Some(parent), Some(name)) = (plan.parent, plan.paths.local.name()) {
+            // Where the records are gone, the digest is all that still tells what was there.
+            if let (Some(parent), Some(name), true) =
+                (plan.parent, plan.paths.local.name(), plan.has_records())
+            {
                 let name = name.as_bytes().into();
                 self.states[parent]
                     .changes
                     .push(Change::Digest { name, digest });
             }
+        }
+        if self.needs_journal
+            && !self.unsaved
+            && let Some(journal) = self.work.copying.journal
+            && let Err(error) =
+                journal.keep_only(|dir, name| self.unsettled.contains(&(dir.clone(), name.into())))
+        {
+            self.warn(&error.to_string());
         }
         if self.stopped_by.is_none() && self.work.plan.totals.errors == 0 {
             self.expire_trash();
@@ -1015,7 +1083,7 @@ impl<'env> Run<'_, '_, 'env> {
         Summary {
             totals,
             holds_files: Sides::new(holds(Side::Local), holds(Side::Remote)),
-            is_settled: !self.unsaved && !self.left_partials,
+            is_settled: !self.unsaved && !self.needs_journal,
             stopped_by: self.stopped_by,
         }
     }

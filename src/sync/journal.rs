@@ -45,11 +45,27 @@ pub struct Intent {
     pub at: Timestamp,
 }
 
+/// A file that a run is about to delete, and of which no record will tell afterwards: the other side has lost the
+/// directory with the records in it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Doomed {
+    /// Its directory.
+    pub dir: RelPath,
+    /// Its name there.
+    pub name: Box<[u8]>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its mtime as its side shows it.
+    pub mtime: Timestamp,
+}
+
 /// What runs that were killed have left.
 #[derive(Debug, Clone, Default)]
 pub struct Leftover {
     /// By directory and name; of one name in the order in which they were written.
     intents: Vec<Intent>,
+    /// In order.
+    doomed: Vec<Doomed>,
     is_same_boot: bool,
 }
 
@@ -70,6 +86,12 @@ impl Leftover {
         let start = self.intents.partition_point(|intent| intent.dir < *dir);
         let count = self.intents[start..].partition_point(|intent| intent.dir == *dir);
         &self.intents[start..][..count]
+    }
+
+    /// Whether a run has seen to it that this file may be deleted, and was cut off before all of its directory was
+    /// gone.
+    pub fn has_doomed(&self, file: &Doomed) -> bool {
+        self.doomed.binary_search(file).is_ok()
     }
 
     /// Whether all of it surely comes from this boot of the machine. If not, a partial file here may lack data that
@@ -137,13 +159,14 @@ impl Journal {
                 file: None,
                 pending,
                 is_there: left.is_there,
-                has_intents: !left.intents.is_empty(),
+                has_intents: !left.intents.is_empty() || !left.doomed.is_empty(),
                 written_bytes: 0,
             }),
         };
         let leftover = Leftover {
             is_same_boot: is_same_boot && !left.boots.is_empty(),
             intents: left.intents,
+            doomed: left.doomed,
         };
         Ok((journal, leftover))
     }
@@ -160,6 +183,20 @@ impl Journal {
         let mut state = self.lock();
         state.has_intents = true;
         self.write_out(&mut state, &line)
+    }
+
+    /// Notes files that are about to be deleted; to be called right before that.
+    pub fn deleting(&self, files: &[Doomed]) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let mut lines = Vec::new();
+        for file in files {
+            write_doomed(file, &mut lines);
+        }
+        let mut state = self.lock();
+        state.has_intents = true;
+        self.write_out(&mut state, &lines)
     }
 
     /// How many bytes this run has written here since the last checkpoint.
@@ -182,6 +219,36 @@ impl Journal {
             state.has_intents = false;
         }
         Ok(())
+    }
+
+    /// Forgets what is recorded by now: all but those entries for which `is_open` says so, by directory and name. What
+    /// is recorded and still here would hide from the next run what happens to the file from now on.
+    pub fn keep_only(&self, is_open: impl Fn(&RelPath, &[u8]) -> bool) -> Result<()> {
+        let mut state = self.lock();
+        if !state.has_intents {
+            return Ok(());
+        }
+        let doing = || format!("clearing the journal {}", shown(&self.path));
+        let content = std::fs::read(&self.path)
+            .map_err(ErrorKind::Disk)
+            .doing(doing)?;
+        let mut kept = self.headers.clone();
+        for line in content.split_inclusive(|byte| *byte == b'\n') {
+            let is_kept = match str::from_utf8(line).ok().and_then(parse_line) {
+                Some(Line::Intent(intent)) => is_open(&intent.dir, &intent.name),
+                Some(Line::Doomed(file)) => is_open(&file.dir, &file.name),
+                Some(Line::Header { .. }) | None => false,
+            };
+            if is_kept {
+                kept.extend_from_slice(line);
+            }
+        }
+        self.opened(&mut state)
+            .and_then(|file| file.set_len(0))
+            .map_err(ErrorKind::Disk)
+            .doing(doing)?;
+        state.pending.clear();
+        self.write_out(&mut state, &kept)
     }
 
     /// Ends the journal: all metadata is written, and no partial file is left to be told from others. The file is
@@ -274,6 +341,7 @@ impl BootId {
 #[derive(Default)]
 struct Left {
     intents: Vec<Intent>,
+    doomed: Vec<Doomed>,
     /// The boots of the runs that have written here, in order.
     boots: Vec<String>,
     /// Whether the last of these lines is this peer's.
@@ -318,23 +386,27 @@ fn read(path: &Path, peer: &PeerKey) -> Result<Left> {
             Some(Line::Intent(intent)) if left.is_ours && !left.is_torn => {
                 left.intents.push(intent)
             }
-            Some(Line::Intent(_)) | None => {}
+            Some(Line::Doomed(file)) if left.is_ours && !left.is_torn => left.doomed.push(file),
+            Some(Line::Intent(_) | Line::Doomed(_)) | None => {}
         }
     }
     // The stable sort keeps the order of intents for one name.
     left.intents
         .sort_by(|one, two| (&one.dir, &one.name).cmp(&(&two.dir, &two.name)));
+    left.doomed.sort();
     Ok(left)
 }
 
 enum Line {
     Header { peer: String, boot: String },
     Intent(Intent),
+    Doomed(Doomed),
 }
 
 fn parse_line(text: &str) -> Option<Line> {
     let (mut peer, mut boot, mut dir, mut name) = (None, None, None, None);
     let (mut to, mut size, mut mtime, mut seen, mut at) = (None, None, None, None, None);
+    let mut is_doomed = false;
     json::each_field(text, &mut |key, value| match key {
         b"peer" => peer = json::parse_bytes(value),
         b"boot" => boot = json::parse_bytes(value),
@@ -345,6 +417,7 @@ fn parse_line(text: &str) -> Option<Line> {
         b"m" => mtime = json::parse_secs(value),
         b"seen" => seen = Some(value),
         b"u" => at = json::parse_secs(value),
+        b"doomed" => is_doomed = value == "true",
         _ => {}
     })
     .ok()?;
@@ -355,6 +428,14 @@ fn parse_line(text: &str) -> Option<Line> {
         });
     }
     let name = name.filter(|name| Name::new(name).is_ok())?;
+    if is_doomed {
+        return Some(Line::Doomed(Doomed {
+            dir: RelPath::parse(&dir?).ok()?,
+            name: name.into(),
+            size: size?,
+            mtime: mtime?,
+        }));
+    }
     let seen = match seen {
         Some(seen) => Some(json::parse_secs(seen)?),
         None => None,
@@ -401,6 +482,16 @@ fn write_intent(intent: &Intent, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"u\":");
     json::write_secs(intent.at, out);
     out.extend_from_slice(b"}\n");
+}
+
+fn write_doomed(file: &Doomed, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"dir\":");
+    json::write_bytes(file.dir.as_bytes(), out);
+    out.extend_from_slice(b",\"name\":");
+    json::write_bytes(&file.name, out);
+    json::push(out, format_args!(",\"size\":{},\"m\":", file.size));
+    json::write_secs(file.mtime, out);
+    out.extend_from_slice(b",\"doomed\":true}\n");
 }
 
 fn shown(path: &Path) -> String {
@@ -454,6 +545,42 @@ mod tests {
         }
         assert_eq!(journal.bytes(), std::fs::metadata(path).unwrap().len());
         intents
+    }
+
+    #[test]
+    fn a_killed_run_leaves_what_it_was_deleting() {
+        let scratch = Scratch::new("journal-doomed");
+        let path = scratch.join("j");
+        let file = |name: &[u8], size| Doomed {
+            dir: RelPath::parse(b"a/b").unwrap(),
+            name: name.into(),
+            size,
+            mtime: Timestamp::from_secs(1_700_000_000),
+        };
+        let (journal, _) = open(&path, "/peer", "one");
+        journal
+            .deleting(&[file(b"y", 2), file(b"caf\xe9", 1)])
+            .unwrap();
+        let (_, leftover) = open(&path, "/peer", "one");
+        assert!(leftover.is_empty(), "a deletion is nothing that was placed");
+        assert!(leftover.has_doomed(&file(b"y", 2)));
+        assert!(leftover.has_doomed(&file(b"caf\xe9", 1)));
+        assert!(!leftover.has_doomed(&file(b"y", 3)), "another file by now");
+    }
+
+    #[test]
+    fn what_is_recorded_is_forgotten_and_the_rest_kept() {
+        let scratch = Scratch::new("journal-keep");
+        let path = scratch.join("j");
+        let [_, second, _] = leave_three(&path);
+        let (journal, _) = open(&path, "/peer", "one");
+        journal
+            .keep_only(|dir, name| *dir == second.dir && *name == *second.name)
+            .unwrap();
+        let (_, leftover) = open(&path, "/peer", "one");
+        assert_eq!(leftover.len(), 1);
+        assert_eq!(leftover.intents_of(&second.dir), [second]);
+        assert!(leftover.is_same_boot());
     }
 
     #[test]

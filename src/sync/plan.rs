@@ -46,6 +46,8 @@ pub struct DirPlan {
     pub steps: Vec<Step>,
     /// Partial files of earlier runs, of no use any more.
     pub litter: Sides<Vec<RelPath>>,
+    /// Whether it is on the local side.
+    pub is_local: bool,
     /// Whether its remote metadata file is there.
     pub has_remote_metadata: bool,
     /// Metadata files in it that cannot be read and are to be set aside.
@@ -250,7 +252,7 @@ impl Plan {
 
 impl DirPlan {
     /// Nothing to be done yet.
-    pub const fn new(paths: Sides<RelPath>, parent: Option<usize>) -> Self {
+    pub const fn new(paths: Sides<RelPath>, parent: Option<usize>, is_local: bool) -> Self {
         Self {
             paths,
             parent,
@@ -260,9 +262,15 @@ impl DirPlan {
             own_record: OwnRecord::Keep,
             steps: Vec::new(),
             litter: Sides::new(Vec::new(), Vec::new()),
+            is_local,
             has_remote_metadata: false,
             damaged: Sides::new(false, false),
         }
+    }
+
+    /// Whether it has, or will have, the directory on the local side in which its records lie.
+    pub fn has_records(&self) -> bool {
+        self.is_local || self.make_on == Some(Side::Local)
     }
 
     fn is_empty(&self) -> bool {

@@ -24,7 +24,7 @@ use crate::sync::event::{
 use crate::sync::filter::Filter;
 use crate::sync::found::{Found, Pair, baseline, kind_of, special_side};
 use crate::sync::guard;
-use crate::sync::journal::Leftover;
+use crate::sync::journal::{Doomed, Leftover};
 use crate::sync::metadata::{Record, RecordKind};
 use crate::sync::plan::{OwnRecord, Plan, Todo};
 use crate::sync::pool::{Failure, Pool};
@@ -840,10 +840,12 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                     dirs.insert(entry.path.clone(), child);
                 }
                 (Kind::File, verdict) => {
+                    let was_cleared = || self.was_cleared(&parent, &entry);
+                    let is_unchanged = verdict == Verdict::Unchanged || was_cleared();
                     *self.draft.plan.totals.files.of_mut(on) += 1;
                     self.draft.plan.losses.of_mut(on).files += 1;
                     let mut status = Sides::new(Status::Deleted, Status::Deleted);
-                    *status.of_mut(on) = if verdict == Verdict::Unchanged {
+                    *status.of_mut(on) = if is_unchanged {
                         Status::Unmodified
                     } else {
                         Status::Modified
@@ -878,6 +880,19 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a run that was cut off had proven that this file may go: what it deleted has changed the digest.
+    fn was_cleared(&self, parent: &Dir, entry: &Judged) -> bool {
+        let (Some(name), Some(mtime)) = (entry.path.name(), entry.shown.exact_mtime()) else {
+            return false;
+        };
+        self.walk.leftover.has_doomed(&Doomed {
+            dir: parent.paths.local.clone(),
+            name: name.as_bytes().into(),
+            size: entry.shown.size,
+            mtime,
+        })
     }
 
     /// Notices a digest in the parent's record that no longer says what is recorded here.

@@ -11,6 +11,7 @@ mod look;
 mod read;
 mod write;
 
+use self::look::{is_demanding, unkept_name};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::ftp::{Account, Command, Reply, Session, Settings};
 use crate::job::{ANONYMOUS, FtpLocation, Limits, ServerPath};
@@ -183,9 +184,15 @@ impl Target for FtpTarget {
         commands.extend(ancestors.iter().map(|path| Command::Mkd(path)));
         commands.extend(paths.iter().map(|path| Command::Mkd(path)));
         let replies = self.ask_each(&commands).split_off(ancestors.len());
-        self.settle(&paths, replies, |stat| {
+        let mut results = self.settle(&paths, replies, |stat| {
             stat.is_some_and(|stat| stat.kind == Kind::Dir)
-        })
+        });
+        for (result, path) in results.iter_mut().zip(&paths) {
+            if result.is_ok() && is_demanding(last_name(path)) {
+                *result = self.check_made(path);
+            }
+        }
+        results
     }
 
     fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {
@@ -288,6 +295,18 @@ impl FtpTarget {
                 }
             })
             .collect()
+    }
+
+    /// Whether a directory is there under the name it was made by; it is removed where it is there under another.
+    fn check_made(&mut self, path: &[u8]) -> Result<()> {
+        match self.look_at_one(path) {
+            Ok(Some(_)) => Ok(()),
+            Err(error) if !matches!(error.kind(), ErrorKind::Name(_)) => Err(error),
+            Ok(None) | Err(_) => {
+                let _ = self.session.ask(&Command::Rmd(path));
+                Err(unkept_name())
+            }
+        }
     }
 
     fn rename_path(&mut self, from: &[u8], to: &[u8]) -> Result<()> {

@@ -262,7 +262,11 @@ impl Target for LocalTarget {
     }
 
     fn free_space(&mut self) -> Result<Option<u64>> {
-        let found = system::file_system(self.root()?.as_fd()).map_err(failure)?;
+        // Nobody can tell which file system a root will be on that is yet to be made.
+        let Some(root) = &self.root else {
+            return Ok(None);
+        };
+        let found = system::file_system(root.as_fd()).map_err(failure)?;
         Ok(Some(found.free_bytes))
     }
 }

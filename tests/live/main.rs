@@ -16,7 +16,10 @@ use std::time::{Duration, Instant};
 
 use program::{Mark, Run, User, assert_only_listings, verb};
 use support::servers::{Kind, Options, Server};
-use tree::{DEMANDING_NAMES, Random, differences, fill, keeps, look, put, touched, users};
+use tree::{
+    DEMANDING_NAMES, Random, STAR_NAME, TRAILING_BLANK_NAME, differences, fill, keeps, look, put,
+    touched, users,
+};
 
 /// One tree for all servers; another one shows another order and other names together.
 const SEED: u64 = 20_261_122;
@@ -188,7 +191,11 @@ fn a_small_tree_over_eight_connections(kind: Kind) {
 }
 
 fn a_small_tree_in_active_mode(kind: Kind) {
-    let server = small_tree(kind, Options::default(), &["--ftp-active"]);
+    // With several sessions at once pyftpdlib now and then never gets its connection through and says so after 30 s; that
+    // is made good by trying again, but takes minutes.
+    let connections = if kind == Kind::Pyftpdlib { "1" } else { "4" };
+    let options = ["--ftp-active", "--connections", connections];
+    let server = small_tree(kind, Options::default(), &options);
     let commands = server.commands();
     let used = |verbs: &[&str]| {
         commands
@@ -232,15 +239,27 @@ fn reports_names_that_cannot_be_kept(kind: Kind) {
     let server = Server::start(kind, Options::default());
     let user = User::new();
     let (here, there) = (user.dir("here"), server.root().join("there"));
-    let odd = [&[NEWLINE_NAME], &DEMANDING_NAMES[..]].concat();
+    let mut odd = [&[NEWLINE_NAME], &DEMANDING_NAMES[..]].concat();
+    // Pure-FTPd puts `_` for the last blank, which shows only afterwards: it is reported, and the file stays there.
+    odd.retain(|name| (*name, kind) != (TRAILING_BLANK_NAME, Kind::PureFtpd));
     for name in &odd {
         fs::write(here.join(OsStr::from_bytes(name)), name).unwrap();
+        let dir = here.join("dirs").join(OsStr::from_bytes(name));
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("plain"), name).unwrap();
     }
-    put(&here, "d/plain", b"plain", LONG_AGO);
     let made = look(&here);
     let kept = |name: &[u8]| name != NEWLINE_NAME && keeps(kind, name);
+    let dir_kept = |name: &[u8]| kept(name) && (name, kind) != (STAR_NAME, Kind::Proftpd);
     let mut expected = made.clone();
-    expected.retain(|path, _| kept(path));
+    expected.retain(|path, _| {
+        let mut names = path.split(|byte| *byte == b'/');
+        match (names.next(), names.next()) {
+            (Some(b"dirs"), Some(name)) => dir_kept(name),
+            (Some(name), _) => kept(name),
+            (None, _) => true,
+        }
+    });
 
     let run = user.run("sync", &["--create-folder"], &here, &server.url("there"));
     let run = run.ends(1);
@@ -454,7 +473,7 @@ fn notices_a_change_though_times_are_lost(kind: Kind) {
     put(&pair.here(), "same", b"mine", NEWER + 1_000);
     pair.sync(&[]).wrote(1);
     assert_eq!(fs::read(pair.there().join("same")).unwrap(), b"mine");
-    second_run_is_silent(&pair.user, "sync", &pair.here(), &pair.server, "", 4);
+    pair.sync(&[]).wrote(0);
 }
 
 impl Pair {

@@ -78,9 +78,7 @@ pub(crate) const FROM_2039_NAME: &str = "from 2039";
 pub(crate) fn keeps(kind: Kind, name: &[u8]) -> bool {
     match name {
         LATIN_1_NAME => kind != Kind::Pyftpdlib,
-        LEADING_BLANKS_NAME | CONTROL_NAME | TRAILING_BLANK_NAME | BACKSLASH_NAME => {
-            kind != Kind::PureFtpd
-        }
+        CONTROL_NAME | TRAILING_BLANK_NAME | BACKSLASH_NAME => kind != Kind::PureFtpd,
         _ => true,
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use coracle::error::{Error, ErrorKind, Result};
+use coracle::error::{Error, ErrorKind, Phase, Result};
 use coracle::path::RelPath;
 use coracle::target::{
     Algorithm, Capabilities, Digest, Listing, NewFile, Removal, Source, Stat, Target, Watch,
@@ -16,19 +16,31 @@ use coracle::target::{
 pub enum Fault {
     /// The connection is reset.
     Network,
+    /// The connection is silent for too long.
+    Timeout,
     /// The disk is full.
     Disk,
+    /// The disk is broken.
+    BrokenDisk,
     /// The server refuses.
     Refused,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Network, Self::Disk, Self::Refused];
+    pub const ALL: [Self; 5] = [
+        Self::Network,
+        Self::Timeout,
+        Self::Disk,
+        Self::BrokenDisk,
+        Self::Refused,
+    ];
 
     fn error(self) -> Error {
         match self {
             Self::Network => ErrorKind::Network(io::ErrorKind::ConnectionReset.into()),
+            Self::Timeout => ErrorKind::Timeout(Phase::Reply),
+            Self::BrokenDisk => ErrorKind::Disk(io::Error::from_raw_os_error(libc::EIO)),
             Self::Disk => ErrorKind::Disk(io::Error::from_raw_os_error(libc::ENOSPC)),
             Self::Refused => ErrorKind::Refused {
                 code: 550,

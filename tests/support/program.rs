@@ -135,12 +135,12 @@ impl Ended {
     #[track_caller]
     pub fn says_one_sentence(self) -> Self {
         assert_eq!(self.stderr.lines().count(), 1, "{self}");
-        self.is_prose()
+        self.reads_as_prose()
     }
 
     /// Fails if the complaint shows the program's insides.
     #[track_caller]
-    pub fn is_prose(self) -> Self {
+    pub fn reads_as_prose(self) -> Self {
         for inside in [
             "panicked",
             "RUST_BACKTRACE",

@@ -166,12 +166,22 @@ impl World {
             .env_remove("XDG_STATE_HOME")
             .env_remove("CORACLE_PASSWORD")
             .stdin(Stdio::null())
-            .stdout(File::create(self.output()).unwrap())
+            .stdout(self.empty_output())
             .stderr(File::options().append(true).open(self.output()).unwrap());
     }
 
     fn output(&self) -> PathBuf {
         self.dir.path().join("output")
+    }
+
+    /// Both channels append to it, or one would overwrite what the other has written.
+    fn empty_output(&self) -> File {
+        let _none_the_first_time = fs::remove_file(self.output());
+        File::options()
+            .append(true)
+            .create(true)
+            .open(self.output())
+            .unwrap()
     }
 
     /// What the last run printed on both channels.

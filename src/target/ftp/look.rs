@@ -292,11 +292,25 @@ fn stat_of_mlst(reply: &Reply, path: &[u8]) -> Result<Option<Stat>> {
         return Ok(None);
     };
     let asked = last_name(path);
-    if std::str::from_utf8(asked).is_err() && last_name(facts.name) != asked {
-        let text = "the server cannot express the name, which is not UTF-8".to_owned();
-        return Err(ErrorKind::Name(text).into());
+    if is_demanding(asked) && last_name(facts.name) != asked {
+        return Err(unkept_name());
     }
     Ok(Some(stat_of_facts(&facts)))
+}
+
+/// Whether servers may write this name in another way: Pure-FTPd puts `_` for control bytes and for a blank at an end,
+/// pyftpdlib something else for what is not UTF-8.
+pub(super) fn is_demanding(name: &[u8]) -> bool {
+    let is_at_an_end = |byte| name.first() == Some(&byte) || name.last() == Some(&byte);
+    std::str::from_utf8(name).is_err()
+        || name.iter().any(u8::is_ascii_control)
+        || is_at_an_end(b' ')
+}
+
+/// The server took a name, and shows another.
+pub(super) fn unkept_name() -> Error {
+    let text = "the server does not keep such a name: it is not UTF-8, or has control characters or blanks at an end";
+    ErrorKind::Name(text.to_owned()).into()
 }
 
 fn stat_of_size(size: &Reply, mdtm: &Reply) -> Option<Stat> {

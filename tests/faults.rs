@@ -1,0 +1,437 @@
+//! Fails the n-th call of a target, for every n until a run passes untouched, in every way and on either side. Whatever
+//! fails: whole files under final names, nothing lost, nothing claimed that is not so; and the next run, with the fault
+//! gone, comes to where an undisturbed one comes.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use coracle::error::Result;
+use coracle::job::{Delete, Direction, Job, Resolve, Trash};
+use coracle::path::RelPath;
+use coracle::side::{Side, Sides};
+use coracle::sync::event::{Answer, Ask, Conflict, Event};
+use coracle::sync::journal::{BootId, Journal};
+use coracle::sync::peer::PeerKey;
+use coracle::sync::pool::{Connect, Stop};
+use coracle::sync::{self, Setting};
+use coracle::target::{Target, Times};
+use coracle::time::Timestamp;
+
+use support::faulty::{Fault, FaultyTarget, Moment, Script};
+use support::memory::{Manners, Node, Tree};
+use support::temp::TempDir;
+use support::world::{NOW_SECS, World, metadata_of, plain_job};
+
+#[test]
+fn of_a_first_upload() {
+    fail_all(&Story {
+        remote: Times::Kept,
+        synced: "",
+        changed: |world| world.put_local("a=one@1 d/b=two@2 d/e/c=three@3 top=four@4"),
+        job: |job| job.direction = Direction::Upload,
+    });
+}
+
+#[test]
+fn of_a_first_download() {
+    fail_all(&Story {
+        remote: Times::Kept,
+        synced: "",
+        changed: |world| world.put_remote("a=one@1 d/b=two@2 d/e/c=three@3"),
+        job: |job| job.direction = Direction::Download,
+    });
+}
+
+#[test]
+fn of_a_first_sync() {
+    fail_all(&Story {
+        remote: Times::Kept,
+        synced: "",
+        changed: |world| {
+            world.put_local("same=s@1 l=one@1 d/newer=here@5 x/only=local@2");
+            world.put_remote("same=s@1 r=two@1 d/newer=there@3 y/only=remote@2");
+        },
+        job: |_| {},
+    });
+}
+
+#[test]
+fn of_changes_both_ways() {
+    fail_all(&CHANGES);
+}
+
+#[test]
+fn of_changes_both_ways_where_times_are_lost() {
+    fail_all(&Story {
+        remote: Times::Lost,
+        ..CHANGES
+    });
+}
+
+#[test]
+fn of_a_mirror_with_deletions() {
+    fail_all(&Story {
+        remote: Times::Kept,
+        synced: SYNCED,
+        changed: |world| {
+            world.take(Side::Local, "a d");
+            world.put_local("b=changed@9");
+            world.put_remote("c=overwritten@9 unwanted/x=gone@9");
+        },
+        job: |job| {
+            job.direction = Direction::Upload;
+            job.policy.force = true;
+            job.policy.delete = Delete::Missing;
+        },
+    });
+}
+
+#[test]
+fn of_conflicts_of_which_both_files_are_kept() {
+    fail_all(&Story {
+        remote: Times::Kept,
+        synced: SYNCED,
+        changed: |world| {
+            world.put_local("a=local@9 d/x=here@8");
+            world.put_remote("a=remote@8 d/x=there@9");
+        },
+        job: |job| job.policy.resolve = Resolve::Both,
+    });
+}
+
+#[test]
+fn of_a_run_with_trash() {
+    fail_all(&Story {
+        job: |job| {
+            job.policy.trash = Some(Trash {
+                dir: RelPath::parse(b".trash").unwrap(),
+                keep_days: None,
+            });
+        },
+        ..CHANGES
+    });
+}
+
+#[test]
+fn of_a_copy_hide_no_later_deletion_of_another() {
+    let dir = TempDir::new("faults");
+    let place = dir.path().join("journal");
+    let story = Story {
+        remote: Times::Kept,
+        synced: "",
+        changed: |world| world.put_local("a=one@1 b=two@2"),
+        job: |_| {},
+    };
+    let mut failed = 0;
+    for nth in 1.. {
+        let mut world = story.begin();
+        let script = Script::new(nth, Fault::Network, Moment::Before);
+        let ran = run(&world, &place, NOW_SECS, Some((Side::Local, &script)));
+        if script.calls() < nth {
+            break;
+        }
+        let is_copied = |line: &String| line.starts_with("a: Copied");
+        if !ran.is_clean && ran.lines.iter().any(is_copied) && place.exists() {
+            failed += 1;
+            world.take(Side::Remote, "a");
+            let next = run(&world, &place, NOW_SECS + 100, None);
+            assert_eq!(
+                world.words(Side::Local),
+                "b=two@2",
+                "call {nth}: {:#?}",
+                next.lines
+            );
+        } else {
+            run(&world, &place, NOW_SECS + 100, None);
+        }
+    }
+    assert!(failed > 0, "no run failed after the first copy");
+}
+
+const SYNCED: &str = "a=1@1 b=2@1 c=3@1 d/x=4@1 d/y=5@1 e/f/z=6@1 k=7@1 m=8@1";
+
+const CHANGES: Story = Story {
+    remote: Times::Kept,
+    synced: SYNCED,
+    changed: |world| {
+        world.put_local("a=changed@9 new/l=up@9 n=up@8");
+        world.put_remote("b=other@9 new2/r=down@9 o=down@8");
+        world.take(Side::Local, "d c");
+        world.take(Side::Remote, "e k");
+    },
+    job: |_| {},
+};
+
+/// What was synced, what was changed then, and which job is run.
+#[derive(Clone, Copy)]
+struct Story {
+    remote: Times,
+    synced: &'static str,
+    changed: fn(&mut World),
+    job: fn(&mut Job),
+}
+
+impl Story {
+    fn begin(&self) -> World {
+        let remote = Manners {
+            times: self.remote,
+            ..Manners::default()
+        };
+        let mut world = World::with(Manners::default(), remote);
+        if !self.synced.is_empty() {
+            world.put_local(self.synced);
+            world.run().expect_clean();
+        }
+        world.job = plain_job(Direction::Sync);
+        world.job.policy.allow.delete = coracle::job::MaxDelete::Percent(100);
+        (self.job)(&mut world.job);
+        (self.changed)(&mut world);
+        world
+    }
+}
+
+type Nodes = BTreeMap<String, Node>;
+
+fn nodes(world: &World) -> Sides<Nodes> {
+    Sides::new(
+        world.trees.local.user_paths(),
+        world.trees.remote.user_paths(),
+    )
+}
+
+/// Runs the story with every fault at every call.
+fn fail_all(story: &Story) {
+    let dir = TempDir::new("faults");
+    let place = dir.path().join("journal");
+    let undisturbed = story.begin();
+    let before = nodes(&undisturbed);
+    assert!(
+        run(&undisturbed, &place, NOW_SECS, None).is_clean,
+        "the undisturbed run fails"
+    );
+    let after = nodes(&undisturbed);
+    for side in Side::BOTH {
+        for fault in Fault::ALL {
+            // Only what spoils a connection is tried again.
+            let most_retries = u32::from(matches!(fault, Fault::Network | Fault::Timeout));
+            for retries in 0..=most_retries {
+                for moment in Moment::ALL {
+                    for nth in 1.. {
+                        let mut world = story.begin();
+                        world.job.limits.retries = retries;
+                        let script = Script::new(nth, fault, moment);
+                        let when = format!(
+                            "{fault:?} {moment:?} call {nth} on the {side} side, {retries} retries"
+                        );
+                        let ran = run(&world, &place, NOW_SECS, Some((side, &script)));
+                        check_sound(&world, &before, &after, &when);
+                        if ran.is_clean {
+                            check_same(&world, story, &after, &when, &ran.lines);
+                        }
+                        let next = run(&world, &place, NOW_SECS + 100, None);
+                        assert!(
+                            next.is_clean,
+                            "{when}; the next run: {:#?}\nafter {:#?}",
+                            next.lines, ran.lines
+                        );
+                        let both = [&ran.lines[..], &next.lines[..]].concat();
+                        check_same(&world, story, &after, &when, &both);
+                        check_settled(&world, &place, &when);
+                        if script.calls() < nth {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whatever failed, no file is half, and what the undisturbed run keeps is somewhere.
+fn check_sound(world: &World, before: &Sides<Nodes>, after: &Sides<Nodes>, when: &str) {
+    let now = nodes(world);
+    let contents = |nodes: &Nodes| -> Vec<(String, Vec<u8>)> {
+        let files = nodes.iter().filter_map(|(path, node)| match node {
+            Node::File { content, .. } => Some((without_time(path), content.clone())),
+            Node::Dir | Node::Special => None,
+        });
+        files.collect()
+    };
+    for side in Side::BOTH {
+        let known = [contents(before.of(side)), contents(after.of(side))].concat();
+        for file in contents(now.of(side)) {
+            assert!(known.contains(&file), "{when}: {side} has {file:?}");
+        }
+        for dir in ["", "d", "e", "e/f", "new", "new2"] {
+            if let Some(text) = metadata_of(world.trees.of(side), dir) {
+                let parsed = serde_json::from_str::<serde_json::Value>(&text);
+                assert!(parsed.is_ok(), "{when}: {side} metadata of {dir:?}: {text}");
+            }
+        }
+    }
+    let there: Vec<Vec<u8>> = Side::BOTH
+        .into_iter()
+        .flat_map(|side| world.trees.of(side).paths())
+        .filter_map(|(_, node)| match node {
+            Node::File { content, .. } => Some(content),
+            Node::Dir | Node::Special => None,
+        })
+        .collect();
+    for side in Side::BOTH {
+        for (path, content) in contents(after.of(side)) {
+            assert!(there.contains(&content), "{when}: {side} {path} is lost");
+        }
+    }
+}
+
+fn check_same(world: &World, story: &Story, after: &Sides<Nodes>, when: &str, lines: &[String]) {
+    let now = nodes(world);
+    for side in Side::BOTH {
+        let with_times = side == Side::Local || story.remote == Times::Kept;
+        let (found, expected) = (
+            shown(now.of(side), with_times),
+            shown(after.of(side), with_times),
+        );
+        assert_eq!(found, expected, "{when}: {side}; {lines:#?}");
+    }
+}
+
+fn shown(nodes: &Nodes, with_times: bool) -> Vec<String> {
+    let mut shown: Vec<String> = nodes
+        .iter()
+        .map(|(path, node)| match node {
+            Node::File { content, .. } if !with_times => {
+                format!(
+                    "{} {}",
+                    without_time(path),
+                    String::from_utf8_lossy(content)
+                )
+            }
+            Node::File { .. } | Node::Dir | Node::Special => {
+                format!("{} {node:?}", without_time(path))
+            }
+        })
+        .collect();
+    shown.sort();
+    // What two runs put into the trash lies in two directories of it.
+    shown.dedup_by(|one, two| one == two && one.starts_with(".trash"));
+    shown
+}
+
+fn check_settled(world: &World, place: &Path, when: &str) {
+    let before = (world.trees.local.paths(), world.trees.remote.paths());
+    let ran = run(world, place, NOW_SECS + 200, None);
+    assert!(ran.is_clean && !place.exists(), "{when}: {:#?}", ran.lines);
+    let after = (world.trees.local.paths(), world.trees.remote.paths());
+    assert_eq!(before, after, "{when}: a further run writes");
+    let ours = after.0.keys().chain(after.1.keys());
+    let left: Vec<_> = ours
+        .filter(|path| path.contains(".coracle-part-") || path.contains("lock.json"))
+        .collect();
+    assert!(left.is_empty(), "{when}: left over: {left:?}");
+}
+
+/// The time of a run, in the names of conflict and trash, as `#`.
+fn without_time(path: &str) -> String {
+    let mut out = String::new();
+    let mut digits = String::new();
+    for char in path.chars().chain(['\0']) {
+        if char.is_ascii_digit() {
+            digits.push(char);
+            continue;
+        }
+        out += if digits.len() >= 6 { "#" } else { &digits };
+        digits.clear();
+        out.push(char);
+    }
+    out.pop();
+    out
+}
+
+struct Ran {
+    /// Whether it did all it wanted to, as far as it knows.
+    is_clean: bool,
+    lines: Vec<String>,
+}
+
+/// One run with a journal, as the program keeps it.
+fn run(world: &World, place: &Path, now_secs: i64, script: Option<(Side, &Script)>) -> Ran {
+    let doors = Doors {
+        trees: &world.trees,
+        script,
+    };
+    let boot = BootId::new("this boot");
+    let (journal, leftover) = Journal::open(place, &PeerKey::of(&world.job.remote), &boot).unwrap();
+    let setting = Setting {
+        connect: &doors,
+        stop: Stop {
+            asked: &|| false,
+            deadline: None,
+        },
+        journal: Some(&journal),
+        leftover: &leftover,
+        held_files: Sides::new(false, false),
+        is_elsewhere: false,
+        holder: "the test",
+        now: Timestamp::from_secs(now_secs),
+    };
+    let mut lines = Vec::new();
+    let mut tell = |event: Event<'_>| match event {
+        Event::Failed { path, error } => lines.push(format!("{path}: {error}")),
+        Event::Warning(text) => lines.push(text.to_owned()),
+        Event::Entry { path, deed, .. } => lines.push(format!("{path}: {deed:?}")),
+        Event::Started
+        | Event::Scanned { .. }
+        | Event::Planned { .. }
+        | Event::Moved { .. }
+        | Event::Notice(_) => {}
+    };
+    let summary = sync::run(&world.job, &setting, &mut tell, &mut Nobody);
+    let is_clean = match summary {
+        Ok(summary) => {
+            if summary.is_settled {
+                journal.finish().unwrap();
+            }
+            lines.extend(summary.stopped_by.iter().map(ToString::to_string));
+            summary.totals.errors == 0 && summary.stopped_by.is_none()
+        }
+        Err(error) => {
+            lines.push(format!("refused: {error}"));
+            false
+        }
+    };
+    Ran { is_clean, lines }
+}
+
+struct Nobody;
+
+impl Ask for Nobody {
+    fn ask(
+        &mut self,
+        conflict: &Conflict<'_>,
+        _compare: &mut dyn FnMut() -> Result<bool>,
+    ) -> Result<Answer> {
+        panic!("asked about {}", conflict.path)
+    }
+}
+
+struct Doors<'a> {
+    trees: &'a Sides<Tree>,
+    script: Option<(Side, &'a Script)>,
+}
+
+impl Connect for Doors<'_> {
+    fn connect(&self, side: Side) -> Result<Box<dyn Target>> {
+        let target = self.trees.of(side).target();
+        Ok(match self.script {
+            Some((struck, script)) if struck == side => Box::new(FaultyTarget::new(target, script)),
+            _ => Box::new(target),
+        })
+    }
+
+    fn connect_state(&self) -> Result<Option<Box<dyn Target>>> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,357 @@
+//! Locks and interruptions, through the program: who comes second leaves, who is broken off leaves nothing half done.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::ftp_server::{Config, Effect, Fault, FtpServer};
+use support::program::{Ended, Place, Snapshot, content, put, wait};
+
+const DAY_SECS: u64 = 86_400;
+const LOCK: &str = ".pyftpsync-lock.json";
+const PARTIAL: &str = ".coracle-part-";
+
+/// What is waited for comes within this time, on a loaded machine too.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A run that goes on while the test does something else.
+struct Running {
+    child: Child,
+    started: Instant,
+}
+
+impl Running {
+    fn start(place: &Place, arguments: &[&str]) -> Self {
+        let mut command = place.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self {
+            started: Instant::now(),
+            child: command.spawn().unwrap(),
+        }
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.id() as i32), signal).unwrap();
+    }
+
+    fn end(self) -> Ended {
+        wait(self.child, self.started)
+    }
+}
+
+/// Waits until something is so.
+#[track_caller]
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Stops the server at the first command with this verb, until the test lets it go on.
+struct Gate {
+    reached: Receiver<()>,
+    go_on: Sender<()>,
+}
+
+impl Gate {
+    fn at(server: &FtpServer, verb: &'static str, part: &'static str) -> Self {
+        let (tell, reached) = channel();
+        let (go_on, wait) = channel();
+        let (tell, wait): (Mutex<Sender<()>>, Mutex<Receiver<()>>) =
+            (Mutex::new(tell), Mutex::new(wait));
+        let mut open = false;
+        server.hook(move |command| {
+            let argument = String::from_utf8_lossy(command.argument);
+            if !open && command.verb == verb && argument.contains(part) {
+                open = true;
+                tell.lock().unwrap().send(()).ok()?;
+                let _the_test_has_ended = wait.lock().unwrap().recv_timeout(PATIENCE);
+            }
+            None
+        });
+        Self { reached, go_on }
+    }
+
+    fn wait(&self) {
+        self.reached
+            .recv_timeout(PATIENCE)
+            .expect("the run comes here");
+    }
+}
+
+fn now_secs() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+}
+
+fn put_lock(root: &Path, age_secs: u64) {
+    let time = now_secs() - age_secs;
+    let text = format!("{{\"lock_time\": {time}.5, \"lock_holder\": \"somebody else\"}}");
+    put(root, LOCK, text, age_secs);
+}
+
+/// No lock and no partial file anywhere.
+#[track_caller]
+fn assert_tidy(place: &Place) {
+    for root in [place.local(), place.remote()] {
+        let held = Snapshot::of(&root);
+        let own: Vec<_> = held
+            .own_names()
+            .into_iter()
+            .filter(|name| name.contains(PARTIAL) || name.contains(LOCK))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(own, Vec::<String>::new(), "in {}", root.display());
+    }
+}
+
+// Locks
+
+#[test]
+fn a_second_run_on_the_same_local_root_leaves_and_names_the_first() {
+    let place = Place::new("second");
+    put(&place.local(), "a", "a", DAY_SECS);
+    fs::create_dir(place.path().join("another")).unwrap();
+    let server = FtpServer::start(Config::serving(place.remote()));
+    let gate = Gate::at(&server, "STOR", PARTIAL);
+    let first = Running::start(&place, &["upload", "local", &server.url("")]);
+    gate.wait();
+    for command in ["sync", "upload", "download"] {
+        let second = place
+            .with(command, "another", &[])
+            .expect(5)
+            .says_one_sentence();
+        let second = second.complains(&first.id().to_string());
+        assert!(second.took < Duration::from_secs(5), "at once: {second}");
+    }
+    assert_eq!(
+        Snapshot::of(&place.path().join("another")).names(),
+        Vec::<&str>::new()
+    );
+    gate.go_on.send(()).unwrap();
+    first.end().expect(0);
+    assert_eq!(content(&place.remote(), "a"), "a");
+    place.with("upload", "another", &[]).expect(0);
+    assert_tidy(&place);
+}
+
+#[test]
+fn a_fresh_remote_lock_of_another_is_honoured() {
+    for served in [false, true] {
+        let place = Place::new("fresh-lock");
+        put(&place.local(), "a", "a", DAY_SECS);
+        put_lock(&place.remote(), 60);
+        let server = served.then(|| FtpServer::start(Config::serving(place.remote())));
+        let url = server
+            .as_ref()
+            .map_or("remote".to_owned(), |server| server.url(""));
+        let before = place.snapshot();
+        place
+            .with("sync", &url, &[])
+            .expect(5)
+            .says_one_sentence()
+            .complains("somebody else");
+        assert_eq!(place.snapshot(), before, "the lock is untouched, too");
+        // A dry run needs no lock.
+        place.with("sync", &url, &["--dry-run"]).expect(0);
+        assert_eq!(place.snapshot(), before);
+    }
+}
+
+#[test]
+fn a_stale_remote_lock_is_broken() {
+    let place = Place::new("stale-lock");
+    put(&place.local(), "a", "a", DAY_SECS);
+    put_lock(&place.remote(), 3700);
+    let server = FtpServer::start(Config::serving(place.remote()));
+    place.with("sync", &server.url(""), &[]).expect(0);
+    assert_eq!(content(&place.remote(), "a"), "a");
+    assert_tidy(&place);
+}
+
+#[test]
+fn the_remote_lock_is_there_while_files_are_written_and_gone_at_the_end() {
+    let place = Place::new("lock-life");
+    put(&place.local(), "a", "a", DAY_SECS);
+    let server = FtpServer::start(Config::serving(place.remote()));
+    let gate = Gate::at(&server, "RNTO", "/a");
+    let run = Running::start(&place, &["upload", "local", &server.url("")]);
+    gate.wait();
+    let lock = content(&place.remote(), LOCK);
+    assert!(
+        lock.contains("lock_holder") && lock.contains("coracle"),
+        "{lock}"
+    );
+    assert!(!lock.contains("guest"), "no password: {lock}");
+    gate.go_on.send(()).unwrap();
+    run.end().expect(0);
+    assert_tidy(&place);
+}
+
+#[test]
+fn the_remote_lock_is_removed_when_entries_failed() {
+    let place = Place::new("lock-error");
+    put(&place.local(), "a", "a", DAY_SECS);
+    let server = FtpServer::start(Config::serving(place.remote()));
+    server.inject(
+        Fault::on("RNTO")
+            .containing("/a")
+            .always()
+            .then(Effect::reply(553, "No.")),
+    );
+    server.inject(
+        Fault::on("DELE")
+            .containing("/a")
+            .then(Effect::reply(550, "No.")),
+    );
+    let ended = place.with("upload", &server.url(""), &[]);
+    assert_eq!(ended.code, Some(1), "{ended}");
+    assert_tidy(&place);
+}
+
+#[test]
+fn a_run_with_nothing_to_do_takes_no_lock() {
+    let place = Place::new("no-lock");
+    put(&place.local(), "a", "a", DAY_SECS);
+    let server = FtpServer::start(Config::serving(place.remote()));
+    place.with("sync", &server.url(""), &[]).expect(0);
+    server.take_commands();
+    let before = place.snapshot();
+    place.with("sync", &server.url(""), &[]).expect(0);
+    assert_eq!(place.snapshot(), before);
+    let asked = server.take_commands();
+    assert!(
+        !asked.iter().any(|line| line.starts_with("STOR")),
+        "{asked:?}"
+    );
+}
+
+// Interruptions
+
+/// A place with a small file that goes first and a big one that takes long at the rate below.
+fn big_and_small(name: &str, upload: bool) -> Place {
+    let place = Place::new(name);
+    let source = if upload {
+        place.local()
+    } else {
+        place.remote()
+    };
+    put(&source, "a-small", "small", DAY_SECS);
+    put(&source, "z-big", vec![b'x'; 3_000_000], DAY_SECS);
+    place
+}
+
+const SLOWLY: [&str; 2] = ["--limit-rate=100k", "--connections=1"];
+
+/// A partial file of more than so many bytes.
+fn has_partial(root: &Path, bytes: u64) -> bool {
+    fs::read_dir(root).unwrap().flatten().any(|entry| {
+        entry.file_name().to_string_lossy().starts_with(PARTIAL)
+            && entry.metadata().is_ok_and(|status| status.len() > bytes)
+    })
+}
+
+#[test]
+fn an_interrupted_run_leaves_no_partial_file_and_the_next_one_goes_on() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        for upload in [true, false] {
+            println!("{signal} upload {upload}");
+            let place = big_and_small("interrupted", upload);
+            let server = FtpServer::start(Config::serving(place.remote()));
+            let url = server.url("");
+            let arguments = [&["sync", "local", &url][..], &SLOWLY].concat();
+            let run = Running::start(&place, &arguments);
+            let target = if upload {
+                place.remote()
+            } else {
+                place.local()
+            };
+            until("the big file is under way", || {
+                target.join("a-small").exists() && has_partial(&target, 1000)
+            });
+            run.signal(signal);
+            let interrupted = Instant::now();
+            let ended = run
+                .end()
+                .expect(3)
+                .reads_as_prose()
+                .complains("interrupted");
+            assert!(interrupted.elapsed() < Duration::from_secs(10), "{ended}");
+            assert_tidy(&place);
+            assert!(!target.join("z-big").exists());
+
+            server.take_commands();
+            place.with("sync", &url, &[]).expect(0);
+            assert_eq!(fs::metadata(target.join("z-big")).unwrap().len(), 3_000_000);
+            let verb = if upload { "STOR" } else { "RETR" };
+            let again = server.take_commands();
+            let moved = again
+                .iter()
+                .filter(|line| line.starts_with(verb) && !line.contains(".pyftpsync"));
+            // What was done was recorded: the small file does not travel again. An upload writes its lock as well.
+            assert_eq!(moved.count(), if upload { 2 } else { 1 }, "{again:?}");
+            let before = place.snapshot();
+            place.with("sync", &url, &[]).expect(0);
+            assert_eq!(place.snapshot(), before);
+        }
+    }
+}
+
+#[test]
+fn an_interruption_while_the_server_is_silent_ends_the_run() {
+    let place = Place::new("interrupt-silent");
+    put(&place.local(), "a", "a", DAY_SECS);
+    let server = FtpServer::start(Config::serving(place.remote()));
+    let gate = Gate::at(&server, "MLSD", "");
+    let url = server.url("");
+    let run = Running::start(&place, &["sync", "local", &url, "--timeout=5"]);
+    gate.wait();
+    run.signal(Signal::SIGINT);
+    let ended = run.end();
+    assert!(matches!(ended.code, Some(3 | 6)), "{ended}");
+    assert!(ended.took < Duration::from_secs(15), "{ended}");
+    gate.go_on.send(()).unwrap();
+    assert!(!place.remote().join("a").exists());
+}
+
+#[test]
+fn the_time_limit_stops_a_run_that_the_next_one_continues() {
+    for upload in [true, false] {
+        let place = big_and_small("time-limit", upload);
+        let server = FtpServer::start(Config::serving(place.remote()));
+        let url = server.url("");
+        let target = if upload {
+            place.remote()
+        } else {
+            place.local()
+        };
+        place
+            .with("sync", &url, &[&SLOWLY[..], &["--max-duration=1"]].concat())
+            .expect(3)
+            .complains("the next run continues");
+        assert!(!target.join("z-big").exists());
+        assert_eq!(content(&target, "a-small"), "small");
+        place.with("sync", &url, &[]).expect(0);
+        assert_eq!(fs::metadata(target.join("z-big")).unwrap().len(), 3_000_000);
+        assert_tidy(&place);
+        let before = place.snapshot();
+        place.with("sync", &url, &[]).expect(0);
+        assert_eq!(place.snapshot(), before);
+    }
+}
