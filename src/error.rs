@@ -7,8 +7,13 @@ use std::io;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failure: what happened, and while doing what.
+///
+/// In a box, because every `Result` is as large as this: moving a word takes a third less code than moving all of it.
 #[derive(Debug)]
-pub struct Error {
+pub struct Error(Box<Failure>);
+
+#[derive(Debug)]
+struct Failure {
     kind: ErrorKind,
     doing: Option<String>,
 }
@@ -113,18 +118,18 @@ pub enum Scope {
 
 impl Error {
     /// A failure of that kind, without context yet.
-    pub const fn new(kind: ErrorKind) -> Self {
-        Self { kind, doing: None }
+    pub fn new(kind: ErrorKind) -> Self {
+        Self(Box::new(Failure { kind, doing: None }))
     }
 
     /// What happened.
     pub const fn kind(&self) -> &ErrorKind {
-        &self.kind
+        &self.0.kind
     }
 
     /// How much this failure spoils: the whole retry policy is this match.
     pub fn scope(&self) -> Scope {
-        match &self.kind {
+        match &self.0.kind {
             ErrorKind::Disk(error) => match error.raw_os_error() {
                 // A disk that fails or has turned read-only spoils everything that would follow.
                 Some(libc::EIO | libc::EROFS | libc::ENODEV | libc::ESTALE | libc::ENXIO) => {
@@ -157,7 +162,7 @@ impl Error {
 
     /// Whether the side that was written to has no room left.
     pub fn is_full(&self) -> bool {
-        match &self.kind {
+        match &self.0.kind {
             ErrorKind::Disk(error) => {
                 matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
             }
@@ -168,7 +173,7 @@ impl Error {
 
     /// Whether there was nothing under that name.
     pub fn is_not_found(&self) -> bool {
-        match &self.kind {
+        match &self.0.kind {
             ErrorKind::NotFound => true,
             ErrorKind::Disk(error) => error.kind() == io::ErrorKind::NotFound,
             _ => false,
@@ -179,7 +184,7 @@ impl Error {
     #[must_use]
     pub fn while_doing(mut self, doing: impl Into<String>) -> Self {
         let outer = doing.into();
-        self.doing = Some(match self.doing.take() {
+        self.0.doing = Some(match self.0.doing.take() {
             Some(inner) => format!("{outer}: {inner}"),
             None => outer,
         });
@@ -195,10 +200,10 @@ impl From<ErrorKind> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(doing) = &self.doing {
+        if let Some(doing) = &self.0.doing {
             write!(f, "{doing}: ")?;
         }
-        match &self.kind {
+        match &self.0.kind {
             ErrorKind::Disk(error) => write!(f, "{}", plain(error)),
             ErrorKind::Network(error) => write!(f, "{}", plain(error)),
             ErrorKind::Timeout(phase) => write!(f, "timed out waiting for {phase}"),
@@ -224,7 +229,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.kind {
+        match &self.0.kind {
             ErrorKind::Disk(error) | ErrorKind::Network(error) => Some(error),
             _ => None,
         }
@@ -242,9 +247,11 @@ fn plain(error: &io::Error) -> String {
             if !text
                 .chars()
                 .nth(1)
-                .is_some_and(|c| c.is_uppercase() || c == '/') =>
+                .is_some_and(|c| c.is_ascii_uppercase() || c == '/') =>
         {
-            first.to_lowercase().chain(chars).collect()
+            std::iter::once(first.to_ascii_lowercase())
+                .chain(chars)
+                .collect()
         }
         _ => text.to_owned(),
     }
@@ -286,8 +293,9 @@ mod tests {
     fn system_errors_read_like_prose() {
         let error = Error::new(ErrorKind::Disk(io::Error::from_raw_os_error(libc::ENOENT)));
         assert_eq!(error.to_string(), "no such file or directory");
-        let error = Error::new(ErrorKind::Disk(io::Error::from_raw_os_error(libc::EIO)));
-        assert_eq!(error.to_string(), "input/output error");
+        // As musl says it; glibc has other words.
+        let error = Error::new(ErrorKind::Disk(io::Error::other("I/O error")));
+        assert_eq!(error.to_string(), "I/O error");
     }
 
     #[test]

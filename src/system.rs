@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{FlockArg, OFlag};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, futimens};
+use nix::sys::time::TimeSpec;
 use nix::unistd::UnlinkatFlags;
 
 use crate::time::Timestamp;
@@ -421,21 +422,14 @@ pub fn set_mtime(file: BorrowedFd<'_>, mtime: Timestamp) -> io::Result<()> {
             Err(errno) => return Err(errno.into()),
         }
     }
-    let omitted = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: libc::UTIME_OMIT,
-    };
-    let times = [
-        omitted,
-        libc::timespec {
-            tv_sec: libc::time_t::try_from(secs).map_err(|_| Errno::EOVERFLOW)?,
-            // Below 1,000,000,000, which fits a `long` of any machine.
-            tv_nsec: nanos as _,
-        },
-    ];
-    // SAFETY: the two times are valid for the call.
-    Errno::result(unsafe { libc::futimens(file.as_raw_fd(), times.as_ptr()) })?;
-    Ok(())
+    // Seconds have 32 bits on some machines.
+    #[allow(clippy::useless_conversion)]
+    let secs = secs.try_into().map_err(|_| Errno::EOVERFLOW)?;
+    let mtime = TimeSpec::new(
+        secs, // Below 1,000,000,000, which fits a `long` of any machine.
+        nanos as _,
+    );
+    Ok(futimens(file, &TimeSpec::UTIME_OMIT, &mtime)?)
 }
 
 /// Makes the directory's entries last through a power cut.

@@ -82,7 +82,11 @@ fn heading(option: &FlagInfo<'_>) -> String {
     match option.kind {
         FlagInfoKind::Switch => format!("  {letter}{}", option.long),
         FlagInfoKind::Option { arg_name } => {
-            format!("  {letter}{} {}", option.long, arg_name.to_uppercase())
+            format!(
+                "  {letter}{} {}",
+                option.long,
+                arg_name.to_ascii_uppercase()
+            )
         }
     }
 }

@@ -102,7 +102,7 @@ impl Line {
 
     pub(super) fn tag(&self) -> String {
         let words = [self.action, self.status].join(" ");
-        words.trim_start().to_uppercase()
+        words.trim_start().to_ascii_uppercase()
     }
 
     pub(super) fn color(&self) -> Option<&'static str> {

@@ -144,8 +144,9 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
         );
         // Waiting for the user is not the run's time.
         if !ending.asked {
-            let elapsed = self.started.elapsed().as_secs_f64();
-            summary.push_str(&format!(" Elap: {elapsed:.2} sec."));
+            let elapsed = self.started.elapsed();
+            let (secs, hundredths) = (elapsed.as_secs(), elapsed.subsec_millis() / 10);
+            summary.push_str(&format!(" Elap: {secs}.{hundredths:02} sec."));
         }
         summary
     }
@@ -270,6 +271,7 @@ pub fn print_failure(error: &Error) -> ExitCode {
 }
 
 /// Starts the log on standard error: decisions and the protocol at the highest verbosities, and what `RUST_LOG` says.
+#[cfg(feature = "rust-log")]
 pub fn start_log(verbosity: Verbosity, debug_classify: bool) {
     use log::LevelFilter;
     let level = match verbosity.level() {
@@ -285,7 +287,7 @@ pub fn start_log(verbosity: Verbosity, debug_classify: bool) {
         writeln!(
             out,
             "{}: {}",
-            record.level().as_str().to_lowercase(),
+            record.level().as_str().to_ascii_lowercase(),
             record.args()
         )
     });

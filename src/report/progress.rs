@@ -62,30 +62,31 @@ impl Progress {
 #[derive(Debug, Default)]
 struct Rate {
     last: Option<(Duration, u64)>,
-    smooth: Option<f64>,
+    bytes_per_sec: Option<u64>,
 }
 
 impl Rate {
     /// After this long, a change of speed has for the most part arrived in the number.
-    const FADE_SECS: f64 = 5.0;
+    const FADE_MILLIS: u64 = 5000;
 
     fn sample(&mut self, elapsed: Duration, bytes: u64) {
         let (last_elapsed, last_bytes) = self.last.unwrap_or_default();
-        let secs = elapsed.saturating_sub(last_elapsed).as_secs_f64();
-        if secs <= 0.0 {
+        let millis = elapsed.saturating_sub(last_elapsed).as_millis() as u64;
+        if millis == 0 {
             return;
         }
-        let now = bytes.saturating_sub(last_bytes) as f64 / secs;
-        let weight = 1.0 - (-secs / Self::FADE_SECS).exp();
-        self.smooth = Some(match self.smooth {
-            Some(before) => before + weight * (now - before),
-            None => now,
-        });
+        let now = bytes.saturating_sub(last_bytes).saturating_mul(1000) / millis;
+        // The start of an exponential curve, of which no more than that is seen between two samples.
+        let weight = millis.min(Self::FADE_MILLIS);
+        let before = self.bytes_per_sec.unwrap_or(now);
+        let fading = before.saturating_mul(Self::FADE_MILLIS - weight);
+        let mixed = now.saturating_mul(weight).saturating_add(fading);
+        self.bytes_per_sec = Some(mixed / Self::FADE_MILLIS);
         self.last = Some((elapsed, bytes));
     }
 
     fn bytes_per_sec(&self) -> Option<u64> {
-        self.smooth.map(|rate| rate as u64).filter(|rate| *rate > 0)
+        self.bytes_per_sec.filter(|rate| *rate > 0)
     }
 }
 
@@ -128,7 +129,8 @@ impl Unit {
         if self.bytes == 1 {
             bytes.to_string()
         } else {
-            format!("{:.1}", bytes as f64 / self.bytes as f64)
+            let tenths = bytes.saturating_mul(10).saturating_add(self.bytes / 2) / self.bytes;
+            format!("{}.{}", tenths / 10, tenths % 10)
         }
     }
 }

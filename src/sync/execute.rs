@@ -7,7 +7,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
@@ -532,7 +531,7 @@ impl<'env> Run<'_, '_, 'env> {
     /// Takes one result of a copy, or tells how far they are.
     fn take_copied(&mut self, under_way: &mut HashMap<u64, (usize, usize)>) {
         let result = self.work.pool.next_within(TELL_INTERVAL);
-        let bytes = self.work.copying.moved.swap(0, Ordering::Relaxed);
+        let bytes = self.work.copying.moved.take();
         if bytes > 0 {
             (self.work.tell)(Event::Moved { bytes });
         }

@@ -10,7 +10,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Doing, Error, ErrorKind, Result};
@@ -108,7 +107,6 @@ pub struct Journal {
     path: PathBuf,
     /// The line that says whose journal this is, for each boot that has left something.
     headers: Vec<u8>,
-    written: AtomicU64,
     file: Mutex<OpenState>,
 }
 
@@ -122,6 +120,7 @@ struct OpenState {
     is_there: bool,
     /// Whether there is anything to be forgotten at a checkpoint.
     has_intents: bool,
+    written_bytes: u64,
 }
 
 impl Journal {
@@ -156,12 +155,12 @@ impl Journal {
         let journal = Self {
             path: path.to_owned(),
             headers,
-            written: AtomicU64::new(0),
             file: Mutex::new(OpenState {
                 file: None,
                 pending,
                 is_there: left.is_there,
                 has_intents: !left.intents.is_empty() || !left.doomed.is_empty(),
+                written_bytes: 0,
             }),
         };
         let leftover = Leftover {
@@ -202,7 +201,7 @@ impl Journal {
 
     /// How many bytes this run has written here since the last checkpoint.
     pub fn bytes(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
+        self.lock().written_bytes
     }
 
     /// Forgets all intents; to be called when all metadata is written. What tells the boots apart stays.
@@ -216,7 +215,7 @@ impl Journal {
                 .doing(doing)?;
             state.pending.clone_from(&self.headers);
             self.write_out(&mut state, &[])?;
-            self.written.store(0, Ordering::Relaxed);
+            state.written_bytes = 0;
             state.has_intents = false;
         }
         Ok(())
@@ -280,8 +279,7 @@ impl Journal {
             .and_then(|mut file| file.write_all(&bytes));
         match outcome {
             Ok(()) => {
-                self.written
-                    .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                state.written_bytes += bytes.len() as u64;
                 Ok(())
             }
             Err(error) => {

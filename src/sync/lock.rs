@@ -6,11 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-
 use crate::error::{ErrorKind, Result};
 use crate::path::{Escaped, LOCK_NAME, Name, RelPath};
-use crate::sync::store;
+use crate::sync::{json, store};
 use crate::target::{self, Removal, Target};
 use crate::time::Timestamp;
 
@@ -30,11 +28,10 @@ pub struct RemoteLock {
     written: Instant,
 }
 
-#[derive(Debug, Deserialize)]
+/// A lock file. pyftpsync's names no holder.
+#[derive(Debug)]
 struct Content {
-    #[serde(default)]
-    lock_time: f64,
-    #[serde(default)]
+    lock_time: Timestamp,
     lock_holder: Option<String>,
 }
 
@@ -100,14 +97,43 @@ impl RemoteLock {
 
 /// Writes the lock file, for the first time or anew.
 pub fn write(remote: &mut dyn Target, holder: &str, now: Timestamp) -> Result<()> {
-    let content = serde_json::json!({ "lock_time": now.as_secs_f64(), "lock_holder": holder });
-    store::write_own(remote, &path(), content.to_string().as_bytes())
+    let mut content = b"{\"lock_time\":".to_vec();
+    json::write_secs(now, &mut content);
+    content.extend_from_slice(b",\"lock_holder\":");
+    json::write_bytes(holder.as_bytes(), &mut content);
+    content.push(b'}');
+    store::write_own(remote, &path(), &content)
 }
 
 /// The lock that is there. What is not a lock file locks nothing.
 fn load(remote: &mut dyn Target) -> Result<Option<Content>> {
     let file = target::load(remote, &path(), MAX_BYTES)?;
-    Ok(file.and_then(|file| serde_json::from_slice(&file).ok()))
+    Ok(file.and_then(|file| parse(&file)))
+}
+
+/// None for what is no lock file.
+fn parse(file: &[u8]) -> Option<Content> {
+    let mut content = Content {
+        lock_time: Timestamp::from_secs(0),
+        lock_holder: None,
+    };
+    let mut is_good = true;
+    json::each_field(
+        std::str::from_utf8(file).ok()?,
+        &mut |key, value| match key {
+            b"lock_time" => match json::parse_secs(value) {
+                Some(time) => content.lock_time = time,
+                None => is_good = false,
+            },
+            b"lock_holder" => {
+                content.lock_holder =
+                    json::parse_bytes(value).and_then(|holder| String::from_utf8(holder).ok());
+            }
+            _ => {}
+        },
+    )
+    .ok()?;
+    is_good.then_some(content)
 }
 
 fn path() -> RelPath {
@@ -116,7 +142,7 @@ fn path() -> RelPath {
 
 /// Why the lock is to be honoured; none where it is stale or this run's own.
 fn refusal(content: &Content, holder: &str, now: Timestamp) -> Option<String> {
-    let age_secs = now.as_secs() - Timestamp::from_secs_f64(content.lock_time)?.as_secs();
+    let age_secs = now.as_secs() - content.lock_time.as_secs();
     let is_own = content.lock_holder.as_deref() == Some(holder);
     // A lock from the future was written by a machine whose clock is ahead of ours.
     if is_own || age_secs.abs() > STALE_AFTER_SECS {
@@ -140,9 +166,9 @@ fn refusal(content: &Content, holder: &str, now: Timestamp) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn refused(lock_time: f64, lock_holder: Option<&str>) -> bool {
+    fn refused(lock_time: i64, lock_holder: Option<&str>) -> bool {
         let content = Content {
-            lock_time,
+            lock_time: Timestamp::from_secs(lock_time),
             lock_holder: lock_holder.map(str::to_owned),
         };
         refusal(&content, "me", Timestamp::from_secs(1_000_000)).is_some()
@@ -150,14 +176,34 @@ mod tests {
 
     #[test]
     fn honours_a_fresh_lock_of_another() {
-        assert!(refused(999_000.0, Some("you")));
-        assert!(refused(999_000.0, None), "pyftpsync names no holder");
-        assert!(refused(1_000_900.0, Some("you")), "a clock that is ahead");
+        assert!(refused(999_000, Some("you")));
+        assert!(refused(999_000, None), "pyftpsync names no holder");
+        assert!(refused(1_000_900, Some("you")), "a clock that is ahead");
+    }
+
+    #[test]
+    fn reads_the_lock_of_pyftpsync_and_nothing_else() {
+        let of_pyftpsync = parse(br#"{"lock_time": 1700000000.25, "lock_holder": "h"}"#).unwrap();
+        let time = Timestamp::from_nanos(1_700_000_000_250_000_000);
+        assert_eq!(of_pyftpsync.lock_time, time);
+        assert_eq!(of_pyftpsync.lock_holder.as_deref(), Some("h"));
+        let bare = parse(br#"{"lock_holder": null}"#).unwrap();
+        assert_eq!(bare.lock_time, Timestamp::from_secs(0));
+        assert_eq!(bare.lock_holder, None);
+        for text in [
+            "",
+            "[]",
+            "{\"lock_time\": \"now\"}",
+            "{\"lock_time\": 1",
+            "\u{0}",
+        ] {
+            assert!(parse(text.as_bytes()).is_none(), "{text}");
+        }
     }
 
     #[test]
     fn breaks_a_stale_lock_and_its_own() {
-        assert!(!refused(996_000.0, Some("you")));
-        assert!(!refused(999_000.0, Some("me")));
+        assert!(!refused(996_000, Some("you")));
+        assert!(!refused(999_000, Some("me")));
     }
 }

@@ -155,7 +155,7 @@ pub fn run(
         stop: setting.stop,
         verify: job.policy.verify,
         trusts_local_partials: setting.leftover.is_same_boot(),
-        moved: std::sync::atomic::AtomicU64::new(0),
+        moved: transfer::Moved::default(),
     };
     thread::scope(|scope| {
         let mut pool = Pool::new(

@@ -9,9 +9,8 @@
 //! for them. A server that refuses a further connection makes the pool smaller for good, and the task goes to the
 //! workers that have one. A task may run several times, and must begin by finding out what is done already.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, Scope as ThreadScope};
 use std::time::{Duration, Instant};
@@ -132,9 +131,6 @@ const STACK_BYTES: usize = 256 * 1024;
 pub struct Pool<'scope, 'env, T> {
     scope: &'scope ThreadScope<'scope, 'env>,
     shared: Arc<Shared<'env, T>>,
-    results: Receiver<(u64, Result<T, Failure>)>,
-    sender: Sender<(u64, Result<T, Failure>)>,
-    early: HashMap<u64, Result<T, Failure>>,
     next_id: u64,
     pending: usize,
 }
@@ -143,6 +139,7 @@ pub struct Pool<'scope, 'env, T> {
 struct Shared<'env, T> {
     queue: Mutex<Queue<'env, T>>,
     changed: Condvar,
+    ended: Condvar,
     connect: &'env dyn Connect,
     stop: Stop<'env>,
     retries: u32,
@@ -151,6 +148,8 @@ struct Shared<'env, T> {
 
 struct Queue<'env, T> {
     tasks: VecDeque<(u64, Task<'env, T>)>,
+    // Beside the tasks, not in a channel: the channel of std is three, and takes 10 KB on a router's processor.
+    results: VecDeque<(u64, Result<T, Failure>)>,
     workers: usize,
     idle: usize,
     most: usize,
@@ -171,6 +170,11 @@ impl<'env, T> Shared<'env, T> {
             .lock()
             .expect("no worker panics while it holds the queue")
     }
+
+    fn end(&self, id: u64, result: Result<T, Failure>) {
+        self.lock().results.push_back((id, result));
+        self.ended.notify_one();
+    }
 }
 
 impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
@@ -183,9 +187,9 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
         most: usize,
         retries: u32,
     ) -> Self {
-        let (sender, results) = channel();
         let queue = Queue {
             tasks: VecDeque::new(),
+            results: VecDeque::new(),
             workers: 0,
             idle: 0,
             most,
@@ -194,6 +198,7 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(queue),
             changed: Condvar::new(),
+            ended: Condvar::new(),
             connect,
             stop,
             retries,
@@ -202,9 +207,6 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
         Self {
             scope,
             shared,
-            results,
-            sender,
-            early: HashMap::new(),
             next_id: 0,
             pending: 0,
         }
@@ -248,23 +250,31 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
         if self.pending == 0 {
             return None;
         }
-        let next = match self.early.keys().next().copied() {
-            Some(id) => self.early.remove(&id).map(|result| (id, result)),
-            None => self.results.recv_timeout(span).ok(),
-        };
+        let queue = self.shared.lock();
+        let (mut queue, _) = self
+            .shared
+            .ended
+            .wait_timeout_while(queue, span, |queue| queue.results.is_empty())
+            .expect("no worker panics while it holds the queue");
+        let next = queue.results.pop_front();
         self.pending -= usize::from(next.is_some());
         next
     }
 
     /// Waits for the result of one task; others that come meanwhile are kept.
     pub fn wait_for(&mut self, id: u64) -> Result<T, Failure> {
+        let mut queue = self.shared.lock();
         loop {
-            if let Some(result) = self.early.remove(&id) {
+            let at = queue.results.iter().position(|(other, _)| *other == id);
+            if let Some((_, result)) = at.and_then(|at| queue.results.remove(at)) {
                 self.pending -= 1;
                 return result;
             }
-            let (other, result) = self.results.recv().expect("the pool itself holds a sender");
-            self.early.insert(other, result);
+            queue = self
+                .shared
+                .ended
+                .wait(queue)
+                .expect("no worker panics while it holds the queue");
         }
     }
 
@@ -276,8 +286,7 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
 
     fn start_worker(&self) {
         let shared = Arc::clone(&self.shared);
-        let sender = self.sender.clone();
-        let worker = move || work(&shared, &sender);
+        let worker = move || work(&shared);
         let started = thread::Builder::new()
             .stack_size(STACK_BYTES)
             .spawn_scoped(self.scope, worker);
@@ -287,10 +296,11 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
             queue.most = queue.workers;
             if queue.workers == 0 {
                 // Nobody is left to take the tasks: they fail here.
-                for (id, _) in queue.tasks.drain(..) {
+                let Queue { tasks, results, .. } = &mut *queue;
+                for (id, _) in tasks.drain(..) {
                     let error = Error::new(ErrorKind::Disk(std::io::Error::from(error.kind())))
                         .while_doing("starting a worker thread");
-                    let _ = self.sender.send((id, Err(Failure::Job(error))));
+                    results.push_back((id, Err(Failure::Job(error))));
                 }
             }
         }
@@ -309,18 +319,14 @@ impl<T> Drop for Pool<'_, '_, T> {
 }
 
 /// The life of a worker.
-fn work<T>(shared: &Shared<'_, T>, results: &Sender<(u64, Result<T, Failure>)>) {
+fn work<T>(shared: &Shared<'_, T>) {
     let mut hands = None;
     loop {
         // The guard must not live while the task runs, or the workers would take turns.
         let next = take(shared);
         let Some((id, mut task)) = next else { return };
         match run(shared, &mut hands, &mut task) {
-            Run::Ended(result) => {
-                if results.send((id, result)).is_err() {
-                    return;
-                }
-            }
+            Run::Ended(result) => shared.end(id, result),
             Run::NoRoom => {
                 let mut queue = shared.lock();
                 queue.tasks.push_front((id, task));

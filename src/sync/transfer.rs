@@ -1,8 +1,7 @@
 //! Copies one file from one target to the other, as often as it takes: resumes, watches, remembers, verifies.
 
 use std::num::NonZeroU64;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,7 +31,22 @@ pub struct Terms<'env> {
     /// bytes from a file and not from its size.
     pub trusts_local_partials: bool,
     /// Bytes moved since somebody last asked.
-    pub moved: AtomicU64,
+    pub moved: Moved,
+}
+
+/// A count of bytes that many threads add to. A lock keeps it, because MIPS and older ARM have no 64-bit atomics.
+#[derive(Debug, Default)]
+pub struct Moved(Mutex<u64>);
+
+impl Moved {
+    fn add(&self, bytes: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += bytes;
+    }
+
+    /// What was added since the last call.
+    pub fn take(&self) -> u64 {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// One file to be copied.
@@ -228,7 +242,7 @@ struct Watcher<'a> {
 
 impl Watch for Watcher<'_> {
     fn moved(&mut self, bytes: u64) -> Result<()> {
-        self.terms.moved.fetch_add(bytes, Ordering::Relaxed);
+        self.terms.moved.add(bytes);
         self.terms.limiter.take(bytes, self.terms.stop)
     }
 
@@ -280,7 +294,7 @@ impl Limiter {
         let Some(rate) = self.bytes_per_sec else {
             return Ok(());
         };
-        let span = Duration::from_secs_f64(bytes as f64 / rate.get() as f64);
+        let span = Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / rate);
         let until = {
             let mut free_at = self.free_at.lock().expect("nobody panics while counting");
             *free_at = (*free_at).max(Instant::now()) + span;

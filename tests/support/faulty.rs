@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coracle::error::{Error, ErrorKind, Phase, Result};
 use coracle::path::RelPath;
@@ -68,7 +68,7 @@ impl Moment {
 /// Counts calls and strikes at one of them. Clones share the count, so one script can serve several targets.
 #[derive(Debug, Clone)]
 pub struct Script {
-    calls: Arc<AtomicU64>,
+    calls: Arc<AtomicUsize>,
     strike_at: u64,
     fault: Fault,
     moment: Moment,
@@ -92,12 +92,12 @@ impl Script {
 
     /// How many calls there were.
     pub fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
+        self.calls.load(Ordering::Relaxed) as u64
     }
 
     /// Counts a call and says whether it is the one to fail.
     fn strikes(&self) -> bool {
-        self.calls.fetch_add(1, Ordering::Relaxed) + 1 == self.strike_at
+        self.calls.fetch_add(1, Ordering::Relaxed) as u64 + 1 == self.strike_at
     }
 
     fn around<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
