@@ -27,8 +27,6 @@ const LOGIN_TOTAL: Duration = Duration::from_secs(120);
 /// A reply may take this long in all, unless the silence that is allowed is longer: a server that sends a byte now
 /// and then is dead, too.
 const REPLY_TOTAL: Duration = Duration::from_secs(60);
-/// The reply that ends a transfer may come this late: a slow disk takes its time to write what the server has taken.
-const TRANSFER_END: Duration = Duration::from_secs(60);
 
 /// Bytes of commands on their way without a reply: so few fit into the socket buffers of the poorest server, so that
 /// both ends never wait for each other to read.
@@ -427,9 +425,10 @@ impl Session {
         self.final_reply(Phase::Reply, self.settings.timeout)
     }
 
-    /// How long the reply that ends a transfer may take.
+    /// How long the reply that ends a transfer may take: no longer than any other silence, so that `--timeout` says it
+    /// all. A server whose disk is slow to write what it has taken wants a longer one.
     pub(super) fn end_wait(&self) -> Duration {
-        self.settings.timeout.max(TRANSFER_END)
+        self.settings.timeout
     }
 
     /// The next reply to the oldest command, preliminary or final.
