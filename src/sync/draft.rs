@@ -158,7 +158,9 @@ impl Draft {
     /// Partial files that no planned copy goes on with are of no use.
     pub fn plan_litter(&mut self, dir: &Dir, found: &Found, direction: Direction) {
         for side in Side::BOTH {
-            if found.partials.of(side).is_empty() || !direction.writes(side) {
+            // Metadata is written on the local side whatever the direction.
+            let is_ours = side == Side::Local || direction.writes(side);
+            if found.partials.of(side).is_empty() || !is_ours {
                 continue;
             }
             let resumed: Vec<RelPath> = dir.planned.get().map_or_else(Vec::new, |index| {

@@ -104,7 +104,8 @@ pub fn save(
 pub fn write_own(home: &mut dyn Target, path: &RelPath, content: &[u8]) -> Result<()> {
     let name = path.name().expect("our files have names");
     let size = content.len() as u64;
-    let partial_bytes = partial_name(name, size, None);
+    // Always the same, so that one that was left is taken the next time, even where nobody would see it.
+    let partial_bytes = partial_name(name, 0, None);
     let partial = path
         .parent()
         .join(Name::new(&partial_bytes).expect("partial names are good names"));
