@@ -145,7 +145,15 @@ fn run_job(job: &Job, report: &mut ProcessReport, asked: &mut bool) -> Result<Su
         holder: &holder,
         now,
     };
-    let summary = run_with_answers(job, &setting, report, asked)?;
+    let ran = run_with_answers(job, &setting, report, asked);
+    if let Remote::Ftp(ftp) = &targets.remote
+        && let Some(address) = ftp.overheard_on_the_way_to()
+    {
+        report.warning(&format!(
+            "user, password and files went to {address} readable by everyone on the way; does the server know ftps://?"
+        ));
+    }
+    let summary = ran?;
     if !job.dry_run {
         settle(&place, journal, identity, &summary);
     }

@@ -11,7 +11,8 @@ mod look;
 mod read;
 mod write;
 
-use std::sync::{Arc, Once};
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use self::look::{is_demanding, unkept_name};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
@@ -98,8 +99,8 @@ pub struct FtpConnector {
     location: FtpLocation,
     limits: Limits,
     security: Security,
-    /// Says only once that the password can be read on the way.
-    warned: Arc<Once>,
+    /// Where the password went readable by everyone on the way.
+    overheard: Arc<OnceLock<IpAddr>>,
 }
 
 impl FtpConnector {
@@ -114,13 +115,18 @@ impl FtpConnector {
                 Protection::Explicit(settings) => Security::Explicit(client(settings)?),
                 Protection::Implicit(settings) => Security::Implicit(client(settings)?),
             },
-            warned: Arc::new(Once::new()),
+            overheard: Arc::default(),
         })
     }
 
     /// Connects and logs in. Whether the root is there shows when it is listed.
     pub fn connect(&self) -> Result<FtpTarget> {
         FtpTarget::of(self.log_in()?, self)
+    }
+
+    /// The server's address, if user and password went there in the clear through a network that is not one's own.
+    pub fn overheard_on_the_way_to(&self) -> Option<IpAddr> {
+        self.overheard.get().copied()
     }
 
     fn log_in(&self) -> Result<Session> {
@@ -142,12 +148,7 @@ impl FtpConnector {
             .doing(|| format!("connecting to {host}:{port}"))?;
         let address = session.peer().ip();
         if session.is_clear() && !location.password.reveal().is_empty() && !is_private(address) {
-            self.warned.call_once(|| {
-                log::warn!(
-                    "user, password and files go to {address} readable by everyone on the way; does the server know \
-                     ftps://?"
-                );
-            });
+            let _ = self.overheard.set(address);
         }
         Ok(session)
     }
