@@ -38,6 +38,8 @@ pub enum ErrorKind {
     Unavailable(String),
     /// The server did not accept the login.
     Login(String),
+    /// TLS could not be had, or the server is not the one it should be.
+    Tls(String),
     /// The server said nonsense.
     Protocol(String),
     /// There is nothing under that name.
@@ -73,6 +75,8 @@ pub enum Phase {
     Connect,
     /// The server's first line.
     Greeting,
+    /// The TLS handshake.
+    Handshake,
     /// User and password.
     Login,
     /// The reply to a command.
@@ -91,6 +95,7 @@ impl fmt::Display for Phase {
             Self::Resolve => "the host's address",
             Self::Connect => "the connection",
             Self::Greeting => "the server's greeting",
+            Self::Handshake => "the TLS handshake",
             Self::Login => "the login",
             Self::Reply => "a reply",
             Self::DataConnect => "the data connection",
@@ -145,6 +150,7 @@ impl Error {
             | ErrorKind::Unsupported(_)
             | ErrorKind::Name(_) => Scope::Entry,
             ErrorKind::Login(_)
+            | ErrorKind::Tls(_)
             | ErrorKind::Metadata(_)
             | ErrorKind::MetadataVersion(_)
             | ErrorKind::Guard(_)
@@ -208,7 +214,8 @@ impl fmt::Display for Error {
             ErrorKind::NotFound => f.write_str("no such file or directory"),
             ErrorKind::Changed(what) => write!(f, "{what}; it is left for the next run"),
             ErrorKind::Unsupported(what) => f.write_str(what),
-            ErrorKind::Verify(text)
+            ErrorKind::Tls(text)
+            | ErrorKind::Verify(text)
             | ErrorKind::Metadata(text)
             | ErrorKind::MetadataVersion(text)
             | ErrorKind::Name(text)

@@ -78,12 +78,108 @@ pub struct FtpLocation {
     pub host: String,
     /// Port of the control connection.
     pub port: u16,
+    /// How the connections are protected.
+    pub protection: Protection,
     /// User name.
     pub user: String,
     /// Password.
     pub password: Secret,
     /// The root on the server.
     pub path: ServerPath,
+}
+
+/// How the connections to an FTP server are protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protection {
+    /// Not at all: `ftp://`.
+    Clear,
+    /// By TLS, which the client asks for before it says anything else (RFC 4217).
+    Explicit(TlsSettings),
+    /// By TLS from the first byte.
+    Implicit(TlsSettings),
+}
+
+impl Protection {
+    /// What TLS needs to know; none where there is no TLS.
+    pub const fn settings(&self) -> Option<&TlsSettings> {
+        match self {
+            Self::Clear => None,
+            Self::Explicit(settings) | Self::Implicit(settings) => Some(settings),
+        }
+    }
+
+    /// The port of the control connection where none is named.
+    pub const fn default_port(&self) -> u16 {
+        match self {
+            Self::Clear | Self::Explicit(_) => FTP_PORT,
+            Self::Implicit(_) => FTPS_PORT,
+        }
+    }
+}
+
+/// Whom TLS trusts, and who we are there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// Which servers are the right ones.
+    pub trust: Trust,
+    /// What we show to servers that want a certificate.
+    pub identity: Option<Identity>,
+}
+
+/// How the right server is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// An authority that this system trusts vouches for its name.
+    #[default]
+    System,
+    /// An authority in this file (PEM) vouches for its name.
+    CaFile(PathBuf),
+    /// It has one of these keys, whatever its certificate says.
+    Pins(Vec<Pin>),
+    /// Any server is taken for the right one: `--insecure`.
+    Anyone,
+}
+
+/// The SHA-256 digest of a server's public key, as its certificate has it (SubjectPublicKeyInfo).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pin(pub [u8; 32]);
+
+impl Pin {
+    const PREFIX: &str = "sha256:";
+
+    /// Reads `sha256:` and 64 hexadecimal digits, with or without colons between the bytes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: Vec<u32> = text
+            .strip_prefix(Self::PREFIX)?
+            .chars()
+            .filter(|c| *c != ':')
+            .map(|c| c.to_digit(16))
+            .collect::<Option<_>>()?;
+        let bytes: Vec<u8> = digits
+            .chunks(2)
+            .map(|pair| u8::try_from(pair.iter().fold(0, |byte, digit| byte * 16 + digit)))
+            .collect::<Result<_, _>>()
+            .ok()?;
+        (digits.len() == 64)
+            .then(|| bytes.try_into().ok().map(Self))
+            .flatten()
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::PREFIX)?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A certificate of ours and its key, both PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// File with the certificate and those between it and its authority.
+    pub cert: PathBuf,
+    /// File with the private key.
+    pub key: PathBuf,
 }
 
 /// A root directory on a server.
@@ -120,7 +216,10 @@ impl fmt::Display for Location {
 
 impl fmt::Display for FtpLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ftp://")?;
+        f.write_str(match self.protection {
+            Protection::Clear => "ftp://",
+            Protection::Explicit(_) | Protection::Implicit(_) => "ftps://",
+        })?;
         if self.user != ANONYMOUS {
             write!(f, "{}@", Escaped(self.user.as_bytes()))?;
         }
@@ -129,6 +228,7 @@ impl fmt::Display for FtpLocation {
         } else {
             f.write_str(&self.host)?;
         }
+        // An implicit port is shown in any case: the URL alone would mean explicit TLS.
         if self.port != FTP_PORT {
             write!(f, ":{}", self.port)?;
         }
@@ -141,6 +241,9 @@ pub const ANONYMOUS: &str = "anonymous";
 
 /// The control connection's port (RFC 959).
 pub const FTP_PORT: u16 = 21;
+
+/// The control connection's port with implicit TLS.
+pub const FTPS_PORT: u16 = 990;
 
 /// A password: it can be used, but not shown.
 #[derive(Clone, PartialEq, Eq, Default)]

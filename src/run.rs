@@ -10,7 +10,7 @@ use crate::ask::{AskStyle, Nobody, TerminalAsk};
 use crate::cli::{self, Invocation, Request};
 use crate::credentials;
 use crate::error::{Doing, ErrorKind, Result};
-use crate::job::{Job, Links, Location, StateDir};
+use crate::job::{Job, Links, Location, StateDir, Trust};
 use crate::path::Escaped;
 use crate::patterns;
 use crate::report::{self, Ending, ExitCode, ProcessReport};
@@ -22,7 +22,7 @@ use crate::sync::pool::{Connect, Stop};
 use crate::sync::register::{JobId, Register, Remembered};
 use crate::sync::{self, Setting, Summary};
 use crate::system;
-use crate::target::{FtpTarget, LocalTarget, RootIdentity, RootLock, Target};
+use crate::target::{FtpConnector, LocalTarget, RootIdentity, RootLock, Target};
 use crate::time::Timestamp;
 
 /// Runs the program with its arguments, the first of which is its name.
@@ -100,6 +100,13 @@ fn refuse_overlap(local: &Path, remote: &Path) -> Result<()> {
 }
 
 fn run_job(job: &Job, report: &mut ProcessReport, asked: &mut bool) -> Result<Summary> {
+    if let Location::Ftp(ftp) = &job.remote
+        && let Some(Trust::Anyone) = ftp.protection.settings().map(|tls| &tls.trust)
+    {
+        report.warning(
+            "--insecure: any server is accepted; whoever is between may read and change everything, the password too",
+        );
+    }
     let deadline = job.limits.max_duration.map(|span| Instant::now() + span);
     let asked_to_stop = || system::stopped_by().is_some();
     let stop = Stop {
@@ -113,9 +120,14 @@ fn run_job(job: &Job, report: &mut ProcessReport, asked: &mut bool) -> Result<Su
     place.refuse_missing(job, remembered)?;
     let (_lock, identity) = place.lock_root(job, report)?;
     let (journal, leftover) = place.journal(job)?;
+    let remote = match &job.remote {
+        Location::Path(path) => Remote::Path(path),
+        Location::Ftp(ftp) => Remote::Ftp(Box::new(FtpConnector::new(ftp, &job.limits)?)),
+    };
     let targets = Targets {
         job,
         state: place.state.clone(),
+        remote,
     };
 
     let holder = place.holder();
@@ -262,19 +274,23 @@ impl Place {
 struct Targets<'a> {
     job: &'a Job,
     state: Option<PathBuf>,
+    remote: Remote<'a>,
+}
+
+enum Remote<'a> {
+    Path(&'a Path),
+    Ftp(Box<FtpConnector>),
 }
 
 impl Connect for Targets<'_> {
     fn connect(&self, side: Side) -> Result<Box<dyn Target>> {
         let links = self.job.policy.links;
-        Ok(match (side, &self.job.remote) {
+        Ok(match (side, &self.remote) {
             (Side::Local, _) => Box::new(LocalTarget::open_or_absent(&self.job.local, links)?),
-            (Side::Remote, Location::Path(path)) => {
+            (Side::Remote, Remote::Path(path)) => {
                 Box::new(LocalTarget::open_or_absent(path, links)?)
             }
-            (Side::Remote, Location::Ftp(ftp)) => {
-                Box::new(FtpTarget::connect(ftp, &self.job.limits)?)
-            }
+            (Side::Remote, Remote::Ftp(ftp)) => Box::new(ftp.connect()?),
         })
     }
 

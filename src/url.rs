@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::error::{ErrorKind, Result};
-use crate::job::{FTP_PORT, Secret, ServerPath};
+use crate::job::{Secret, ServerPath};
 use crate::path::{Escaped, Name, RelPath};
 
 /// A target as it was written down.
@@ -22,19 +22,30 @@ pub enum Address {
     Ftp(FtpUrl),
 }
 
-/// What an `ftp://` URL says; what it leaves open is none.
+/// What an `ftp://` or `ftps://` URL says; what it leaves open is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FtpUrl {
+    /// Whether it asks for TLS.
+    pub scheme: Scheme,
     /// Host name in lower case or address, without brackets.
     pub host: String,
     /// Port of the control connection.
-    pub port: u16,
+    pub port: Option<u16>,
     /// User name.
     pub user: Option<String>,
     /// Password.
     pub password: Option<Secret>,
     /// The root on the server.
     pub path: ServerPath,
+}
+
+/// What an FTP URL begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// `ftp://`
+    Ftp,
+    /// `ftps://`
+    Ftps,
 }
 
 impl Address {
@@ -56,19 +67,20 @@ impl Address {
             };
         };
         match scheme.as_str() {
-            "ftp" => FtpUrl::parse_after_scheme(rest).map(Self::Ftp),
-            "ftps" | "sftp" => Err(usage(format!(
-                "{scheme}:// is not supported by this build yet; it speaks ftp:// only"
+            "ftp" => FtpUrl::parse_after_scheme(Scheme::Ftp, rest).map(Self::Ftp),
+            "ftps" => FtpUrl::parse_after_scheme(Scheme::Ftps, rest).map(Self::Ftp),
+            "sftp" => Err(usage(format!(
+                "{scheme}:// is not supported by this build yet; it speaks ftp:// and ftps:// only"
             ))),
             _ => Err(usage(format!(
-                "{scheme}:// is not a kind of target; use ftp:// or a path"
+                "{scheme}:// is not a kind of target; use ftp://, ftps:// or a path"
             ))),
         }
     }
 }
 
 impl FtpUrl {
-    fn parse_after_scheme(rest: &[u8]) -> Result<Self> {
+    fn parse_after_scheme(scheme: Scheme, rest: &[u8]) -> Result<Self> {
         let (authority, path) = match rest.iter().position(|byte| *byte == b'/') {
             Some(slash) => rest.split_at(slash),
             None => (rest, &b""[..]),
@@ -95,6 +107,7 @@ impl FtpUrl {
         }
         let (host, port) = host_and_port(place)?;
         Ok(Self {
+            scheme,
             host,
             port,
             user,
@@ -127,7 +140,7 @@ fn login_text(what: &str, encoded: &[u8]) -> Result<String> {
     Ok(text)
 }
 
-fn host_and_port(place: &[u8]) -> Result<(String, u16)> {
+fn host_and_port(place: &[u8]) -> Result<(String, Option<u16>)> {
     let (host, port) = match place.strip_prefix(b"[") {
         Some(bracketed) => {
             let end = bracketed
@@ -150,8 +163,8 @@ fn host_and_port(place: &[u8]) -> Result<(String, u16)> {
         }
     };
     let port = match port {
-        b"" | b":" => FTP_PORT,
-        [b':', digits @ ..] => port_number(digits)?,
+        b"" | b":" => None,
+        [b':', digits @ ..] => Some(port_number(digits)?),
         _ => return Err(usage("after the IPv6 address comes ':PORT' or '/PATH'")),
     };
     Ok((host, port))
@@ -289,7 +302,7 @@ mod tests {
     fn reads_every_part_of_a_url() {
         let url = ftp("ftp://me:s%65cret@Example.com:2121/a%20b/c");
         assert_eq!(url.host, "example.com");
-        assert_eq!(url.port, 2121);
+        assert_eq!(url.port, Some(2121));
         assert_eq!(url.user.as_deref(), Some("me"));
         assert_eq!(url.password, Some(Secret::new("secret".into())));
         assert_eq!(url.path, absolute(b"a b/c"));
@@ -299,7 +312,7 @@ mod tests {
     fn what_a_url_leaves_open_is_none() {
         let url = ftp("FTP://host");
         assert_eq!((url.user, url.password), (None, None));
-        assert_eq!((url.port, url.path), (21, absolute(b"")));
+        assert_eq!((url.port, url.path), (None, absolute(b"")));
         assert_eq!(ftp("ftp://me@host/").password, None);
         assert_eq!(ftp("ftp://me:@host/").password, Some(Secret::default()));
     }
@@ -332,7 +345,7 @@ mod tests {
     #[test]
     fn ipv6_addresses_stand_in_brackets() {
         assert_eq!(ftp("ftp://[::1]/").host, "::1");
-        assert_eq!(ftp("ftp://[::1]:2121/").port, 2121);
+        assert_eq!(ftp("ftp://[::1]:2121/").port, Some(2121));
         assert_eq!(ftp("ftp://[fe80::1%25eth0]").host, "fe80::1%eth0");
         assert!(refusal("ftp://::1/").contains("brackets"));
         assert!(refusal("ftp://[::1").contains("bracket"));
@@ -363,7 +376,7 @@ mod tests {
                 "{port}"
             );
         }
-        assert_eq!(ftp("ftp://h:/").port, 21);
+        assert_eq!(ftp("ftp://h:/").port, None);
         assert!(refusal("ftp://me%0dx:y@h/").contains("line break"));
         assert!(refusal("ftp://:secret@h/").contains("no user"));
     }
@@ -375,7 +388,7 @@ mod tests {
             "ftp://me:hunter2@ho st/",
             "ftp://me:hunter2@host:x/",
             "ftp://me:hunter2@host/../",
-            "ftps://me:hunter2@host/",
+            "ftps://me:hunter2@ho st/",
             "gopher://me:hunter2@host/",
             "ftp:/me:hunter2@host/",
         ] {
@@ -386,7 +399,6 @@ mod tests {
 
     #[test]
     fn other_schemes_are_named() {
-        assert!(refusal("ftps://h/").contains("not supported by this build yet"));
         assert!(refusal("SFTP://h/").contains("not supported by this build yet"));
         assert!(refusal("http://h/").contains("http:// is not a kind of target"));
         assert!(refusal("ftp:/h/").contains("two slashes"));

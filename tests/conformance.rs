@@ -9,7 +9,7 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use coracle::error::{Error, ErrorKind, Result};
-use coracle::job::{DataMode, FtpLocation, Limits, Links, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Limits, Links, Protection, Secret, ServerPath};
 use coracle::path::{RelPath, partial_name};
 use coracle::target::{
     Algorithm, Bytes, FtpTarget, Hasher, Kind, Listing, LocalTarget, NewFile, Removal, Source,
@@ -813,6 +813,7 @@ fn connect(address: SocketAddr, (user, password): (String, String), root: &str) 
     let location = FtpLocation {
         host: address.ip().to_string(),
         port: address.port(),
+        protection: Protection::Clear,
         user,
         password: Secret::new(password),
         path: ServerPath::Absolute(path(root)),
@@ -865,4 +866,5 @@ conforms!(
 );
 conforms!(on_vsftpd, real(Brand::Vsftpd));
 conforms!(on_proftpd, real(Brand::Proftpd));
+conforms!(on_pure_ftpd, real(Brand::PureFtpd));
 conforms!(on_pyftpdlib, real(Brand::Pyftpdlib));

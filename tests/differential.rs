@@ -516,7 +516,7 @@ impl Case {
         let is_mirror = command != "sync";
         Job {
             command,
-            resolve: *rng.pick(resolve),
+            resolve: rng.pick::<&str>(resolve),
             force: is_mirror && rng.percent(30),
             delete: is_mirror && rng.percent(50),
             delete_unmatched: is_mirror && rng.percent(15),

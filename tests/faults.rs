@@ -120,7 +120,7 @@ fn of_a_copy_hide_no_later_deletion_of_another() {
     let place = dir.path().join("journal");
     let story = Story {
         remote: Times::Kept,
-        synced: "",
+        synced: "k=7@1",
         changed: |world| world.put_local("a=one@1 b=two@2"),
         job: |_| {},
     };
@@ -133,13 +133,19 @@ fn of_a_copy_hide_no_later_deletion_of_another() {
             break;
         }
         let is_copied = |line: &String| line.starts_with("a: Copied");
-        if !ran.is_clean && ran.lines.iter().any(is_copied) && place.exists() {
+        // Where the records could not be written, the journal is all there is.
+        let is_unsaved = |line: &String| line.contains("recording what was done");
+        if !ran.is_clean
+            && ran.lines.iter().any(is_copied)
+            && place.exists()
+            && !ran.lines.iter().any(is_unsaved)
+        {
             failed += 1;
             world.take(Side::Remote, "a");
             let next = run(&world, &place, NOW_SECS + 100, None);
             assert_eq!(
                 world.words(Side::Local),
-                "b=two@2",
+                "b=two@2 k=7@1",
                 "call {nth}: {:#?}",
                 next.lines
             );

@@ -8,7 +8,7 @@ use std::num::NonZeroU8;
 use std::time::{Duration, Instant};
 
 use coracle::error::{ErrorKind, Result};
-use coracle::job::{DataMode, FtpLocation, Limits, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Limits, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
 use coracle::target::{Bytes, FtpTarget, Listing, NewFile, Stat, Target, Unwatched, load};
 use coracle::time::Timestamp;
@@ -203,6 +203,7 @@ fn connect_within(server: &FtpServer, timeout: Duration) -> Result<FtpTarget> {
     let location = FtpLocation {
         host: server.addr().ip().to_string(),
         port: server.addr().port(),
+        protection: Protection::Clear,
         user: "tester".to_owned(),
         password: Secret::new("geheim".to_owned()),
         path: ServerPath::Absolute(RelPath::root()),

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use coracle::error::{Error, ErrorKind, Result};
-use coracle::job::{DataMode, FtpLocation, Limits, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Limits, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
 use coracle::target::{
     Algorithm, Bytes, FtpTarget, Kind, Listing, NewFile, Precision, Removal, Source, Stat, Target,
@@ -48,6 +48,7 @@ fn connect_at(server: &Server, path: &str, data: DataMode) -> FtpTarget {
     let location = FtpLocation {
         host: server.address().ip().to_string(),
         port: server.address().port(),
+        protection: Protection::Clear,
         user: server.user().to_owned(),
         password: Secret::new(server.password().to_owned()),
         path: ServerPath::Absolute(rel(&server.remote_path(path))),

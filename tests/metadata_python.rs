@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use coracle::job::{FtpLocation, Location, Secret, ServerPath};
+use coracle::job::{FtpLocation, Location, Protection, Secret, ServerPath};
 use coracle::path::{Name, RelPath};
 use coracle::sync::metadata::{Metadata, RecordKind, TrueTime};
 use coracle::sync::peer::PeerKey;
@@ -31,6 +31,7 @@ fn peer() -> PeerKey {
     PeerKey::of(&Location::Ftp(FtpLocation {
         host: "nas".into(),
         port: 21,
+        protection: Protection::Clear,
         user: "bob".into(),
         password: Secret::default(),
         path: ServerPath::Absolute(RelPath::parse(b"backup").expect("a good path")),

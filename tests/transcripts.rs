@@ -22,7 +22,7 @@ use std::thread;
 use std::time::Duration;
 
 use coracle::error::{Error, ErrorKind, Result, Scope};
-use coracle::job::{DataMode, FtpLocation, Limits, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Limits, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
 use coracle::target::{
     Algorithm, Bytes, FtpTarget, Kind, Listing, NewFile, Precision, Removal, Stat, Target, Times,
@@ -52,6 +52,7 @@ fn play(name: &str, act: impl FnOnce(Result<FtpTarget>)) {
     let location = FtpLocation {
         host: "127.0.0.1".to_owned(),
         port,
+        protection: Protection::Clear,
         user: "tester".to_owned(),
         password: Secret::new("geheim".to_owned()),
         path: ServerPath::Absolute(RelPath::parse(b"r").unwrap()),

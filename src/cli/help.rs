@@ -13,6 +13,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("What to do", "--dry-run"),
     ("Safety", "--max-delete"),
     ("Speed and connection", "--connections"),
+    ("FTPS", "--tls"),
     ("Login", "--password-file"),
     ("Output", "--verbose"),
 ];
@@ -34,7 +35,8 @@ pub(super) fn overview() -> String {
     }
     text.push_str(
         "\nLOCAL is a directory here. REMOTE is ftp://[USER[:PASSWORD]@]HOST[:PORT]/PATH, where /PATH begins\n\
-         at the server's root and /~/PATH in the login directory; it may be a directory here, too.\n\n\
+         at the server's root and /~/PATH in the login directory; it may be a directory here, too. ftps://\n\
+         protects user, password and files on the way by TLS.\n\n\
          Try first, with nothing changed:  coracle upload --dry-run photos ftp://me@nas/photos\n\
          Options of a command:             coracle COMMAND --help\n\
          Version:                          coracle --version\n",
@@ -67,7 +69,7 @@ pub(super) fn of(command: &Command) -> String {
     entry(&mut text, "  -h, --help", "print this help");
     text.push_str(
         "\nExit codes: 0 done, 1 some entries failed, 2 usage, 3 interrupted, 4 a guard refused, 5 locked,\n\
-         6 network or server, 7 login, 8 local disk, 9 metadata, 10 see --report-problems\n",
+         6 network or server, 7 login or TLS, 8 local disk, 9 metadata, 10 see --report-problems\n",
     );
     text
 }

@@ -12,13 +12,15 @@ use argh::{ArgsInfo, FromArgs};
 use crate::credentials::{CredentialOptions, Prompt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{
-    ANONYMOUS, DataMode, Delete, Direction, FtpLocation, Job, Limits, Location, Overrides, Policy,
-    RemoteScan, Resolve, Selection, StateDir, Trash,
+    ANONYMOUS, DataMode, Delete, Direction, FTPS_PORT, FtpLocation, Identity, Job, Limits,
+    Location, Overrides, Pin, Policy, Protection, RemoteScan, Resolve, Selection, StateDir,
+    TlsSettings, Trash, Trust,
 };
+use crate::net::BACKEND;
 use crate::path::Escaped;
 use crate::report::{Color, ShowProgress, Verbosity};
-use crate::url::Address;
-use options::{Debug, Options, RESOLVE, one_of};
+use crate::url::{Address, FtpUrl, Scheme};
+use options::{Debug, Options, RESOLVE, TlsMode, one_of};
 
 /// What the user wants.
 #[derive(Debug, Clone)]
@@ -257,18 +259,29 @@ fn invocation(
         netrc: !options.no_netrc,
         prompt,
     };
+    let tls = TlsOptions {
+        mode: options.tls,
+        ca_file: options.ca_file,
+        pins: options.pin,
+        insecure: options.insecure,
+        cert: options.client_cert,
+        key: options.client_key,
+    };
     let local = local_root(local)?;
     let remote = match Address::parse(remote)? {
         Address::Path(path) => {
+            tls.refuse_without_ftps()?;
             refuse_overlap(&local, &path)?;
             Location::Path(path)
         }
         Address::Ftp(url) => {
             credentials.user = url.user.clone();
             credentials.password = url.password.clone();
+            let protection = protection_of(&url, tls)?;
             Location::Ftp(FtpLocation {
                 host: url.host,
-                port: url.port,
+                port: url.port.unwrap_or(protection.default_port()),
+                protection,
                 user: url.user.unwrap_or_else(|| ANONYMOUS.to_owned()),
                 password: url.password.unwrap_or_default(),
                 path: url.path,
@@ -348,6 +361,73 @@ fn invocation(
     })
 }
 
+/// The options for `ftps://`.
+struct TlsOptions {
+    mode: Option<TlsMode>,
+    ca_file: Option<PathBuf>,
+    pins: Vec<Pin>,
+    insecure: bool,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+impl TlsOptions {
+    /// An option for TLS shows that somebody believes in it, so it must not be passed over.
+    fn refuse_without_ftps(&self) -> Result<()> {
+        let given = [
+            ("--tls", self.mode.is_some()),
+            ("--ca-file", self.ca_file.is_some()),
+            ("--pin", !self.pins.is_empty()),
+            ("--insecure", self.insecure),
+            ("--client-cert", self.cert.is_some()),
+            ("--client-key", self.key.is_some()),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            None => Ok(()),
+            Some((name, _)) => Err(usage(format!("{name} needs a REMOTE with ftps://"))),
+        }
+    }
+
+    fn settings(self) -> Result<TlsSettings> {
+        let trust = match (self.ca_file, self.pins, self.insecure) {
+            (None, pins, false) if pins.is_empty() => Trust::System,
+            (Some(file), pins, false) if pins.is_empty() => Trust::CaFile(file),
+            (None, pins, false) => Trust::Pins(pins),
+            (None, pins, true) if pins.is_empty() => Trust::Anyone,
+            (Some(_) | None, _, _) => {
+                return Err(usage("--ca-file, --pin and --insecure exclude each other"));
+            }
+        };
+        let identity = match (self.cert, self.key) {
+            (Some(cert), Some(key)) => Some(Identity { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => return Err(usage("--client-cert needs --client-key")),
+            (None, Some(_)) => return Err(usage("--client-key needs --client-cert")),
+        };
+        Ok(TlsSettings { trust, identity })
+    }
+}
+
+fn protection_of(url: &FtpUrl, options: TlsOptions) -> Result<Protection> {
+    match url.scheme {
+        Scheme::Ftp => options.refuse_without_ftps().map(|()| Protection::Clear),
+        Scheme::Ftps if BACKEND.is_none() => Err(usage(
+            "this build of coracle has no TLS, so it cannot follow ftps:// (see coracle -Vv)",
+        )),
+        Scheme::Ftps => {
+            let mode = options.mode.unwrap_or(match url.port {
+                Some(FTPS_PORT) => TlsMode::Implicit,
+                Some(_) | None => TlsMode::Explicit,
+            });
+            let settings = options.settings()?;
+            Ok(match mode {
+                TlsMode::Explicit => Protection::Explicit(settings),
+                TlsMode::Implicit => Protection::Implicit(settings),
+            })
+        }
+    }
+}
+
 fn local_root(text: &OsStr) -> Result<PathBuf> {
     let swapped = || {
         usage("LOCAL comes before REMOTE in every command, and must be a directory on this machine")
@@ -408,8 +488,12 @@ fn pattern_list(text: &str) -> Vec<String> {
 fn version(verbose: u8) -> String {
     let mut text = format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION"));
     if verbose > 0 {
+        let protocols = match BACKEND {
+            Some(library) => format!("ftp, ftps ({library})"),
+            None => "ftp".to_owned(),
+        };
         text.push_str(&format!(
-            "protocols: ftp\nplatform:  {} {} ({} bits)\n",
+            "protocols: {protocols}\nplatform:  {} {} ({} bits)\n",
             std::env::consts::OS,
             std::env::consts::ARCH,
             usize::BITS
@@ -615,6 +699,89 @@ mod tests {
     }
 
     #[test]
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
+    fn ftps_is_explicit_but_on_its_own_port() {
+        let ftps = |url: &str, options: &[&str]| {
+            let args = [&["upload", "a", url], options].concat();
+            match invocation(&args).job.remote {
+                Location::Ftp(ftp) => (ftp.port, ftp.protection),
+                Location::Path(_) => panic!("{url} is a server"),
+            }
+        };
+        let settings = TlsSettings::default;
+        let (explicit, implicit) = (
+            Protection::Explicit(settings()),
+            Protection::Implicit(settings()),
+        );
+        assert_eq!(ftps("ftps://nas/", &[]), (21, explicit.clone()));
+        assert_eq!(ftps("ftps://nas:990/", &[]), (990, implicit.clone()));
+        assert_eq!(ftps("ftps://nas/", &["--tls=implicit"]), (990, implicit));
+        assert_eq!(
+            ftps("ftps://nas:990/", &["--tls=explicit"]),
+            (990, explicit)
+        );
+    }
+
+    #[test]
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
+    fn ways_to_trust_exclude_each_other() {
+        let pin = format!("--pin=sha256:{}", "0".repeat(64));
+        let trust = |options: &[&str]| {
+            let args = [&["upload", "a", "ftps://nas/"], options].concat();
+            match invocation(&args).job.remote {
+                Location::Ftp(ftp) => ftp.protection.settings().map(|tls| tls.trust.clone()),
+                Location::Path(_) => None,
+            }
+        };
+        assert_eq!(trust(&[]), Some(Trust::System));
+        assert_eq!(trust(&["--ca-file=c"]), Some(Trust::CaFile("c".into())));
+        assert_eq!(
+            trust(&[&pin, &pin]),
+            Some(Trust::Pins(vec![Pin([0; 32]); 2]))
+        );
+        assert_eq!(trust(&["--insecure"]), Some(Trust::Anyone));
+        for two in [
+            ["--ca-file=c", &pin],
+            ["--ca-file=c", "--insecure"],
+            [&pin, "--insecure"],
+        ] {
+            let args = [&["upload", "a", "ftps://nas/"][..], &two].concat();
+            assert!(refusal(&args).contains("exclude each other"), "{two:?}");
+        }
+        let alone = refusal(&["upload", "a", "ftps://nas/", "--client-cert=c"]);
+        assert_eq!(alone, "--client-cert needs --client-key");
+    }
+
+    #[test]
+    #[cfg(not(any(feature = "tls-rustls", feature = "tls-native")))]
+    fn a_build_without_tls_says_so() {
+        let refusal = refusal(&["upload", "a", "ftps://nas/"]);
+        assert!(
+            refusal.contains("this build of coracle has no TLS"),
+            "{refusal}"
+        );
+        assert!(text(&["-Vv"]).contains("protocols: ftp\n"));
+    }
+
+    #[test]
+    fn options_for_tls_are_not_passed_over() {
+        for option in [
+            "--tls=explicit",
+            "--ca-file=c",
+            "--insecure",
+            "--client-key=k",
+        ] {
+            for remote in ["ftp://nas/", "b"] {
+                let refusal = refusal(&["upload", "a", remote, option]);
+                assert!(
+                    refusal.ends_with("needs a REMOTE with ftps://"),
+                    "{refusal}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn each_command_resolves_only_as_it_can() {
         let all = ["old", "new", "local", "remote", "both", "skip", "ask"];
         let accepted = |command| -> Vec<&str> {
@@ -681,11 +848,6 @@ mod tests {
             "--no-verify-host-keys",
             "--no-keyring",
             "--store-password",
-            "--tls",
-            "--ca-file",
-            "--pin",
-            "--insecure",
-            "--client-cert",
             "--json",
             "--syslog",
         ] {
@@ -777,7 +939,7 @@ mod tests {
         let version = format!("coracle {}\n", env!("CARGO_PKG_VERSION"));
         assert_eq!(text(&["--version"]), version);
         assert_eq!(text(&["upload", "-V"]), version);
-        assert!(text(&["-Vv"]).contains("protocols: ftp\n"));
+        assert!(text(&["-Vv"]).contains("protocols: ftp"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 
-use crate::job::{Case, Links, MaxDelete, Resolve, Verify};
+use crate::job::{Case, Links, MaxDelete, Pin, Resolve, Verify};
 use crate::path::RelPath;
 
 /// The options of upload, download and sync.
@@ -166,6 +166,32 @@ pub(super) struct Options {
     #[argh(switch)]
     pub(super) ftp_active: bool,
 
+    /// how ftps:// begins: explicit (the client asks for TLS, port 21) or implicit (TLS from the first byte,
+    /// port 990); default: implicit on port 990, explicit elsewhere
+    #[argh(option, arg_name = "how", from_str_fn(tls))]
+    pub(super) tls: Option<TlsMode>,
+
+    /// trust the authorities in this file (PEM) instead of those of the system
+    #[argh(option, arg_name = "file")]
+    pub(super) ca_file: Option<PathBuf>,
+
+    /// accept exactly the server whose key has this digest, whatever its certificate says: sha256:HEX; may
+    /// be given several times
+    #[argh(option, arg_name = "digest", from_str_fn(pin))]
+    pub(super) pin: Vec<Pin>,
+
+    /// accept any server, which may be somebody who reads and changes everything
+    #[argh(switch)]
+    pub(super) insecure: bool,
+
+    /// show this certificate (PEM) to a server that asks for one
+    #[argh(option, arg_name = "file")]
+    pub(super) client_cert: Option<PathBuf>,
+
+    /// the private key (PEM) of that certificate
+    #[argh(option, arg_name = "file")]
+    pub(super) client_key: Option<PathBuf>,
+
     /// read the password from the first line of this file
     #[argh(option, arg_name = "file")]
     pub(super) password_file: Option<PathBuf>,
@@ -222,6 +248,15 @@ pub(super) enum Debug {
     Classify,
 }
 
+/// How TLS begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TlsMode {
+    /// After AUTH.
+    Explicit,
+    /// At once.
+    Implicit,
+}
+
 const DEFAULT_CONNECTIONS: NonZeroU8 = NonZeroU8::new(4).expect("four is not zero");
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_RETRIES: u32 = 3;
@@ -269,6 +304,20 @@ fn case(value: &str) -> Result<Case, String> {
 
 fn verify(value: &str) -> Result<Verify, String> {
     choice(value, &[("size", Verify::Size), ("hash", Verify::Hash)])
+}
+
+fn tls(value: &str) -> Result<TlsMode, String> {
+    choice(
+        value,
+        &[
+            ("explicit", TlsMode::Explicit),
+            ("implicit", TlsMode::Implicit),
+        ],
+    )
+}
+
+fn pin(value: &str) -> Result<Pin, String> {
+    Pin::parse(value).ok_or_else(|| "use sha256: and 64 hexadecimal digits".to_owned())
 }
 
 fn debug(value: &str) -> Result<Debug, String> {
@@ -418,6 +467,28 @@ mod tests {
         assert!(span("0").is_err() && span("99999999999").is_err());
         assert_eq!(age("0"), Ok(Duration::ZERO));
         assert_eq!((retries("0"), days("30")), (Ok(0), Ok(30)));
+    }
+
+    #[test]
+    fn a_pin_is_read_in_both_spellings() {
+        let plain = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+        let colons = format!(
+            "sha256:{}",
+            ["00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF"; 2].join(":")
+        );
+        assert_eq!(pin(plain), pin(&colons));
+        assert_eq!(pin(plain).map(|pin| pin.to_string()), Ok(plain.to_owned()));
+        for bad in [
+            "",
+            "sha256:",
+            "sha256:00",
+            &plain[7..],
+            &plain[..70],
+            &format!("{plain}0"),
+            &format!("{plain}00"),
+        ] {
+            assert!(pin(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

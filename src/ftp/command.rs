@@ -15,6 +15,12 @@ pub enum Command<'a> {
     User(&'a str),
     Pass(&'a str),
     Acct(&'a str),
+    /// `AUTH TLS`
+    AuthTls,
+    /// `PBSZ 0`
+    Pbsz,
+    /// `PROT P`
+    ProtPrivate,
     Feat,
     Pwd,
     Quit,
@@ -141,6 +147,9 @@ impl Command<'_> {
             Self::User(name) => ("USER ", name.as_bytes()),
             Self::Pass(password) => ("PASS ", password.as_bytes()),
             Self::Acct(account) => ("ACCT ", account.as_bytes()),
+            Self::AuthTls => ("AUTH TLS", b""),
+            Self::Pbsz => ("PBSZ 0", b""),
+            Self::ProtPrivate => ("PROT P", b""),
             Self::Feat => ("FEAT", b""),
             Self::Pwd => ("PWD", b""),
             Self::Quit => ("QUIT", b""),

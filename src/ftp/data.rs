@@ -3,7 +3,8 @@
 //! The command goes out first and the connection is opened while it travels: no server needs one to wait for the
 //! other. Passive connections go to the address of the control connection, whatever the server says.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::command::Command;
 use super::reply::Reply;
 use super::session::{MAX_PRELIMINARY, Session};
-use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::error::{Error, ErrorKind, Phase, Result, Scope};
 use crate::job::DataMode;
-use crate::net::{Stream, connect};
+use crate::net::{Secured, Stream, connect};
 
 /// How long a server that let the data connection fail may take to say why.
 const EXCUSE_WAIT: Duration = Duration::from_secs(5);
+
+/// A TLS handshake on a data connection may take this long in all, unless the silence that is allowed is longer.
+const HANDSHAKE_TOTAL: Duration = Duration::from_secs(60);
 
 /// How long the reply to a transfer that we gave up may take.
 const ABANDON_WAIT: Duration = Duration::from_secs(5);
@@ -31,15 +35,31 @@ const MIN_BYTES_PER_MINUTE: u64 = 1024;
 /// See [`MIN_BYTES_PER_MINUTE`]: a slow disk may need to wake up first.
 const DRIP_GRACE: Duration = Duration::from_secs(120);
 
+/// With these a server refuses a data connection that does not resume the TLS session, after it has shaken hands:
+/// vsftpd 522, ProFTPD and FileZilla 425; others may choose the neighbours.
+const NOT_RESUMED: [u16; 5] = [425, 426, 450, 522, 534];
+
 /// A transfer that runs.
 pub struct Transfer {
     stream: Stream,
+    course: Course,
     /// Whether the server said that it goes on.
     started: bool,
     /// The final reply, where it came early.
     end: Option<Reply>,
-    moved_bytes: u64,
     since: Instant,
+}
+
+/// How a transfer went.
+#[derive(Debug, Clone, Copy)]
+struct Course {
+    /// Whether the bytes go to the server.
+    is_upload: bool,
+    /// Whether the TLS session of the control connection was resumed.
+    is_resumed: bool,
+    /// Whether the connection failed, so that nothing more can be said on it.
+    is_broken: bool,
+    moved_bytes: u64,
 }
 
 impl Session {
@@ -50,33 +70,99 @@ impl Session {
     ///
     /// [`Scope::Entry`]: crate::error::Scope::Entry
     pub fn begin(&mut self, command: &Command<'_>, offset: u64) -> Result<Transfer> {
+        if matches!(command, Command::Stor(_)) {
+            self.prove_data()?;
+        }
         match self.settings.data {
             DataMode::Passive => self.begin_passive(command, offset),
             DataMode::Active => self.begin_active(command, offset),
         }
     }
 
-    /// Waits until the server says that the transfer goes on. A refusal ends it.
+    /// Waits until the server says that the transfer goes on, and secures the data connection of a protected session.
+    /// A refusal ends it.
     pub fn await_start(&mut self, transfer: &mut Transfer) -> Result<()> {
-        if transfer.started {
-            return Ok(());
+        if !transfer.started {
+            let reply = self.any_reply(Phase::Reply, self.settings.timeout)?;
+            transfer.started = true;
+            if !reply.is_preliminary() {
+                let refusal = (!reply.is_success()).then(|| self.refusal(&reply));
+                transfer.end = Some(reply);
+                if let Some(refusal) = refusal {
+                    return Err(refusal);
+                }
+            }
         }
-        let reply = self.any_reply(Phase::Reply, self.settings.timeout)?;
-        transfer.started = true;
-        if reply.is_preliminary() {
+        let Some(protection) = &mut self.protection else {
             return Ok(());
-        }
-        let verdict = if reply.is_success() {
-            Ok(())
-        } else {
-            Err(self.refusal(&reply))
         };
-        transfer.end = Some(reply);
-        verdict
+        if transfer.stream.secured().is_some() {
+            return Ok(());
+        }
+        let wait = self.settings.timeout;
+        let total = HANDSHAKE_TOTAL.max(wait);
+        let stream = &mut transfer.stream;
+        stream.enter(Phase::Handshake, wait, Some(total));
+        match stream.secure(&protection.client, &mut protection.tickets) {
+            Ok(()) => {
+                stream.enter(Phase::Data, wait, None);
+                transfer.course.is_resumed = stream.secured().is_some_and(Secured::is_resumed);
+                protection.has_resumed |= transfer.course.is_resumed;
+                Ok(())
+            }
+            Err(error) => Err(self.explain_handshake(transfer, error)),
+        }
+    }
+
+    /// A server may end a handshake that it does not like, and say why on the control connection.
+    fn explain_handshake(&mut self, transfer: &mut Transfer, error: Error) -> Error {
+        transfer.course.is_broken = true;
+        let error = error.while_doing("securing a data connection");
+        if matches!(error.kind(), ErrorKind::Network(_)) && transfer.end.is_none() {
+            let _ = transfer.stream.socket().shutdown(Shutdown::Both);
+            if let Ok(reply) = self.final_reply(Phase::TransferEnd, EXCUSE_WAIT)
+                && !reply.is_success()
+            {
+                let refusal = self.refusal_of_data(transfer.course, &reply);
+                transfer.end = Some(reply);
+                return refusal.unwrap_or(error);
+            }
+        }
+        self.fail(error)
+    }
+
+    /// The error that this final reply means where it refuses a data connection for not resuming the TLS session.
+    fn refusal_of_data(&mut self, course: Course, reply: &Reply) -> Option<Error> {
+        let protection = self.protection.as_ref()?;
+        // What we sent may have gone nowhere; what the server sent shows that it agreed.
+        let has_agreed = course.is_resumed || (!course.is_upload && course.moved_bytes > 0);
+        if has_agreed || !NOT_RESUMED.contains(&reply.code) {
+            return None;
+        }
+        let said = self.refusal(reply);
+        let error = if protection.has_resumed || protection.client.is_proven() {
+            // It worked before, so the session may have run out, and a new one helps.
+            let lost = format!("the server no longer accepts data connections; {said}");
+            ErrorKind::Network(io::Error::other(lost))
+        } else {
+            ErrorKind::Tls(format!(
+                "the server refused a data connection that does not resume the TLS session of the control connection, \
+                 as it seems to demand; {said}"
+            ))
+        };
+        Some(self.fail(error.into()))
     }
 
     /// Ends the transfer: closes the data connection and awaits the final reply, whatever it says.
-    pub fn end(&mut self, transfer: Transfer) -> Result<Reply> {
+    pub fn end(&mut self, mut transfer: Transfer) -> Result<Reply> {
+        if !transfer.course.is_broken && transfer.end.is_none() {
+            // A failure shows in the reply.
+            let _ = if transfer.course.is_upload {
+                transfer.stream.finish_writing()
+            } else {
+                transfer.stream.finish_reading()
+            };
+        }
         let wait = self.end_wait();
         self.close(transfer, wait)
     }
@@ -90,14 +176,32 @@ impl Session {
     fn close(&mut self, transfer: Transfer, wait: Duration) -> Result<Reply> {
         let Transfer {
             stream,
-            mut started,
+            started,
             end,
+            course,
             ..
         } = transfer;
+        let is_secured = stream.secured().is_some();
         drop(stream);
-        if let Some(reply) = end {
+        let reply = match end {
+            Some(reply) => reply,
+            None => self.last_reply(started, wait)?,
+        };
+        if reply.is_success() {
+            if let Some(protection) = &self.protection
+                && is_secured
+            {
+                protection.client.prove();
+            }
             return Ok(reply);
         }
+        match self.refusal_of_data(course, &reply) {
+            Some(refusal) if is_secured => Err(refusal),
+            Some(_) | None => Ok(reply),
+        }
+    }
+
+    fn last_reply(&mut self, mut started: bool, wait: Duration) -> Result<Reply> {
         for _ in 0..MAX_PRELIMINARY {
             let reply = self.any_reply(Phase::TransferEnd, wait)?;
             if !reply.is_preliminary() {
@@ -113,6 +217,30 @@ impl Session {
         Err(self.fail_chatting())
     }
 
+    /// Lists the login directory, unless a data connection was seen to work: a server that refuses data connections
+    /// after it has taken `STOR` leaves an empty file.
+    fn prove_data(&mut self) -> Result<()> {
+        let is_proven = self
+            .protection
+            .as_ref()
+            .is_none_or(|protection| protection.client.is_proven());
+        if is_proven {
+            return Ok(());
+        }
+        let mut listing = self.begin(&Command::List, 0)?;
+        match self.await_start(&mut listing) {
+            Ok(()) => {}
+            // There is nothing to list; that says nothing of data connections.
+            Err(error) if error.scope() == Scope::Entry => {
+                return self.end(listing).map(drop);
+            }
+            Err(error) => return Err(error),
+        }
+        let mut buffer = [0; 4096];
+        while listing.read(&mut buffer).is_ok_and(|count| count > 0) {}
+        self.end(listing).map(drop)
+    }
+
     fn begin_passive(&mut self, command: &Command<'_>, offset: u64) -> Result<Transfer> {
         let mut in_hand = self.port_in_hand();
         loop {
@@ -126,7 +254,7 @@ impl Session {
             self.flush()?;
             let address = SocketAddr::new(self.peer.ip(), port);
             match connect(address, self.settings.timeout, Phase::DataConnect) {
-                Ok(socket) => return Ok(self.transfer(socket)),
+                Ok(socket) => return Ok(self.transfer(socket, command)),
                 Err(error) => {
                     let reply = self.excuse(error)?;
                     // A port in hand may have been closed meanwhile: then a fresh one helps.
@@ -170,7 +298,7 @@ impl Session {
                 let (socket, from) = listener.accept().map_err(ErrorKind::Network)?;
                 // Only the server may come: another one would read the file or write it.
                 if from.ip() == self.peer.ip() {
-                    let mut transfer = self.transfer(socket);
+                    let mut transfer = self.transfer(socket, command);
                     transfer.started = started;
                     return Ok(transfer);
                 }
@@ -222,12 +350,17 @@ impl Session {
         }
     }
 
-    fn transfer(&self, socket: TcpStream) -> Transfer {
+    fn transfer(&self, socket: TcpStream, command: &Command<'_>) -> Transfer {
         Transfer {
             stream: Stream::new(socket, self.settings.timeout, Phase::Data),
             started: false,
             end: None,
-            moved_bytes: 0,
+            course: Course {
+                is_upload: matches!(command, Command::Stor(_)),
+                is_resumed: false,
+                is_broken: false,
+                moved_bytes: 0,
+            },
             since: Instant::now(),
         }
     }
@@ -236,39 +369,51 @@ impl Session {
 impl Transfer {
     /// Reads the next bytes; 0 at the end.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let count = self.stream.read(buffer)?;
+        let read = self.stream.read(buffer);
+        let count = self.note(read)?;
         self.count(count)?;
         Ok(count)
     }
 
     /// Writes all of the bytes.
     pub fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stream.write_all(bytes)?;
-        self.moved_bytes += bytes.len() as u64;
+        let written = self.stream.write_all(bytes);
+        self.note(written)?;
+        self.course.moved_bytes += bytes.len() as u64;
         Ok(())
     }
 
     /// Moves up to `max` bytes of a file inside the kernel; see [`Stream::write_from`].
     pub fn write_from(&mut self, file: BorrowedFd<'_>, max: usize) -> Result<Option<usize>> {
-        let count = self.stream.write_from(file, max)?;
-        self.moved_bytes += count.unwrap_or(0) as u64;
+        let moved = self.stream.write_from(file, max);
+        let count = self.note(moved)?;
+        self.course.moved_bytes += count.unwrap_or(0) as u64;
         Ok(count)
+    }
+
+    /// The bytes that were moved so far.
+    pub const fn moved_bytes(&self) -> u64 {
+        self.course.moved_bytes
+    }
+
+    /// The descriptor, where bytes can be moved through it inside the kernel.
+    pub fn clear_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.stream.clear_fd()
+    }
+
+    const fn note<T>(&mut self, result: Result<T>) -> Result<T> {
+        self.course.is_broken |= result.is_err();
+        result
     }
 
     /// Counts bytes and refuses a drip.
     pub fn count(&mut self, bytes: usize) -> Result<()> {
-        self.moved_bytes += bytes as u64;
+        self.course.moved_bytes += bytes as u64;
         let elapsed = self.since.elapsed();
         let wanted = elapsed.as_secs() / 60 * MIN_BYTES_PER_MINUTE;
-        if bytes > 0 && elapsed > DRIP_GRACE && self.moved_bytes < wanted {
+        if bytes > 0 && elapsed > DRIP_GRACE && self.course.moved_bytes < wanted {
             return Err(ErrorKind::Timeout(Phase::Data).into());
         }
         Ok(())
-    }
-}
-
-impl AsFd for Transfer {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
     }
 }

@@ -1,4 +1,4 @@
-//! An FTP client (RFC 959, 2389, 2428, 2640, 3659): parsers that touch no socket, a control connection that keeps
+//! An FTP client (RFC 959, 2389, 2428, 2640, 3659, 4217): parsers that touch no socket, a control connection that keeps
 //! commands and replies in step, and data connections that always end with their final reply. It knows nothing of
 //! syncing.
 
@@ -18,4 +18,4 @@ pub use features::Features;
 pub use list::{ListEntry, ListKind, ListLine, TimeUnit, parse_line};
 pub use passive::{parse_epsv, parse_pasv};
 pub use reply::{Malformed, Reply};
-pub use session::{Account, Session, Settings};
+pub use session::{Account, Security, Session, Settings};

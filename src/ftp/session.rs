@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::command::{Command, Iac};
@@ -15,7 +16,7 @@ use super::passive::{parse_epsv, parse_pasv};
 use super::reply::{Malformed, Reply};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::job::DataMode;
-use crate::net::{Stream, dial};
+use crate::net::{Stream, Tickets, TlsClient, dial};
 use crate::path::Escaped;
 
 /// Where the wire is logged: every line in both directions, without the password.
@@ -26,8 +27,6 @@ const LOGIN_TOTAL: Duration = Duration::from_secs(120);
 /// A reply may take this long in all, unless the silence that is allowed is longer: a server that sends a byte now
 /// and then is dead, too.
 const REPLY_TOTAL: Duration = Duration::from_secs(60);
-/// The reply that ends a transfer may come this late: a slow disk takes its time to write what the server has taken.
-const TRANSFER_END: Duration = Duration::from_secs(60);
 
 /// Bytes of commands on their way without a reply: so few fit into the socket buffers of the poorest server, so that
 /// both ends never wait for each other to read.
@@ -50,6 +49,10 @@ pub(super) const MAX_PRELIMINARY: usize = 64;
 
 /// A passive port in hand is used within this time: pyftpdlib closes it after 30 s.
 const PORT_LIFE: Duration = Duration::from_secs(20);
+
+/// A TLS session is left for a new one at this age: the shortest life that servers were seen to announce is two hours,
+/// and GnuTLS gives one by itself.
+const TLS_SESSION_LIFE: Duration = Duration::from_secs(45 * 60);
 
 /// Error texts are cut at this many bytes.
 const MAX_SHOWN_BYTES: usize = 300;
@@ -78,6 +81,26 @@ pub struct Settings {
     pub data: DataMode,
 }
 
+/// How the connections of a session are protected.
+#[derive(Debug, Clone)]
+pub enum Security {
+    /// Not at all.
+    Clear,
+    /// By TLS, asked for with AUTH before anything is said (RFC 4217).
+    Explicit(Arc<TlsClient>),
+    /// By TLS from the first byte.
+    Implicit(Arc<TlsClient>),
+}
+
+/// The TLS of a session.
+pub(super) struct Protection {
+    pub(super) client: Arc<TlsClient>,
+    pub(super) tickets: Tickets,
+    since: Instant,
+    /// Whether a data connection has resumed the session.
+    pub(super) has_resumed: bool,
+}
+
 /// A logged-in control connection.
 pub struct Session {
     pub(super) stream: Stream,
@@ -103,6 +126,8 @@ pub struct Session {
     takes_data_early: bool,
     ahead: Ahead,
     password: Vec<u8>,
+    /// None for a session in the clear.
+    pub(super) protection: Option<Protection>,
 }
 
 /// How commands may be sent ahead.
@@ -127,7 +152,33 @@ enum PassiveWay {
 
 impl Session {
     /// Connects, logs in, and asks what the server can do.
-    pub fn open(host: &str, port: u16, account: Account<'_>, settings: Settings) -> Result<Self> {
+    pub fn open(
+        host: &str,
+        port: u16,
+        account: Account<'_>,
+        settings: Settings,
+        security: &Security,
+    ) -> Result<Self> {
+        let (Security::Explicit(client) | Security::Implicit(client)) = security else {
+            return Self::open_once(host, port, account, settings, security);
+        };
+        let was_raised = client.is_raised();
+        match Self::open_once(host, port, account, settings, security) {
+            // The server refused the version of TLS that was offered; now there is a higher one.
+            Err(_) if client.is_raised() && !was_raised => {
+                Self::open_once(host, port, account, settings, security)
+            }
+            other => other,
+        }
+    }
+
+    fn open_once(
+        host: &str,
+        port: u16,
+        account: Account<'_>,
+        settings: Settings,
+        security: &Security,
+    ) -> Result<Self> {
         let socket = dial(host, port, settings.timeout)?;
         let peer = socket.peer_addr().map_err(ErrorKind::Network)?;
         let stream = Stream::new(socket, settings.timeout, Phase::Greeting);
@@ -150,8 +201,20 @@ impl Session {
             takes_data_early: false,
             ahead: Ahead::Flights,
             password: account.password.as_bytes().to_vec(),
+            protection: None,
         };
-        session.greet()?;
+        match security {
+            Security::Clear => session.greet()?,
+            Security::Explicit(client) => {
+                session.greet()?;
+                session.ask_for_tls()?;
+                session.secure(client)?;
+            }
+            Security::Implicit(client) => {
+                session.secure(client)?;
+                session.greet()?;
+            }
+        }
         session.log_in(account)?;
         session.ask_around()?;
         Ok(session)
@@ -222,7 +285,26 @@ impl Session {
 
     /// Whether an upload may begin, and even end, before the server has said that it takes it.
     pub const fn takes_data_early(&self) -> bool {
-        self.takes_data_early
+        // A TLS handshake begins when the server says so.
+        self.takes_data_early && self.protection.is_none()
+    }
+
+    /// Whether everything that is sent can be read on the way.
+    pub const fn is_clear(&self) -> bool {
+        self.protection.is_none()
+    }
+
+    /// The server's address.
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Whether data connections may soon be refused because the TLS session has become old or has no ticket left, so
+    /// that it is time for a new control connection.
+    pub fn is_worn(&self) -> bool {
+        self.protection.as_ref().is_some_and(|protection| {
+            protection.since.elapsed() > TLS_SESSION_LIFE || protection.tickets.are_spent()
+        })
     }
 
     /// The error that this reply is.
@@ -343,9 +425,10 @@ impl Session {
         self.final_reply(Phase::Reply, self.settings.timeout)
     }
 
-    /// How long the reply that ends a transfer may take.
+    /// How long the reply that ends a transfer may take: no longer than any other silence, so that `--timeout` says it
+    /// all. A server whose disk is slow to write what it has taken wants a longer one.
     pub(super) fn end_wait(&self) -> Duration {
-        self.settings.timeout.max(TRANSFER_END)
+        self.settings.timeout
     }
 
     /// The next reply to the oldest command, preliminary or final.
@@ -359,7 +442,7 @@ impl Session {
     }
 
     /// Whether a reply, or the end, arrives within that time.
-    pub(super) fn has_input(&self, within: Duration) -> bool {
+    pub(super) fn has_input(&mut self, within: Duration) -> bool {
         !self.input.is_empty() || self.stream.is_readable(within)
     }
 
@@ -528,6 +611,44 @@ impl Session {
         Ok(())
     }
 
+    /// Asks for TLS, and sees to it that nothing follows in the clear: it could have been put there by somebody between,
+    /// to be taken for what the server says through TLS.
+    fn ask_for_tls(&mut self) -> Result<()> {
+        let reply = self.ask(&Command::AuthTls)?;
+        if reply.code != 234 {
+            let text = format!(
+                "the server gives no TLS, so nothing more was said to it: {} {} (ftp:// would send user, password and \
+                 files readable by everyone on the way)",
+                reply.code,
+                self.shown(&reply)
+            );
+            return Err(self.fail(ErrorKind::Tls(text).into()));
+        }
+        if !self.input.is_empty() {
+            let text = "more follows in the clear where TLS should begin; somebody may be tampering with the connection"
+                .to_owned();
+            return Err(self.fail(ErrorKind::Tls(text).into()));
+        }
+        Ok(())
+    }
+
+    fn secure(&mut self, client: &Arc<TlsClient>) -> Result<()> {
+        let wait = self.settings.timeout;
+        self.stream
+            .enter(Phase::Handshake, wait, Some(REPLY_TOTAL.max(wait)));
+        let mut tickets = client.tickets()?;
+        if let Err(error) = self.stream.secure(client, &mut tickets) {
+            return Err(self.fail(error));
+        }
+        self.protection = Some(Protection {
+            client: Arc::clone(client),
+            tickets,
+            since: Instant::now(),
+            has_resumed: false,
+        });
+        Ok(())
+    }
+
     fn log_in(&mut self, account: Account<'_>) -> Result<()> {
         let mut reply = self.ask_login(&Command::User(account.user))?;
         if reply.code == 331 {
@@ -582,8 +703,15 @@ impl Session {
             Command::OptsUtf8,
             Command::TypeImage,
             Command::Pwd,
+            // RFC 4217, 9: the size comes before the level, and is always 0.
+            Command::Pbsz,
+            Command::ProtPrivate,
         ];
-        let replies = self.ask_all(&commands)?;
+        let wanted = if self.protection.is_some() { 6 } else { 4 };
+        let mut replies = self.ask_all(&commands[..wanted])?;
+        if let Some(private) = replies.drain(4..).nth(1) {
+            self.check_private(&private?)?;
+        }
         let [feat, _utf8, image, pwd] = <[Result<Reply>; 4]>::try_from(replies)
             .map_err(|_| Error::new(ErrorKind::Protocol("lost count of replies".to_owned())))?;
         self.features = Features::parse(&feat?);
@@ -604,6 +732,19 @@ impl Session {
         self.takes_data_early = accepts_after_command(&self.greeting);
         self.ahead = way_ahead(&self.greeting);
         Ok(())
+    }
+
+    /// Without the server's consent data connections would go in the clear.
+    fn check_private(&mut self, reply: &Reply) -> Result<()> {
+        if reply.is_success() {
+            return Ok(());
+        }
+        let text = format!(
+            "the server does not protect files and listings, so none is sent: {} {}",
+            reply.code,
+            self.shown(reply)
+        );
+        Err(self.fail(ErrorKind::Tls(text).into()))
     }
 
     /// The reply's text as it may be shown: escaped, short, and without the password, which some servers repeat.
@@ -748,6 +889,7 @@ fn copy_kind(kind: &ErrorKind) -> ErrorKind {
         ErrorKind::Unavailable(text) => ErrorKind::Unavailable(text.clone()),
         ErrorKind::Protocol(text) => ErrorKind::Protocol(text.clone()),
         ErrorKind::Login(text) => ErrorKind::Login(text.clone()),
+        ErrorKind::Tls(text) => ErrorKind::Tls(text.clone()),
         ErrorKind::Network(error) => {
             ErrorKind::Network(io::Error::new(error.kind(), error.to_string()))
         }

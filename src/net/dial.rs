@@ -1,7 +1,7 @@
 //! Finds a host and connects to it, with the time split over its addresses.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Phase, Result};
@@ -52,6 +52,18 @@ pub fn connect(address: SocketAddr, timeout: Duration, phase: Phase) -> Result<T
     })
 }
 
+/// Whether an address is one of this machine or of a network of one's own, where nobody else listens: loopback,
+/// RFC 1918, link-local, ULA (RFC 4193).
+pub fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(four) => four.is_loopback() || four.is_private() || four.is_link_local(),
+        IpAddr::V6(six) => match six.to_ipv4_mapped() {
+            Some(four) => is_private(IpAddr::V4(four)),
+            None => six.is_loopback() || six.is_unique_local() || six.is_unicast_link_local(),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +74,33 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(dial("127.0.0.1", port, Duration::from_secs(5)).is_ok());
+    }
+
+    #[test]
+    fn tells_networks_of_ones_own_from_the_others() {
+        let is_private = |text: &str| is_private(text.parse().unwrap());
+        for own in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.1.1",
+            "169.254.0.9",
+            "::1",
+            "fe80::1",
+            "fd00::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(is_private(own), "{own}");
+        }
+        for public in [
+            "8.8.8.8",
+            "172.32.0.1",
+            "100.64.0.1",
+            "2001:db8::1",
+            "::ffff:8.8.8.8",
+        ] {
+            assert!(!is_private(public), "{public}");
+        }
     }
 
     #[test]

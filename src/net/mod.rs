@@ -1,7 +1,9 @@
-//! Sockets: opening them within a time, and moving bytes through them within a time.
+//! Sockets: opening them within a time, and moving bytes through them within a time, in the clear or through TLS.
 
 mod dial;
 mod stream;
+mod tls;
 
-pub use dial::{connect, dial};
+pub use dial::{connect, dial, is_private};
 pub use stream::Stream;
+pub use tls::{BACKEND, Secured, Tickets, TlsClient};

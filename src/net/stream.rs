@@ -1,15 +1,16 @@
 //! A connection with deadlines: every wait ends, and says what it was for.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::sendfile::sendfile;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 
-use crate::error::{ErrorKind, Phase, Result};
+use super::tls::{Secured, Tickets, TlsClient};
+use crate::error::{Error, ErrorKind, Phase, Result};
 
 /// A silent control connection is probed this often, so that NAT does not forget it during a long transfer.
 const KEEP_ALIVE_SECS: u32 = 30;
@@ -17,17 +18,22 @@ const KEEP_ALIVE_SECS: u32 = 30;
 /// The shortest time that is handed to the kernel: zero means for ever there.
 const MIN_WAIT: Duration = Duration::from_millis(1);
 
-/// One connection.
+/// After an upload the server may be that slow to say that it has read everything. The reply that follows has a wait
+/// of its own.
+const GOODBYE_WAIT: Duration = Duration::from_secs(10);
+
+/// One connection, in the clear or through TLS.
 #[derive(Debug)]
 pub struct Stream {
-    socket: TcpStream,
-    /// How long it may be silent.
-    idle: Duration,
-    phase: Phase,
-    /// When the present phase ends in any case, however lively the peer is.
-    until: Option<Instant>,
-    /// What the kernel was told last, so that it is not told twice.
-    timeouts: (Duration, Duration),
+    layer: Layer,
+    /// Read ahead to see whether there was anything.
+    ahead: Option<u8>,
+}
+
+#[derive(Debug)]
+enum Layer {
+    Clear(Wire),
+    Secured(Box<Secured>),
 }
 
 impl Stream {
@@ -35,61 +41,79 @@ impl Stream {
     pub fn new(socket: TcpStream, idle: Duration, phase: Phase) -> Self {
         // Commands are small and someone waits for each; a failure only costs time.
         let _ = socket.set_nodelay(true);
-        Self {
+        let wire = Wire {
             socket,
             idle,
             phase,
             until: None,
             timeouts: (Duration::ZERO, Duration::ZERO),
+            waits: true,
+        };
+        Self {
+            layer: Layer::Clear(wire),
+            ahead: None,
+        }
+    }
+
+    /// Shakes hands by TLS over a connection that is in the clear so far. On an error the connection is of no use.
+    pub fn secure(&mut self, client: &TlsClient, tickets: &mut Tickets) -> Result<()> {
+        let Layer::Clear(wire) = &self.layer else {
+            unreachable!("a connection is secured once");
+        };
+        let copy = wire.try_clone().map_err(ErrorKind::Network)?;
+        self.layer = Layer::Secured(Box::new(client.connect(copy, tickets)?));
+        Ok(())
+    }
+
+    /// The TLS of this connection, where it has one.
+    pub fn secured(&self) -> Option<&Secured> {
+        match &self.layer {
+            Layer::Clear(_) => None,
+            Layer::Secured(secured) => Some(secured),
         }
     }
 
     /// Has the kernel probe the peer while nothing is said.
     pub fn keep_alive(&self) {
+        let socket = self.socket();
         // Best effort: without it a transfer of hours may lose its control connection, and is looked up then.
-        let _ = setsockopt(&self.socket, sockopt::KeepAlive, &true);
-        let _ = setsockopt(&self.socket, sockopt::TcpKeepIdle, &KEEP_ALIVE_SECS);
-        let _ = setsockopt(&self.socket, sockopt::TcpKeepInterval, &KEEP_ALIVE_SECS);
+        let _ = setsockopt(socket, sockopt::KeepAlive, &true);
+        let _ = setsockopt(socket, sockopt::TcpKeepIdle, &KEEP_ALIVE_SECS);
+        let _ = setsockopt(socket, sockopt::TcpKeepInterval, &KEEP_ALIVE_SECS);
     }
 
     /// From now on waits are for `phase`: each silence at most `idle`, all of them together at most `total`.
     pub fn enter(&mut self, phase: Phase, idle: Duration, total: Option<Duration>) {
-        self.phase = phase;
-        self.idle = idle;
-        self.until = total.map(|total| Instant::now() + total);
+        let wire = self.wire_mut();
+        wire.phase = phase;
+        wire.idle = idle;
+        wire.until = total.map(|total| Instant::now() + total);
     }
 
     /// The socket, for its addresses.
-    pub const fn socket(&self) -> &TcpStream {
-        &self.socket
+    pub fn socket(&self) -> &TcpStream {
+        &self.wire().socket
     }
 
     /// Reads some bytes; 0 at the end.
+    ///
+    /// Through TLS only the peer's own word is the end: a connection that is cut off before it is an error.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        loop {
-            let wait = self.wait()?;
-            if self.timeouts.0 != wait {
-                self.socket
-                    .set_read_timeout(Some(wait))
-                    .map_err(ErrorKind::Network)?;
-                self.timeouts.0 = wait;
-            }
-            match self.socket.read(buffer) {
-                Err(error) => self.check(error)?,
-                Ok(count) => return Ok(count),
-            }
+        if let (Some(byte), Some(first)) = (self.ahead, buffer.first_mut()) {
+            *first = byte;
+            self.ahead = None;
+            return Ok(1);
         }
+        self.read_layer(buffer).map_err(|error| self.failure(error))
     }
 
     /// Writes some of the bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<usize> {
-        loop {
-            self.prepare_write()?;
-            match self.socket.write(bytes) {
-                Err(error) => self.check(error)?,
-                Ok(count) => return Ok(count),
-            }
-        }
+        let written = match &mut self.layer {
+            Layer::Clear(wire) => wire.write(bytes),
+            Layer::Secured(secured) => secured.write(bytes),
+        };
+        written.map_err(|error| self.failure(error))
     }
 
     /// Writes all of the bytes.
@@ -104,63 +128,240 @@ impl Stream {
     }
 
     /// Moves up to `max` bytes from the file's present place inside the kernel; 0 at its end, none where this kind of
-    /// file cannot be moved so.
+    /// file, or this connection, cannot be moved so.
     pub fn write_from(&mut self, file: BorrowedFd<'_>, max: usize) -> Result<Option<usize>> {
         use nix::errno::Errno;
-        loop {
-            self.prepare_write()?;
-            match sendfile(&self.socket, file, None, max) {
+        let Layer::Clear(wire) = &mut self.layer else {
+            return Ok(None);
+        };
+        let moved = loop {
+            if let Err(error) = wire.prepare_write() {
+                break Err(error);
+            }
+            match sendfile(&wire.socket, file, None, max) {
                 Ok(count) => return Ok(Some(count)),
                 Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => return Ok(None),
-                Err(errno) => self.check(errno.into())?,
+                Err(Errno::EINTR) => {}
+                Err(errno) => break Err(errno.into()),
+            }
+        };
+        moved.map_err(|error| self.failure(error))
+    }
+
+    /// Whether something (bytes or the end) can be read within that time.
+    pub fn is_readable(&mut self, within: Duration) -> bool {
+        if self.ahead.is_some() {
+            return true;
+        }
+        let until = Instant::now() + within;
+        loop {
+            if matches!(self.layer, Layer::Secured(_)) && self.look_ahead() {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            let ready = poll(&mut fds, timeout).is_ok_and(|count| count > 0);
+            if !ready || matches!(self.layer, Layer::Clear(_)) {
+                return ready;
             }
         }
     }
 
-    /// Whether something (bytes or the end) can be read within that time.
-    pub fn is_readable(&self, within: Duration) -> bool {
-        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
-        poll(&mut fds, timeout).is_ok_and(|count| count > 0)
+    /// The descriptor, where bytes can be moved through it: TLS bytes mean nothing to the kernel.
+    pub fn clear_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.layer {
+            Layer::Clear(wire) => Some(wire.socket.as_fd()),
+            Layer::Secured(_) => None,
+        }
     }
 
-    fn prepare_write(&mut self) -> Result<()> {
+    /// Ends what we write so that the peer knows that it has all of it, and waits until it has read it.
+    ///
+    /// In the clear closing says it. With TLS closing at once loses data: tickets that nobody has read make the kernel
+    /// reset the connection, and servers drop what they had not read by then (vsftpd, pyftpdlib with TLS 1.3).
+    pub fn finish_writing(&mut self) -> Result<()> {
+        let Layer::Secured(secured) = &mut self.layer else {
+            return Ok(());
+        };
+        let said = secured.close_notify();
+        said.map_err(|error| self.failure(error))?;
+        let _ = self.socket().shutdown(Shutdown::Write);
+        let (phase, idle) = (self.wire().phase, self.wire().idle.min(GOODBYE_WAIT));
+        self.enter(phase, idle, Some(GOODBYE_WAIT));
+        let mut rest = [0; 256];
+        // Whatever ends it is good: the final reply and the file's size tell what arrived.
+        while self.read(&mut rest).is_ok_and(|count| count > 0) {}
+        Ok(())
+    }
+
+    /// Answers the peer's word that nothing follows: some servers take a silent close for a broken transfer (vsftpd
+    /// with `strict_ssl_write_shutdown`).
+    pub fn finish_reading(&mut self) -> Result<()> {
+        let Layer::Secured(secured) = &mut self.layer else {
+            return Ok(());
+        };
+        let said = secured.close_notify();
+        said.map_err(|error| self.failure(error))
+    }
+
+    fn wire(&self) -> &Wire {
+        match &self.layer {
+            Layer::Clear(wire) => wire,
+            Layer::Secured(secured) => secured.wire(),
+        }
+    }
+
+    fn wire_mut(&mut self) -> &mut Wire {
+        match &mut self.layer {
+            Layer::Clear(wire) => wire,
+            Layer::Secured(secured) => secured.wire_mut(),
+        }
+    }
+
+    fn read_layer(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.layer {
+            Layer::Clear(wire) => wire.read(buffer),
+            Layer::Secured(secured) => secured.read(buffer),
+        }
+    }
+
+    /// Takes in what has arrived by now; whether there were bytes or the end among it. A TLS connection may have
+    /// nothing to say although its socket is readable: tickets.
+    fn look_ahead(&mut self) -> bool {
+        let mut byte = [0];
+        self.wire_mut().waits = false;
+        let looked = self.read_layer(&mut byte);
+        self.wire_mut().waits = true;
+        match looked {
+            Ok(0) => true,
+            Ok(_) => {
+                self.ahead = Some(byte[0]);
+                true
+            }
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
+    fn failure(&self, error: io::Error) -> Error {
+        self.wire().failure(error)
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wire().socket.as_fd()
+    }
+}
+
+/// A socket on which every wait ends. A wait that ran out is [`io::ErrorKind::TimedOut`].
+#[derive(Debug)]
+pub(super) struct Wire {
+    socket: TcpStream,
+    /// How long it may be silent.
+    idle: Duration,
+    phase: Phase,
+    /// When the present phase ends in any case, however lively the peer is.
+    until: Option<Instant>,
+    /// What the kernel was told last, so that it is not told twice.
+    timeouts: (Duration, Duration),
+    /// Whether reading waits for bytes.
+    waits: bool,
+}
+
+impl Wire {
+    /// What the failure of a wait on this wire is to the user.
+    fn failure(&self, error: io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                ErrorKind::Timeout(self.phase).into()
+            }
+            _ => ErrorKind::Network(error).into(),
+        }
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            socket: self.socket.try_clone()?,
+            ..*self
+        })
+    }
+
+    fn prepare_write(&mut self) -> io::Result<()> {
         let wait = self.wait()?;
         if self.timeouts.1 != wait {
-            self.socket
-                .set_write_timeout(Some(wait))
-                .map_err(ErrorKind::Network)?;
+            self.socket.set_write_timeout(Some(wait))?;
             self.timeouts.1 = wait;
         }
         Ok(())
     }
 
     /// How long the next wait may be.
-    fn wait(&self) -> Result<Duration> {
+    fn wait(&self) -> io::Result<Duration> {
         let left = self.until.map_or(self.idle, |until| {
             until.saturating_duration_since(Instant::now())
         });
         if left.is_zero() {
-            return Err(ErrorKind::Timeout(self.phase).into());
+            return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(left.min(self.idle).max(MIN_WAIT))
     }
+}
 
-    /// Passes over an interruption by a signal, which somebody else looks after.
-    fn check(&self, error: io::Error) -> Result<()> {
-        match error.kind() {
-            io::ErrorKind::Interrupted => Ok(()),
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                Err(ErrorKind::Timeout(self.phase).into())
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = if self.waits {
+                let wait = self.wait()?;
+                if self.timeouts.0 != wait {
+                    self.socket.set_read_timeout(Some(wait))?;
+                    self.timeouts.0 = wait;
+                }
+                self.socket.read(buffer)
+            } else {
+                recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT).map_err(Into::into)
+            };
+            match read {
+                // Somebody else looks after signals.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if self.waits => return Err(time_out(error)),
+                other => return other,
             }
-            _ => Err(ErrorKind::Network(error).into()),
         }
     }
 }
 
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            self.prepare_write()?;
+            match self.socket.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other.map_err(time_out),
+            }
+        }
+    }
+
+    fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            self.prepare_write()?;
+            match self.socket.write_vectored(pieces) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other.map_err(time_out),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The kernel says "would block" when its timer runs out, which TLS libraries take for a request to come again.
+fn time_out(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
     }
 }
 

@@ -20,7 +20,7 @@ pub enum ExitCode {
     Locked = 5,
     /// The network failed, or the server is unavailable or talks nonsense.
     Network = 6,
-    /// The server refused the login.
+    /// The server refused the login, or it is not the one it should be, or it gives no TLS.
     Login = 7,
     /// The local disk is full, read-only or broken.
     LocalDisk = 8,
@@ -80,7 +80,7 @@ pub fn exit_code_of(error: &Error) -> ExitCode {
         | ErrorKind::Unavailable(_)
         | ErrorKind::Protocol(_)
         | ErrorKind::Unsupported(_) => ExitCode::Network,
-        ErrorKind::Login(_) => ExitCode::Login,
+        ErrorKind::Login(_) | ErrorKind::Tls(_) => ExitCode::Login,
         ErrorKind::NotFound | ErrorKind::Usage(_) => ExitCode::Usage,
         ErrorKind::Changed(_) | ErrorKind::Verify(_) | ErrorKind::Name(_) => ExitCode::SomeFailed,
         ErrorKind::Metadata(_) => ExitCode::Metadata,

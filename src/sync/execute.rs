@@ -479,9 +479,8 @@ impl<'env> Run<'_, '_, 'env> {
                 partial_bytes,
                 ..
             } => {
+                // That the directory could not be made was told; it stands for all that is in it.
                 if self.states[dir].unmade {
-                    self.work.plan.totals.errors += 1;
-                    self.work.plan.totals.copy_errors += 1;
                     return None;
                 }
                 if *self.full.of(from.peer()) > 0 {
@@ -553,9 +552,11 @@ impl<'env> Run<'_, '_, 'env> {
             Err(failure) => {
                 let (Failure::Entry(error) | Failure::Job(error)) = &failure;
                 let todo = self.work.plan.dirs[dir].steps[step].todo;
-                // Whatever was reported, the file may be in its place.
-                self.needs_journal = true;
-                self.unsettle(dir, step);
+                // Whatever else was reported, the file may be in its place.
+                if !matches!(error.kind(), ErrorKind::Name(_)) {
+                    self.needs_journal = true;
+                    self.unsettle(dir, step);
+                }
                 if error.is_full()
                     && let Todo::Copy { from, .. } = todo
                 {

@@ -954,7 +954,7 @@ fn parse_digest(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{FtpLocation, Location, Secret, ServerPath};
+    use crate::job::{FtpLocation, Location, Protection, Secret, ServerPath};
     use crate::path::RelPath;
     use crate::target::{Precision, Stat};
 
@@ -964,6 +964,7 @@ mod tests {
         PeerKey::of(&Location::Ftp(FtpLocation {
             host: "nas".into(),
             port: 21,
+            protection: Protection::Clear,
             user: user.into(),
             password: Secret::default(),
             path: ServerPath::Absolute(RelPath::parse(b"backup").unwrap()),

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::job::{FtpLocation, Location, ServerPath};
+use crate::job::{FTP_PORT, FTPS_PORT, FtpLocation, Location, Protection, ServerPath};
 use crate::sync::json;
 
 /// The other side of a job, as metadata, journal and register name it; holds no password.
@@ -13,7 +13,7 @@ pub struct PeerKey {
 }
 
 impl PeerKey {
-    /// The key of that location: `ftp://user@host:port/path`, `ftp://user@host:port/~/path` from the login directory,
+    /// The key of that location: `ftp://user@host:port/path`, with or without TLS, `ftp://user@host:port/~/path` from the login directory,
     /// `file:///path` for a directory on this machine.
     pub fn of(location: &Location) -> Self {
         let own = match location {
@@ -55,7 +55,12 @@ fn own_of_ftp(ftp: &FtpLocation) -> String {
     } else {
         own.extend_from_slice(host.as_bytes());
     }
-    json::push(&mut own, format_args!(":{}/", ftp.port));
+    // With and without TLS it is one account, so both of its usual ports are one peer.
+    let port = match (&ftp.protection, ftp.port) {
+        (Protection::Implicit(_), FTPS_PORT) => FTP_PORT,
+        (Protection::Clear | Protection::Explicit(_) | Protection::Implicit(_), port) => port,
+    };
+    json::push(&mut own, format_args!(":{port}/"));
     match &ftp.path {
         // A directory that is named "~" must not look like the login directory.
         ServerPath::Absolute(path) if path.as_bytes().starts_with(b"~") => {
@@ -164,13 +169,14 @@ pub(crate) fn legacy_of(own: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Secret;
+    use crate::job::{Secret, TlsSettings};
     use crate::path::RelPath;
 
     fn ftp(user: &str, host: &str, port: u16, path: ServerPath) -> PeerKey {
         PeerKey::of(&Location::Ftp(FtpLocation {
             host: host.into(),
             port,
+            protection: Protection::Clear,
             user: user.into(),
             password: Secret::new("hidden".into()),
             path,
@@ -191,6 +197,27 @@ mod tests {
         assert_eq!(key.own(), "ftp://bob@nas.lan:2121/a b/é");
         assert_eq!(legacy(&key), Some("nas.lan/a b/é"));
         assert!(!format!("{key:?}").contains("hidden"));
+    }
+
+    #[test]
+    fn an_account_is_one_peer_with_and_without_tls() {
+        let key = |port, protection| {
+            PeerKey::of(&Location::Ftp(FtpLocation {
+                host: "nas".into(),
+                port,
+                protection,
+                user: "bob".into(),
+                password: Secret::default(),
+                path: absolute(b"x"),
+            }))
+        };
+        let clear = key(21, Protection::Clear);
+        assert_eq!(clear.own(), "ftp://bob@nas:21/x");
+        assert_eq!(key(21, Protection::Explicit(TlsSettings::default())), clear);
+        assert_eq!(
+            key(990, Protection::Implicit(TlsSettings::default())),
+            clear
+        );
     }
 
     #[test]

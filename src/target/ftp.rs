@@ -11,10 +11,13 @@ mod look;
 mod read;
 mod write;
 
+use std::sync::{Arc, Once};
+
 use self::look::{is_demanding, unkept_name};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
-use crate::ftp::{Account, Command, Reply, Session, Settings};
-use crate::job::{ANONYMOUS, FtpLocation, Limits, ServerPath};
+use crate::ftp::{Account, Command, Reply, Security, Session, Settings};
+use crate::job::{ANONYMOUS, FtpLocation, Limits, Protection, ServerPath};
+use crate::net::{TlsClient, is_private};
 use crate::path::RelPath;
 use crate::target::{
     Algorithm, Capabilities, CaseSensitivity, Digest, Kind, Listing, NewFile, Removal, Source,
@@ -31,6 +34,7 @@ pub struct FtpTarget {
     /// The full path of the root on the server; `/` or without a slash at its end.
     root: Vec<u8>,
     learnt: Learnt,
+    connector: FtpConnector,
 }
 
 /// What this server was found to do.
@@ -88,9 +92,39 @@ impl SetTime {
     }
 }
 
-impl FtpTarget {
+/// Opens targets for one account of a server, which share what protects them.
+#[derive(Clone)]
+pub struct FtpConnector {
+    location: FtpLocation,
+    limits: Limits,
+    security: Security,
+    /// Says only once that the password can be read on the way.
+    warned: Arc<Once>,
+}
+
+impl FtpConnector {
+    /// Reads what is needed to trust the server; nothing is sent.
+    pub fn new(location: &FtpLocation, limits: &Limits) -> Result<Self> {
+        let client = |settings| TlsClient::new(settings, &location.host).map(Arc::new);
+        Ok(Self {
+            location: location.clone(),
+            limits: *limits,
+            security: match &location.protection {
+                Protection::Clear => Security::Clear,
+                Protection::Explicit(settings) => Security::Explicit(client(settings)?),
+                Protection::Implicit(settings) => Security::Implicit(client(settings)?),
+            },
+            warned: Arc::new(Once::new()),
+        })
+    }
+
     /// Connects and logs in. Whether the root is there shows when it is listed.
-    pub fn connect(location: &FtpLocation, limits: &Limits) -> Result<Self> {
+    pub fn connect(&self) -> Result<FtpTarget> {
+        FtpTarget::of(self.log_in()?, self)
+    }
+
+    fn log_in(&self) -> Result<Session> {
+        let location = &self.location;
         let password = match location.password.reveal() {
             "" if location.user == ANONYMOUS => ANONYMOUS_PASSWORD,
             password => password,
@@ -100,12 +134,33 @@ impl FtpTarget {
             password,
         };
         let settings = Settings {
-            timeout: limits.timeout,
-            data: limits.data,
+            timeout: self.limits.timeout,
+            data: self.limits.data,
         };
-        let session = Session::open(&location.host, location.port, account, settings)
-            .doing(|| format!("connecting to {}:{}", location.host, location.port))?;
-        let root = root_path(&location.path, session.login_dir())?;
+        let (host, port) = (&location.host, location.port);
+        let session = Session::open(host, port, account, settings, &self.security)
+            .doing(|| format!("connecting to {host}:{port}"))?;
+        let address = session.peer().ip();
+        if session.is_clear() && !location.password.reveal().is_empty() && !is_private(address) {
+            self.warned.call_once(|| {
+                log::warn!(
+                    "user, password and files go to {address} readable by everyone on the way; does the server know \
+                     ftps://?"
+                );
+            });
+        }
+        Ok(session)
+    }
+}
+
+impl FtpTarget {
+    /// Connects and logs in. Whether the root is there shows when it is listed.
+    pub fn connect(location: &FtpLocation, limits: &Limits) -> Result<Self> {
+        FtpConnector::new(location, limits)?.connect()
+    }
+
+    fn of(session: Session, connector: &FtpConnector) -> Result<Self> {
+        let root = root_path(&connector.location.path, session.login_dir())?;
         let features = session.features();
         // A server that tells its features and leaves one out does not have it; one that tells nothing may have all.
         let mlst = features.mlst || !features.told;
@@ -124,7 +179,40 @@ impl FtpTarget {
                 zone_secs: None,
                 renames_over: true,
             },
+            connector: connector.clone(),
         })
+    }
+
+    /// Makes the directories at these full paths, and those above the root if `with_root` says so.
+    fn make_paths(&mut self, paths: &[Vec<u8>], with_root: bool) -> Vec<Result<()>> {
+        let mut commands = Vec::with_capacity(paths.len());
+        let ancestors = if with_root {
+            ancestors(&self.root)
+        } else {
+            Vec::new()
+        };
+        // Most of these are there already and refused; only the root itself is looked at.
+        commands.extend(ancestors.iter().map(|path| Command::Mkd(path)));
+        commands.extend(paths.iter().map(|path| Command::Mkd(path)));
+        let replies = self.ask_each(&commands).split_off(ancestors.len());
+        let mut results = self.settle(paths, replies, |stat| {
+            stat.is_some_and(|stat| stat.kind == Kind::Dir)
+        });
+        for (result, path) in results.iter_mut().zip(paths) {
+            if result.is_ok() && is_demanding(last_name(path)) {
+                *result = self.check_made(path);
+            }
+        }
+        results
+    }
+
+    /// Takes a new control connection where the present one will soon be refused data connections.
+    fn renew(&mut self) -> Result<()> {
+        if self.session.is_worn() {
+            log::debug!("the TLS session is worn out; connecting anew");
+            self.session = self.connector.log_in()?;
+        }
+        Ok(())
     }
 
     /// The full path on the server.
@@ -147,6 +235,7 @@ impl Target for FtpTarget {
 
     fn list(&mut self, dir: &RelPath, listing: &mut Listing) -> Result<()> {
         listing.clear();
+        self.renew()?;
         let path = self.full(dir);
         self.list_path(&path, listing)
             .doing(|| format!("listing {dir}"))?;
@@ -160,6 +249,7 @@ impl Target for FtpTarget {
     }
 
     fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>> {
+        self.renew()?;
         self.open_path(&self.full(file), offset)
     }
 
@@ -169,30 +259,26 @@ impl Target for FtpTarget {
         source: &mut dyn Source,
         watch: &mut dyn Watch,
     ) -> Result<Written> {
+        self.renew()?;
         self.write_file(file, source, watch)
     }
 
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
         let paths: Vec<Vec<u8>> = dirs.iter().map(|dir| self.full(dir)).collect();
-        let mut commands = Vec::with_capacity(paths.len());
-        let ancestors: Vec<Vec<u8>> = if dirs.iter().any(RelPath::is_root) {
-            ancestors(&self.root)
-        } else {
-            Vec::new()
-        };
-        // Most of these are there already and refused; only the root itself is looked at.
-        commands.extend(ancestors.iter().map(|path| Command::Mkd(path)));
-        commands.extend(paths.iter().map(|path| Command::Mkd(path)));
-        let replies = self.ask_each(&commands).split_off(ancestors.len());
-        let mut results = self.settle(&paths, replies, |stat| {
-            stat.is_some_and(|stat| stat.kind == Kind::Dir)
-        });
-        for (result, path) in results.iter_mut().zip(&paths) {
-            if result.is_ok() && is_demanding(last_name(path)) {
-                *result = self.check_made(path);
-            }
-        }
-        results
+        let (kept, rewritten): (Vec<_>, Vec<_>) = paths
+            .into_iter()
+            .enumerate()
+            .partition(|(_, path)| !self.rewrites(path));
+        let (places, kept): (Vec<usize>, Vec<Vec<u8>>) = kept.into_iter().unzip();
+        let made = self.make_paths(&kept, dirs.iter().any(RelPath::is_root));
+        let mut results: Vec<(usize, Result<()>)> = places.into_iter().zip(made).collect();
+        results.extend(
+            rewritten
+                .into_iter()
+                .map(|(place, _)| (place, Err(unkept_name()))),
+        );
+        results.sort_by_key(|(place, _)| *place);
+        results.into_iter().map(|(_, result)| result).collect()
     }
 
     fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {

@@ -746,6 +746,7 @@ fn can_go_on(error: &Error) -> bool {
         | ErrorKind::NotFound
         | ErrorKind::Unsupported(_)
         | ErrorKind::Login(_)
+        | ErrorKind::Tls(_)
         | ErrorKind::Metadata(_)
         | ErrorKind::MetadataVersion(_)
         | ErrorKind::Name(_)

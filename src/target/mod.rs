@@ -10,7 +10,7 @@ mod listing;
 mod local;
 
 pub use digest::Hasher;
-pub use ftp::FtpTarget;
+pub use ftp::{FtpConnector, FtpTarget};
 pub use listing::{Entry, Kind, Listing, Mtime, Precision, Stat};
 pub use local::{LocalTarget, RootIdentity, RootLock};
 

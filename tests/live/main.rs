@@ -267,11 +267,17 @@ fn reports_names_that_cannot_be_kept(kind: Kind) {
         let shown = coracle::path::Escaped(name).to_string();
         assert!(run.stderr.contains(&shown), "{shown} is not named\n{run}");
     }
+    // A copy that failed after it was announced stays in the journal, which lies here, too.
+    let without_journal = || {
+        let mut tree = users(&look(&here));
+        tree.retain(|path, _| !path.starts_with(b".coracle-journal-"));
+        tree
+    };
     for command in ["sync", "upload", "download", "sync"] {
         let arrived = look(&there);
         assert_eq!(differences(&expected, &users(&arrived), true), [""; 0]);
         user.run(command, &[], &here, &server.url("there")).ends(1);
-        assert_eq!(differences(&made, &users(&look(&here)), true), [""; 0]);
+        assert_eq!(differences(&made, &without_journal(), true), [""; 0]);
     }
     // What cannot even be asked for counts as present on the server.
     user.run("download", &["--delete"], &here, &server.url("there"))

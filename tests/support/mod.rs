@@ -10,5 +10,8 @@ pub mod program;
 pub mod scenario;
 pub mod servers;
 pub mod temp;
+pub mod tls;
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
+pub mod tls_front;
 pub mod tree;
 pub mod world;

@@ -28,14 +28,36 @@ parser.add_argument("--idle-secs", type=int)
 parser.add_argument("--sessions-per-ip", type=int)
 parser.add_argument("--read-only", action="store_true")
 parser.add_argument("--without-mfmt", action="store_true")
+parser.add_argument("--tls-cert", help="speak TLS on request, on all connections, with this certificate")
+parser.add_argument("--tls-key")
+parser.add_argument("--tls-version", choices=["1.2", "1.3"], help="speak no other version")
 options = parser.parse_args()
 
 logging.basicConfig(level=logging.DEBUG)
 
 
-class Handler(FTPHandler):
-    proto_cmds = dict(FTPHandler.proto_cmds)
+if options.tls_cert:
+    from OpenSSL import SSL
+    from pyftpdlib.handlers import TLS_FTPHandler as Base
+else:
+    Base = FTPHandler
 
+
+class Handler(Base):
+    proto_cmds = dict(Base.proto_cmds)
+
+
+if options.tls_cert:
+    Handler.certfile = options.tls_cert
+    Handler.keyfile = options.tls_key
+    Handler.tls_control_required = True
+    Handler.tls_data_required = True
+    # Made now: the files may lie outside the chroot.
+    Handler.ssl_context = Handler.get_ssl_context()
+    if options.tls_version:
+        version = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}[options.tls_version]
+        Handler.ssl_context.set_min_proto_version(version)
+        Handler.ssl_context.set_max_proto_version(version)
 
 if options.without_mfmt:
     # FEAT is made from this table too.

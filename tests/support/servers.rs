@@ -98,6 +98,8 @@ pub struct Options {
     pub umask: u32,
     /// `TZ` of the server process.
     pub time_zone: Option<&'static str>,
+    /// More variables of the server process.
+    pub environment: Vec<(&'static str, String)>,
     /// More lines for the configuration of vsftpd and ProFTPD, more arguments for Pure-FTPd and `pyftpdlib_server.py`.
     pub extra: Vec<String>,
 }
@@ -113,6 +115,7 @@ impl Default for Options {
             idle_secs: None,
             umask: 0o022,
             time_zone: None,
+            environment: Vec::new(),
             extra: Vec::new(),
         }
     }
@@ -329,6 +332,12 @@ impl Plan<'_> {
         };
         command.env("LD_LIBRARY_PATH", target().join("servers/lib"));
         command.envs(self.options.time_zone.map(|zone| ("TZ", zone)));
+        command.envs(
+            self.options
+                .environment
+                .iter()
+                .map(|(name, value)| (name, value)),
+        );
         command
     }
 

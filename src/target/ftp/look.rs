@@ -307,6 +307,17 @@ pub(super) fn is_demanding(name: &[u8]) -> bool {
         || is_at_an_end(b' ')
 }
 
+impl FtpTarget {
+    /// Whether this server is known to put `_` for something in the name: Pure-FTPd does for control bytes and for a
+    /// blank at the end, answers as if nothing had happened, and would even replace a file of that other name.
+    pub(super) fn rewrites(&self, path: &[u8]) -> bool {
+        let name = last_name(path);
+        let is_rewritten = name.last() == Some(&b' ') || name.iter().any(u8::is_ascii_control);
+        let greeting = self.session.greeting().to_ascii_lowercase();
+        is_rewritten && greeting.windows(9).any(|word| word == b"pure-ftpd")
+    }
+}
+
 /// The server took a name, and shows another.
 pub(super) fn unkept_name() -> Error {
     let text = "the server does not keep such a name: it is not UTF-8, or has control characters or blanks at an end";

@@ -1,6 +1,7 @@
 //! Reading a file: RETR, and the final reply before anything of it may be used.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::BorrowedFd;
 
 use super::FtpTarget;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,6 +18,8 @@ impl FtpTarget {
         match self.start_reading(path, offset) {
             Ok(transfer) => Ok(Box::new(FtpSource {
                 target: self,
+                path: path.to_vec(),
+                offset,
                 transfer: Some(transfer),
                 at_end: false,
             })),
@@ -47,6 +50,8 @@ impl FtpTarget {
 /// The bytes of a remote file on their way.
 struct FtpSource<'a> {
     target: &'a mut FtpTarget,
+    path: Vec<u8>,
+    offset: u64,
     /// None once it has ended.
     transfer: Option<Transfer>,
     at_end: bool,
@@ -55,6 +60,9 @@ struct FtpSource<'a> {
 impl Source for FtpSource<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let Some(transfer) = &mut self.transfer else {
+            if self.at_end {
+                return Ok(0);
+            }
             return Err(self.target.session.failure());
         };
         match transfer.read(buffer) {
@@ -62,12 +70,12 @@ impl Source for FtpSource<'_> {
                 self.at_end = count == 0 && !buffer.is_empty();
                 Ok(count)
             }
-            Err(error) => Err(self.explain(error)),
+            Err(error) => self.explain(error),
         }
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.transfer.as_ref().map(AsFd::as_fd)
+        self.transfer.as_ref()?.clear_fd()
     }
 
     fn moved_by_fd(&mut self, bytes: u64) {
@@ -82,7 +90,8 @@ impl Source for FtpSource<'_> {
             return Err(ErrorKind::Changed("the file has grown while it was read").into());
         }
         let Some(transfer) = self.transfer.take() else {
-            return Err(self.target.session.failure());
+            // It was cut off and found whole.
+            return Ok(());
         };
         let reply = self.target.session.end(transfer)?;
         if reply.is_success() {
@@ -94,20 +103,36 @@ impl Source for FtpSource<'_> {
 
 impl FtpSource<'_> {
     /// A data connection that breaks is explained by the final reply, where one comes.
-    fn explain(&mut self, error: Error) -> Error {
-        let session = &mut self.target.session;
+    ///
+    /// Some servers forget the end mark of TLS. Then the file is whole only if it has the size that the server tells
+    /// on the control connection, where nobody between can speak.
+    fn explain(&mut self, error: Error) -> Result<usize> {
         let Some(transfer) = self.transfer.take() else {
-            return error;
+            return Err(error);
         };
+        let session = &mut self.target.session;
         if matches!(error.kind(), ErrorKind::Timeout(_)) {
-            return session.fail(error);
+            return Err(session.fail(error));
         }
-        match session.end(transfer) {
-            Ok(reply) if !reply.is_success() => session.refusal(&reply),
-            Ok(_) => ErrorKind::Verify(format!("the data connection broke off: {error}")).into(),
-            Err(lost) => lost,
+        let end_bytes = self.offset + transfer.moved_bytes();
+        let lacks_end_mark = !session.is_clear() && is_cut(&error);
+        let reply = session.end(transfer)?;
+        if !reply.is_success() {
+            return Err(session.refusal(&reply));
         }
+        if lacks_end_mark
+            && let Some(stat) = self.target.look_at_one(&self.path)?
+            && stat.size == end_bytes
+        {
+            self.at_end = true;
+            return Ok(0);
+        }
+        Err(ErrorKind::Verify(format!("the data connection broke off: {error}")).into())
     }
+}
+
+fn is_cut(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Network(cause) if cause.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 impl Drop for FtpSource<'_> {

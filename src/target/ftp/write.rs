@@ -3,6 +3,7 @@
 //! The server's word counts for nothing here: the size is asked after the transfer and the final name after the
 //! rename, and only what these answers show is reported.
 
+use super::look::unkept_name;
 use super::{FtpTarget, SetTime, Setter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ftp::{Command, Reply, Transfer};
@@ -49,6 +50,9 @@ impl FtpTarget {
         source: &mut dyn Source,
         watch: &mut dyn Watch,
     ) -> Result<Written> {
+        if self.rewrites(&self.full(file.path)) {
+            return Err(unkept_name());
+        }
         let partial = self.full(file.partial);
         if file.resume_at > 0 {
             self.check_partial(&partial, file.resume_at)?;
