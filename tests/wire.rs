@@ -45,12 +45,14 @@ const WAYS: [Way; 11] = [
 
 #[test]
 fn with_mlsd() {
-    fail_commands(1, |_| {});
+    fail_commands(1, &[], |_| {});
 }
 
 #[test]
 fn with_list_and_lost_times() {
-    fail_commands(2, |config| {
+    // A server that says once that it knows no MDTM, or has no such file, is believed: the day that LIST tells is the time
+    // then, and the trees differ in it.
+    fail_commands(2, &["500", "550"], |config| {
         config.mlsd = false;
         config.mfmt = false;
         config.mdtm_set = false;
@@ -58,18 +60,20 @@ fn with_list_and_lost_times() {
     });
 }
 
-fn fail_commands(seed: u64, configure: fn(&mut Config)) {
+fn fail_commands(seed: u64, left_out: &[&str], configure: fn(&mut Config)) {
     let mut random = Random::new(seed);
     let all = std::env::var("CORACLE_FAULTS").is_ok_and(|which| which == "all");
     for scenario in Scenario::ALL {
         let mut world = World::of_process("wire", configure);
+        // So that the same number means the same command in every run.
+        world.connections = 1;
         scenario.play(&world);
         let reference = world.reference(scenario.run);
         // A file whose time the server refused to set keeps the time of its upload, and the true one is remembered.
         world.keeps_times = false;
         for (way, effect) in WAYS {
             // That takes minutes, see above.
-            if way == LOST_REPLY && !all {
+            if (way == LOST_REPLY && !all) || left_out.contains(&way) {
                 continue;
             }
             let sampled = (0..SAMPLES).map(|_| 1 + random.below(reference.commands));

@@ -185,28 +185,32 @@ pub fn make_times_exact(
     for (place, answer) in places.into_iter().zip(target.look_up(&paths)) {
         match answer {
             Ok(Some(stat)) if stat.mtime.is_some() => listing.set_stat(place, stat),
-            // Gone meanwhile, or not to be told: the coarse time stays, and the entry counts as it was listed.
-            Ok(Some(_) | None) => {}
+            // A server that cannot tell more at all: the coarse time is the time.
+            Ok(Some(_)) => {}
+            Ok(None) => set_untold(listing, place, "it is listed, and denied when asked for"),
             Err(error) if error.scope() == Scope::Entry => {
-                // With the wrong time it would be recorded wrongly; it is left for the next run.
-                let untold = Stat {
-                    kind: Kind::Special,
-                    size: 0,
-                    mtime: None,
-                };
-                let why = listing.at(place).map(|entry| {
-                    format!(
-                        "the exact time of {} cannot be told now: {error}",
-                        entry.name
-                    )
-                });
-                listing.set_stat(place, untold);
-                listing.mark_incomplete(why.unwrap_or_default());
+                set_untold(listing, place, &error.to_string());
             }
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// Leaves an entry alone whose exact time is not told now: with the wrong one it would be recorded wrongly.
+fn set_untold(listing: &mut Listing, place: usize, why: &str) {
+    let name = listing
+        .at(place)
+        .map_or_else(String::new, |entry| entry.name.to_string());
+    listing.mark_incomplete(format!(
+        "the exact time of {name} cannot be told now: {why}"
+    ));
+    let untold = Stat {
+        kind: Kind::Special,
+        size: 0,
+        mtime: None,
+    };
+    listing.set_stat(place, untold);
 }
 
 /// Lists a directory; a refusal is a finding, a dead connection an error.

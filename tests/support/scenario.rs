@@ -50,6 +50,8 @@ pub struct World {
     pub keeps_times: bool,
     /// `--timeout`, in seconds.
     pub timeout_secs: u32,
+    /// `--connections`.
+    pub connections: u8,
 }
 
 impl World {
@@ -100,6 +102,7 @@ impl World {
             place,
             keeps_times,
             timeout_secs: 10,
+            connections: 4,
         }
     }
 
@@ -171,6 +174,8 @@ impl World {
                 &self.timeout_secs.to_string(),
                 "--retries",
                 "1",
+                "--connections",
+                &self.connections.to_string(),
             ])
             .args(options)
             .arg(self.root(Side::Local))

@@ -96,6 +96,10 @@ impl FtpTarget {
             };
             answers[*index] = match (size, mdtm) {
                 (Err(error), _) | (_, Err(error)) => Answer::Failed(error),
+                // For the moment it does not tell (RFC 959, 4.2.1: 4yz).
+                (Ok(size), Ok(_)) if (400..500).contains(&size.code) => {
+                    Answer::Failed(self.session.refusal(&size))
+                }
                 // A file is there, and its time is not told: without it the answer is not whole. Only a server that
                 // does not know the command at all never will tell.
                 (Ok(size), Ok(mdtm))
