@@ -1,7 +1,7 @@
 //! Joins the parts: arguments to a job, the job to its targets, locks and memory, the run to its report.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
+use std::io::{self, BufReader, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -23,6 +23,7 @@ use crate::sync::register::{JobId, Register, Remembered};
 use crate::sync::{self, Setting, Summary};
 use crate::system;
 use crate::target::{FtpConnector, LocalTarget, RootIdentity, RootLock, Target};
+use crate::terminal::Answers;
 use crate::time::Timestamp;
 
 /// Runs the program with its arguments, the first of which is its name.
@@ -173,7 +174,7 @@ fn run_with_answers(
         } else {
             AskStyle::Plain
         };
-        let mut user = TerminalAsk::new(io::stdin().lock(), io::stdout(), style);
+        let mut user = TerminalAsk::new(BufReader::new(Answers), io::stdout(), style);
         let summary = sync::run(job, setting, &mut |event| report.show(&event), &mut user);
         *asked = user.asked() > 0;
         return summary;

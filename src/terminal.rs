@@ -2,7 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::termios::{self, LocalFlags, SetArg, SpecialCharacterIndices, Termios};
 
 use crate::error::{Doing, Error, ErrorKind, Result};
@@ -88,6 +91,29 @@ pub fn width() -> usize {
         .or_else(told_by_shell)
         .filter(|columns| (20..=1000).contains(columns))
         .unwrap_or(80)
+}
+
+/// The standard input, for questions: a signal that asks the process to stop ends the waiting, whichever thread the
+/// signal may have struck.
+#[derive(Debug)]
+pub struct Answers;
+
+impl Read for Answers {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        const LOOK_EVERY_MILLIS: u16 = 200;
+        let input = io::stdin();
+        loop {
+            if system::stopped_by().is_some() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let mut waiting = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut waiting, LOOK_EVERY_MILLIS) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(nix::unistd::read(&input, buffer)?),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
 }
 
 /// The longest line that is read; the kernel's own limit for a line.

@@ -26,6 +26,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "sync",
             "system",
             "target",
+            "terminal",
             "time",
         ],
     ),

@@ -102,7 +102,7 @@ pub fn copied(
     written: &Written,
     has_remote_metadata: bool,
 ) -> Vec<Change> {
-    let Some((size, mtime)) = source.and_then(|stat| Some((stat.size, stat.exact_mtime()?))) else {
+    let Some((size, mtime)) = source.and_then(|stat| Some((stat.size, stat.best_mtime()?))) else {
         // Without a time nothing can be recognised later: the next run compares anew.
         return vec![Change::Forget { name: name.into() }];
     };
@@ -146,13 +146,13 @@ pub fn recorded(step: &Step, uploaded_at: Option<Timestamp>) -> Vec<Change> {
     let (Some(local), Some(remote)) = (step.stats.local, step.stats.remote) else {
         return Vec::new();
     };
-    let Some(mtime) = local.exact_mtime() else {
+    let Some(mtime) = local.best_mtime() else {
         return Vec::new();
     };
     let what = RecordKind::File {
         size: local.size,
         mtime,
-        remote_mtime: remote.exact_mtime(),
+        remote_mtime: remote.best_mtime(),
     };
     let mut changes = vec![Change::Set {
         name: step.name.clone(),

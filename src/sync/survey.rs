@@ -184,10 +184,25 @@ pub fn make_times_exact(
         .collect();
     for (place, answer) in places.into_iter().zip(target.look_up(&paths)) {
         match answer {
-            Ok(Some(stat)) => listing.set_stat(place, stat),
+            Ok(Some(stat)) if stat.mtime.is_some() => listing.set_stat(place, stat),
             // Gone meanwhile, or not to be told: the coarse time stays, and the entry counts as it was listed.
-            Ok(None) => {}
-            Err(error) if error.scope() == Scope::Entry => {}
+            Ok(Some(_) | None) => {}
+            Err(error) if error.scope() == Scope::Entry => {
+                // With the wrong time it would be recorded wrongly; it is left for the next run.
+                let untold = Stat {
+                    kind: Kind::Special,
+                    size: 0,
+                    mtime: None,
+                };
+                let why = listing.at(place).map(|entry| {
+                    format!(
+                        "the exact time of {} cannot be told now: {error}",
+                        entry.name
+                    )
+                });
+                listing.set_stat(place, untold);
+                listing.mark_incomplete(why.unwrap_or_default());
+            }
             Err(error) => return Err(error),
         }
     }

@@ -156,7 +156,7 @@ impl Copy {
             path,
             partial: &partial,
             size: self.source.size,
-            mtime: self.source.exact_mtime(),
+            mtime: self.source.best_mtime(),
             resume_at,
             replaces: self.replaces,
             set_aside: self.set_aside.as_ref(),
@@ -248,7 +248,7 @@ impl Watch for Watcher<'_> {
 
     fn placing(&mut self, stat: &Stat, times: Times) -> Result<()> {
         self.placed = Some((*stat, times));
-        let (Some(journal), Some(mtime)) = (self.terms.journal, self.copy.source.exact_mtime())
+        let (Some(journal), Some(mtime)) = (self.terms.journal, self.copy.source.best_mtime())
         else {
             return Ok(());
         };

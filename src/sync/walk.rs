@@ -222,10 +222,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 None => {}
                 Some(Ok(listing)) => {
                     if let Some(gap) = listing.gap() {
-                        let error = Error::new(ErrorKind::Verify(format!(
-                            "the {side} listing is incomplete: {gap}; nothing is deleted here or below"
-                        )));
-                        self.fail(&visit.dir, &visit.dir.paths.local, &error);
+                        self.tell_gap(&visit.dir, side, gap);
                         is_protected = true;
                         *complete.of_mut(side) = false;
                     }
@@ -273,6 +270,13 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         };
         found.recall_interrupted(self.walk.leftover.intents_of(&visit.dir.paths.local));
         Ok(Some(found))
+    }
+
+    fn tell_gap(&mut self, dir: &Dir, side: Side, gap: &str) {
+        let error = Error::new(ErrorKind::Verify(format!(
+            "the {side} listing is incomplete: {gap}; nothing is deleted here or below"
+        )));
+        self.fail(dir, &dir.paths.local, &error);
     }
 
     /// A root that is not there is refused, or made if that was asked for.
@@ -370,6 +374,11 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             .map_err(|ambiguous| ambiguity(&dir.paths.local, &ambiguous))?;
         self.guard_emptied(dir, &found)?;
         self.make_remote_times_exact(dir, &mut found, &pairs)?;
+        if let (true, Some(gap)) = (found.complete.remote, found.listings.remote.gap()) {
+            self.tell_gap(dir, Side::Remote, gap);
+            found.is_protected = true;
+            found.complete.remote = false;
+        }
         let mut below = Vec::new();
         for places in &pairs {
             let pair = found.pair(*places);

@@ -112,6 +112,11 @@ impl Stat {
             .map(|mtime| mtime.at)
     }
 
+    /// The modification time as well as it was told: the beginning of its minute or day where no more is known.
+    pub fn best_mtime(&self) -> Option<Timestamp> {
+        self.mtime.map(|mtime| mtime.at)
+    }
+
     /// Whether the two may be the same state of one file: kind, size, and times that do not contradict each other.
     pub fn may_equal(&self, other: &Self) -> bool {
         let times_agree = match (self.mtime, other.mtime) {

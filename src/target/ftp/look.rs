@@ -96,9 +96,17 @@ impl FtpTarget {
             };
             answers[*index] = match (size, mdtm) {
                 (Err(error), _) | (_, Err(error)) => Answer::Failed(error),
+                // A file is there, and its time is not told: without it the answer is not whole. Only a server that
+                // does not know the command at all never will tell.
+                (Ok(size), Ok(mdtm))
+                    if size.code == 213 && !mdtm.is_success() && !mdtm.is_unknown_command() =>
+                {
+                    Answer::Failed(self.session.refusal(&mdtm))
+                }
                 (Ok(size), Ok(mdtm)) => match stat_of_size(&size, &mdtm) {
-                    Some(stat) => Answer::Is(stat),
-                    None => Answer::Open,
+                    Ok(Some(stat)) => Answer::Is(stat),
+                    Ok(None) => Answer::Open,
+                    Err(error) => Answer::Failed(self.session.fail(error)),
                 },
             };
         }
@@ -241,7 +249,8 @@ impl FtpTarget {
             looks
                 .chunks(2)
                 .map(|pair| stat_of_size(&pair[0], &pair[1]))
-                .collect()
+                .collect::<Result<_>>()
+                .map_err(|error| self.session.fail(error))?
         };
         Ok((replies, stats))
     }
@@ -324,18 +333,27 @@ pub(super) fn unkept_name() -> Error {
     ErrorKind::Name(text.to_owned()).into()
 }
 
-fn stat_of_size(size: &Reply, mdtm: &Reply) -> Option<Stat> {
+/// Fails where a size stands in the place of a time: then the replies are out of step with the commands, and nothing on
+/// this connection can be believed any more.
+fn stat_of_size(size: &Reply, mdtm: &Reply) -> Result<Option<Stat>> {
     if size.code != 213 {
-        return None;
+        return Ok(None);
     }
-    let size = std::str::from_utf8(size.last_line()).ok()?;
+    let told = mdtm.last_line().trim_ascii();
     let mtime = match mdtm.code {
-        213 => Timestamp::parse_ftp(mdtm.last_line().trim_ascii()),
+        213 => Timestamp::parse_ftp(told),
         _ => None,
     };
-    Some(Stat {
+    if mdtm.code == 213 && mtime.is_none() && told.iter().all(u8::is_ascii_digit) {
+        let text = "it answers a question for a time with something else".to_owned();
+        return Err(ErrorKind::Protocol(text).into());
+    }
+    let size = std::str::from_utf8(size.last_line())
+        .ok()
+        .and_then(|size| size.trim().parse().ok());
+    Ok(size.map(|size| Stat {
         kind: Kind::File,
-        size: size.trim().parse().ok()?,
+        size,
         mtime: mtime.map(Mtime::exact),
-    })
+    }))
 }
