@@ -85,6 +85,7 @@ fn python_reads_every_name_as_the_file_system_has_it() {
     for (size, bytes) in names.iter().enumerate() {
         metadata.set_record(name(bytes), file(size as u64, 0), NOW);
     }
+    metadata.mark_synced(NOW);
     // The order of sizes is the order of the names.
     let program = r#"
 import json, os, sys

@@ -121,14 +121,24 @@ impl Metadata {
         &self.records
     }
 
-    /// Records what `name` is on both sides now. The same record again changes nothing, whatever the time.
+    /// Records what `name` is on both sides now. The same record again changes nothing, whatever the time. Records alone do
+    /// not make the directory a synced one, see [`Metadata::mark_synced`].
     pub fn set_record(&mut self, name: Name<'_>, what: RecordKind, at: Timestamp) {
         if name.as_bytes() != LAST_SYNC {
             let row = Row::of_record(what, at);
             if self.records.table.set(name.as_bytes(), row) {
-                self.records.last_sync = self.records.last_sync.max(Some(at));
+                self.records.last_sync = self.records.last_sync.map(|last| last.max(at));
                 self.is_changed = true;
             }
+        }
+    }
+
+    /// Says that the first sync of this directory is over: whatever has no record from now on is new. A directory of which
+    /// nothing is recorded needs no such mark.
+    pub fn mark_synced(&mut self, at: Timestamp) {
+        if !self.records.is_synced() && !self.records.is_empty() {
+            self.records.last_sync = Some(at);
+            self.is_changed = true;
         }
     }
 
@@ -667,12 +677,18 @@ impl Records {
         self.len() == 0
     }
 
-    /// Whether this directory was ever synced with this peer; it may have been empty then.
+    /// Whether a sync of this directory with this peer went through. Until one has, what has no record was there before
+    /// the first one, which failed on it or was cut off before it.
+    pub const fn is_synced(&self) -> bool {
+        self.last_sync.is_some()
+    }
+
+    /// Whether anything of this directory was ever synced with this peer; it may have been empty then.
     pub const fn is_known(&self) -> bool {
         self.last_sync.is_some() || !self.is_empty()
     }
 
-    /// When something was last recorded.
+    /// When something was last recorded; none as long as no sync went through.
     pub const fn last_sync(&self) -> Option<Timestamp> {
         self.last_sync
     }
@@ -1273,6 +1289,7 @@ mod tests {
             NOW,
         );
         metadata.set_record(name("a"), RecordKind::Dir { digest: Some(0xab) }, NOW);
+        metadata.mark_synced(NOW);
         let time = TrueTime {
             mtime: half,
             size: 5,
@@ -1419,10 +1436,26 @@ mod tests {
         let mut metadata = Metadata::empty(&peer("bob"));
         assert!(metadata.is_empty_of_content());
         metadata.set_record(name("a"), file(1, 10), NOW);
+        metadata.mark_synced(NOW);
         metadata.forget_record(b"a");
         assert!(metadata.records().is_empty() && metadata.records().is_known());
         let again = parse(&text(&metadata), "bob");
         assert!(again.records().is_known() && !again.is_empty_of_content());
+    }
+
+    #[test]
+    fn a_first_sync_that_was_cut_off_is_not_over() {
+        let mut metadata = Metadata::empty(&peer("bob"));
+        metadata.mark_synced(NOW);
+        assert!(
+            !metadata.records().is_synced() && !metadata.is_changed(),
+            "nothing is recorded"
+        );
+        metadata.set_record(name("a"), file(1, 10), NOW);
+        let mut again = parse(&text(&metadata), "bob");
+        assert!(again.records().is_known() && !again.records().is_synced());
+        again.mark_synced(NOW);
+        assert!(again.is_changed() && parse(&text(&again), "bob").records().is_synced());
     }
 
     #[test]
