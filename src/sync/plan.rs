@@ -7,6 +7,7 @@ use crate::side::{Side, Sides};
 use crate::sync::classify::Status;
 use crate::sync::event::{DeletedFor, Totals};
 use crate::sync::guard::{Changes, Losses};
+use crate::sync::rename::{Appeared, Gone, Move, Place};
 use crate::target::{Kind, Stat};
 use crate::time::Timestamp;
 
@@ -23,6 +24,8 @@ pub struct Plan {
     pub changes: Sides<Changes>,
     /// Files that are skipped, and recorded anew if their times moved and not their content; with their directories.
     pub retimed: Vec<(usize, Step)>,
+    /// Files that may have been renamed.
+    pub gone: Vec<Gone>,
     /// Whether a lock file was seen in the remote root.
     pub lock_seen: bool,
 }
@@ -72,6 +75,8 @@ pub struct Step {
     pub remote_name: Option<Box<[u8]>>,
     /// What was listed on each side.
     pub stats: Sides<Option<Stat>>,
+    /// The inode of the local file; 0 where there is none that is known.
+    pub inode: u64,
     /// What the remote side itself shows, where its metadata knows a truer time. Rare, and a step is kept for each file.
     pub remote_shown: Option<Box<Stat>>,
     /// What is to be done.
@@ -109,6 +114,13 @@ pub enum Todo {
         /// Whether this resolves a conflict.
         is_resolution: bool,
     },
+    /// Rename what the remote side has under the old name of the file.
+    Rename {
+        /// The step of the old name.
+        from: Place,
+    },
+    /// Nothing: the file has another name now, and that one's step renames it.
+    RenamedAway,
     /// Keep both files, the loser under another name.
     KeepBoth {
         /// The side whose file keeps the name.
@@ -151,7 +163,8 @@ impl Step {
     /// The side that this step writes, if it writes entries.
     pub const fn writes(&self) -> Sides<bool> {
         match self.todo {
-            Todo::Record { .. } | Todo::Forget => Sides::new(false, false),
+            Todo::Record { .. } | Todo::Forget | Todo::RenamedAway => Sides::new(false, false),
+            Todo::Rename { .. } => Sides::new(false, true),
             Todo::Copy {
                 from: Side::Local, ..
             }
@@ -192,15 +205,98 @@ impl Plan {
             let sizes = match step.todo {
                 Todo::Copy { from, .. } if from == side.peer() => [step.stat_on(from), None],
                 Todo::KeepBoth { .. } => [step.stat_on(side.peer()), None],
-                Todo::Copy { .. } | Todo::Record { .. } | Todo::Forget | Todo::Delete { .. } => {
-                    [None, None]
-                }
+                Todo::Copy { .. }
+                | Todo::Record { .. }
+                | Todo::Forget
+                | Todo::Delete { .. }
+                | Todo::Rename { .. }
+                | Todo::RenamedAway => [None, None],
             };
             for stat in sizes.into_iter().flatten() {
                 copies = (copies.0 + 1, copies.1 + stat.size);
             }
         }
         copies
+    }
+
+    /// The files that are new on the local side, and that may be known under another name.
+    pub fn appeared(&self) -> impl Iterator<Item = Appeared> {
+        self.dirs.iter().enumerate().flat_map(|(dir, plan)| {
+            plan.steps.iter().enumerate().filter_map(move |(at, step)| {
+                let is_new = matches!(
+                    step.todo,
+                    Todo::Copy {
+                        from: Side::Local,
+                        status: Status::New | Status::Existing,
+                        is_resolution: false,
+                        // One that was sent in part before was new before.
+                        partial_bytes: 0,
+                    }
+                );
+                let stat = step
+                    .stats
+                    .local
+                    .filter(|_| is_new && step.inode != 0 && step.stats.remote.is_none())?;
+                Some(Appeared {
+                    at: Place { dir, step: at },
+                    inode: step.inode,
+                    size: stat.size,
+                    mtime: stat.exact_mtime()?,
+                })
+            })
+        })
+    }
+
+    /// The step at that place.
+    pub fn step(&self, at: Place) -> &Step {
+        &self.dirs[at.dir].steps[at.step]
+    }
+
+    /// The path of that step's entry on that side.
+    pub fn path_of(&self, at: Place, side: Side) -> RelPath {
+        let dir = &self.dirs[at.dir];
+        dir.paths.of(side).join(dir.steps[at.step].name_on(side))
+    }
+
+    /// Turns a deletion and a copy into the rename that they are. Nothing is lost by it.
+    pub fn rename(&mut self, found: Move) {
+        let Move { from, to, .. } = found;
+        self.dirs[from.dir].steps[from.step].todo = Todo::RenamedAway;
+        self.dirs[to.dir].steps[to.step].todo = Todo::Rename { from };
+        self.losses.remote.lost -= 1;
+    }
+
+    /// Turns a rename that was refused back into a copy. The old name is deleted once that has succeeded, see
+    /// [`Plan::delete_renamed`].
+    pub fn copy_instead(&mut self, to: Place) {
+        self.dirs[to.dir].steps[to.step].todo = Todo::Copy {
+            from: Side::Local,
+            status: Status::New,
+            is_resolution: false,
+            partial_bytes: 0,
+        };
+    }
+
+    /// The file is under its new name: what is under the old one is to be deleted.
+    pub fn delete_renamed(&mut self, from: Place) {
+        self.dirs[from.dir].steps[from.step].todo = Todo::Delete {
+            on: Side::Remote,
+            why: DeletedFor::Missing,
+            is_resolution: false,
+        };
+    }
+
+    /// All renames of files: the new place and the old one.
+    pub fn renames(&self) -> Vec<(Place, Place)> {
+        let mut renames = Vec::new();
+        for (dir, plan) in self.dirs.iter().enumerate() {
+            for (at, step) in plan.steps.iter().enumerate() {
+                if let Todo::Rename { from } = step.todo {
+                    renames.push((Place { dir, step: at }, from));
+                }
+            }
+        }
+        renames
     }
 
     /// Marks that something in this directory stays on both sides, so that neither it nor what it is in is removed.

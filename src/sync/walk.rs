@@ -28,6 +28,7 @@ use crate::sync::journal::{Doomed, Leftover};
 use crate::sync::metadata::{Record, RecordKind};
 use crate::sync::plan::{OwnRecord, Plan, Todo};
 use crate::sync::pool::{Failure, Pool};
+use crate::sync::rename;
 use crate::sync::resolve::{self, Resolution};
 use crate::sync::scan::{Ambiguous, Places, pair_up};
 use crate::sync::subtree::{Evidence, Judged, Subtree, Verdict};
@@ -81,6 +82,7 @@ pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
         walker.visit(visit)?;
     }
     walker.draft.plan.restore_kept();
+    walker.find_renames()?;
     Ok(walker.draft.plan)
 }
 
@@ -660,6 +662,9 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             }
             Action::Delete { on, why } => {
                 self.draft.plan.losses.of_mut(on).lost += 1;
+                if let (Side::Remote, DeletedFor::Missing) = (on, why) {
+                    self.draft.note_gone(dir, &pair);
+                }
                 self.draft.add_step(
                     dir,
                     &pair,
@@ -834,6 +839,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 remote_name: None,
                 stats,
                 shown,
+                inode: 0,
                 record: None,
                 placed: None,
             };
@@ -960,6 +966,35 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             is_protected: found.is_protected,
             recorded_digest,
         }
+    }
+
+    /// Finds the files that are only called otherwise, once the whole tree is known.
+    fn find_renames(&mut self) -> Result<()> {
+        let plan = &mut self.draft.plan;
+        let gone = std::mem::take(&mut plan.gone);
+        let found = rename::match_up(gone, plan.appeared());
+        if found.is_empty() {
+            return Ok(());
+        }
+        let paths: Vec<RelPath> = found
+            .iter()
+            .map(|found| plan.path_of(found.to, Side::Local))
+            .collect();
+        let identified = self.walk.pool.call(Box::new(move |hands| {
+            let local = hands.sides.local.as_mut();
+            // What cannot be told proves nothing.
+            let of_each = paths.iter().map(|path| local.identify(path).ok().flatten());
+            Ok(Done::Identified(of_each.collect()))
+        }));
+        let Done::Identified(identities) = identified.map_err(Failure::into_error)? else {
+            unreachable!("a question for identities brings them");
+        };
+        for (found, identity) in found.into_iter().zip(identities) {
+            if identity.is_some_and(|identity| found.is_proven_by(identity)) {
+                self.draft.plan.rename(found);
+            }
+        }
+        Ok(())
     }
 
     fn skip(&mut self, dir: &Dir, path: &RelPath, kind: Kind, why: Skipped) {
