@@ -115,6 +115,19 @@ fn of_renames_where_times_are_lost() {
 }
 
 #[test]
+fn of_renamed_directories() {
+    fail_all(&RENAMED_DIRS);
+}
+
+#[test]
+fn of_renamed_directories_where_times_are_lost() {
+    fail_all(&Story {
+        remote: Times::Lost,
+        ..RENAMED_DIRS
+    });
+}
+
+#[test]
 fn of_a_run_with_trash() {
     fail_all(&Story {
         job: |job| {
@@ -192,6 +205,19 @@ const RENAMES: Story = Story {
         world.rename(Side::Local, "e/f/z", "z");
         world.put_local("new/l=up@9");
         world.take(Side::Local, "e c");
+    },
+    job: |_| {},
+};
+
+const RENAMED_DIRS: Story = Story {
+    remote: Times::Kept,
+    synced: SYNCED,
+    changed: |world| {
+        world.rename(Side::Local, "e/f", "new/f");
+        world.rename(Side::Local, "d", "w");
+        world.rename(Side::Local, "m", "w/m");
+        world.put_local("w/new=up@9 new/f/more=up@9");
+        world.take(Side::Local, "c");
     },
     job: |_| {},
 };

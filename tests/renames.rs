@@ -262,3 +262,189 @@ fn the_files_of_a_renamed_directory_are_renamed_where_records_live_elsewhere() {
     assert_eq!(ran.totals().files_written.remote, 0);
     world.assert_settled();
 }
+
+// Directories
+
+#[test]
+fn a_renamed_directory_is_renamed_as_one() {
+    for (direction, delete) in [
+        (Direction::Sync, Delete::Never),
+        (Direction::Upload, Delete::Missing),
+    ] {
+        let mut world = World::synced("d/a=one@1 d/sub/b=two@2 keep=x@1")
+            .command(direction)
+            .job(|job| job.policy.delete = delete);
+        world.rename(Local, "d", "e");
+        let ran = world.run().expect_clean();
+        assert_eq!(ran.said_of("e"), ["rename >"]);
+        assert_eq!(ran.said_of("e/a"), ["equal"]);
+        let renames = ran
+            .changes
+            .iter()
+            .filter(|change| change.contains("rename"));
+        assert_eq!(renames.collect::<Vec<_>>(), ["remote rename d"]);
+        assert!(sent_nothing(&ran), "{:#?}", ran.changes);
+        assert_eq!(ran.totals().renamed, 1);
+        world.assert_both("e/a=one@1 e/sub/b=two@2 keep=x@1");
+        world.assert_settled();
+    }
+}
+
+#[test]
+fn a_directory_can_move_into_a_new_one_and_back() {
+    let mut world = World::synced("d/a=one@1 d/sub/b=two@2 keep=x@1");
+    world.rename(Local, "d", "new/deep/e");
+    world.put_local("new/deep/k=k@1");
+    let ran = world.run().expect_clean();
+    assert_eq!(ran.said_of("new/deep/e"), ["rename >"]);
+    world.assert_both("new/deep/e/a=one@1 new/deep/e/sub/b=two@2 new/deep/k=k@1 keep=x@1");
+    world.assert_settled();
+    world.rename(Local, "new/deep/e", "d");
+    let ran = world.run().expect_clean();
+    assert_eq!(ran.said_of("d"), ["rename >"]);
+    world.assert_both("d/a=one@1 d/sub/b=two@2 new/deep/k=k@1 keep=x@1");
+    world.assert_settled();
+}
+
+#[test]
+fn what_changed_in_a_renamed_directory_is_synced_there() {
+    let mut world =
+        World::synced("d/a=one@1 d/b=two@2 d/c=three@3 d/sub/x=y@1 d/sub/z=z@1 keep=x@1");
+    world.rename(Local, "d", "e");
+    world.put_local("e/a=changed@9 e/new=new@9 e/more/deep=new@9");
+    world.take(Local, "e/b");
+    world.rename(Local, "e/c", "c");
+    world.rename(Local, "e/sub", "e/bus");
+    world.put_local("e/bus/x=changed@9");
+    let ran = world.run().expect_clean();
+    world.assert_both(
+        "e/a=changed@9 e/new=new@9 e/more/deep=new@9 c=three@3 e/bus/x=changed@9 e/bus/z=z@1 keep=x@1",
+    );
+    for (path, said) in [
+        ("e", "rename >"),
+        ("e/bus", "rename >"),
+        ("c", "rename >"),
+        ("e/a", "copy >"),
+        ("e/b", "delete >"),
+        ("e/bus/z", "equal"),
+    ] {
+        assert_eq!(ran.said_of(path), [said], "{path}");
+    }
+    world.assert_settled();
+}
+
+#[test]
+fn a_directory_whose_peer_changed_is_not_renamed() {
+    let mut world = World::synced("d/a=one@1 d/b=two@2 keep=x@1");
+    world.rename(Local, "d", "e");
+    world.put_remote("d/new=there@9");
+    let ran = world.run();
+    assert_eq!(ran.totals().renamed, 0);
+    assert_eq!(
+        world.words(Local),
+        "e/a=one@1 e/b=two@2 keep=x@1",
+        "{:#?}",
+        ran.lines
+    );
+    let remote = world.words(Remote);
+    assert!(
+        remote.contains("d/new=there@9") && remote.contains("e/a=one@1"),
+        "{remote}"
+    );
+}
+
+#[test]
+fn a_directory_with_unsynced_files_in_it_stays_with_them() {
+    let mut world = World::synced("d/a=one@1 keep=x@1")
+        .job(|job| job.selection.excluded = vec!["*.tmp".to_owned()]);
+    world.put_remote("d/x.tmp=there@9");
+    world.rename(Local, "d", "e");
+    let ran = world.run().expect_clean();
+    assert_eq!(ran.totals().renamed, 0);
+    world.assert_trees("e/a=one@1 keep=x@1", "d/x.tmp=there@9 e/a=one@1 keep=x@1");
+}
+
+#[test]
+fn a_directory_that_does_not_take_part_under_its_new_name_is_not_renamed() {
+    let mut world = World::synced("d/tmp/a=one@1 d/b=two@2 keep=x@1")
+        .job(|job| job.selection.excluded = vec!["e/tmp/".to_owned()]);
+    world.rename(Local, "d", "e");
+    world.run().expect_clean();
+    world.assert_trees("e/tmp/a=one@1 e/b=two@2 keep=x@1", "e/b=two@2 keep=x@1");
+}
+
+#[test]
+fn a_copy_of_a_directory_is_no_rename() {
+    let mut world = World::synced("d/a=one@1 keep=x@1");
+    for (path, node) in world.trees.local.paths() {
+        if let Some(name) = path.strip_prefix("d/") {
+            world.trees.local.put(&format!("e/{name}"), node);
+        }
+    }
+    let ran = world.run().expect_clean();
+    assert_eq!(ran.totals().renamed, 0);
+    world.assert_both("d/a=one@1 e/a=one@1 keep=x@1");
+    world.assert_settled();
+}
+
+#[test]
+fn of_two_directories_that_were_alike_neither_is_renamed() {
+    let mut world = World::synced("d1/a=one@1 d2/a=one@1 keep=x@1");
+    world.rename(Local, "d1", "e");
+    world.take(Local, "d2");
+    let ran = world.run().expect_clean();
+    assert!(ran.said_of("e") != ["rename >"]);
+    world.assert_both("e/a=one@1 keep=x@1");
+    world.assert_settled();
+}
+
+#[test]
+fn a_directory_found_half_renamed_loses_nothing() {
+    let mut world = World::synced("d/a=one@1 d/b=two@2 keep=x@1");
+    world.rename(Local, "d", "e");
+    // As a server leaves it that renames file by file, and was stopped.
+    world.put_remote("e/");
+    world.rename(Remote, "d/a", "e/a");
+    let ran = world.run();
+    assert_eq!(
+        world.words(Local),
+        "e/a=one@1 e/b=two@2 keep=x@1",
+        "{:#?}",
+        ran.lines
+    );
+    assert!(world.words(Remote).contains("e/a=one@1 e/b=two@2"));
+}
+
+#[test]
+fn a_renamed_directory_brings_its_true_times_along() {
+    let manners = Manners {
+        times: Times::Lost,
+        ..Manners::default()
+    };
+    let mut world = World::with(Manners::default(), manners);
+    world.put_local("d/a=one@1 d/sub/b=two@2 keep=x@1");
+    world.run().expect_clean();
+    world.rename(Local, "d", "e");
+    let ran = world.run().expect_clean();
+    assert_eq!(ran.said_of("e"), ["rename >"]);
+    world.assert_settled();
+    assert!(metadata_of(&world.trees.remote, "e/sub").is_some());
+}
+
+#[test]
+fn a_dry_run_tells_a_renamed_directory() {
+    let mut world = World::synced("d/a=one@1 keep=x@1").job(|job| job.dry_run = true);
+    world.rename(Local, "d", "e");
+    let ran = world.run().expect_clean();
+    assert_eq!(ran.said_of("e"), ["rename >"]);
+    assert_eq!(ran.changes, Vec::<String>::new());
+}
+
+#[test]
+fn a_renamed_directory_is_no_deletion_to_the_guard() {
+    let words: Vec<String> = (0..20).map(|n| format!("d/f{n:02}={n:02}@1")).collect();
+    let mut world =
+        World::synced(&words.join(" ")).job(|job| job.policy.allow.delete = MaxDelete::Files(0));
+    world.rename(Local, "d", "e");
+    assert_eq!(world.run().expect_clean().totals().renamed, 1);
+}

@@ -51,6 +51,17 @@ impl Dir {
         }
     }
 
+    /// This directory, as it is on the remote side under its old path.
+    pub fn moved_from(&self, remote: RelPath) -> Self {
+        Self {
+            paths: Sides::new(self.paths.local.clone(), remote),
+            parent: self.parent.clone(),
+            there: Sides::new(true, true),
+            depth: self.depth,
+            planned: Cell::new(None),
+        }
+    }
+
     /// Its place in the plan, if it has one.
     pub fn place(&self) -> Option<usize> {
         self.planned.get()

@@ -20,7 +20,7 @@ use crate::sync::event::{Deed, DeletedFor, Event, Resolved};
 use crate::sync::journal::Doomed;
 use crate::sync::lock::{self, RemoteLock};
 use crate::sync::moving::{Moving, move_batch};
-use crate::sync::plan::{DirPlan, OwnRecord, Plan, Step, Todo};
+use crate::sync::plan::{DirPlan, OldName, OwnRecord, Plan, Step, Todo};
 use crate::sync::pool::{Failure, Hands, Pool};
 use crate::sync::record::{Change, copied, recorded};
 use crate::sync::rename::Place;
@@ -112,6 +112,13 @@ pub fn tell_plan(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) {
                 path,
                 kind: Kind::Dir,
                 deed: made(side),
+            });
+        }
+        if dir.moved_from.is_some() {
+            tell(Event::Entry {
+                path,
+                kind: Kind::Dir,
+                deed: Deed::Renamed { from: Side::Local },
             });
         }
         for step in &dir.steps {
@@ -375,26 +382,97 @@ impl<'env> Run<'_, '_, 'env> {
         }
     }
 
+    /// Makes directories, and renames those that are there under another name: each once the one it is to be in is
+    /// there.
     fn make_dirs(&mut self) {
         for side in Side::BOTH {
-            let all: Vec<usize> = (0..self.work.plan.dirs.len())
-                .filter(|index| self.work.plan.dirs[*index].make_on == Some(side))
-                .collect();
-            for batch in all.chunks(BATCH) {
-                if self.is_stopped() {
-                    return;
+            let mut waiting = Vec::new();
+            for index in 0..self.work.plan.dirs.len() {
+                let dir = &self.work.plan.dirs[index];
+                if dir.make_on == Some(side) {
+                    waiting.push(index);
                 }
-                let paths: Vec<RelPath> = batch
-                    .iter()
-                    .map(|index| self.work.plan.dirs[*index].paths.of(side).clone())
-                    .collect();
-                let results = self.each(batch.len(), move |hands| {
-                    hands.sides.of_mut(side).make_dirs(&paths)
-                });
-                for (index, result) in batch.iter().zip(results) {
-                    self.dir_made(*index, side, result);
+                if let (Side::Remote, Some(old)) = (side, dir.moved_from.clone()) {
+                    self.make_all(side, &std::mem::take(&mut waiting));
+                    self.move_dir(index, &old);
                 }
             }
+            self.make_all(side, &waiting);
+        }
+    }
+
+    fn make_all(&mut self, side: Side, all: &[usize]) {
+        for batch in all.chunks(BATCH) {
+            if self.is_stopped() {
+                return;
+            }
+            let paths: Vec<RelPath> = batch
+                .iter()
+                .map(|index| self.work.plan.dirs[*index].paths.of(side).clone())
+                .collect();
+            let results = self.each(batch.len(), move |hands| {
+                hands.sides.of_mut(side).make_dirs(&paths)
+            });
+            for (index, result) in batch.iter().zip(results) {
+                self.dir_made(*index, side, result);
+            }
+        }
+    }
+
+    fn move_dir(&mut self, index: usize, old: &OldName) {
+        let parent = self.work.plan.dirs[index].parent;
+        if self.is_stopped() || parent.is_some_and(|parent| self.states[parent].unmade) {
+            self.leave_unmoved(index, old);
+            return;
+        }
+        let plan = &self.work.plan;
+        let moving = Moving {
+            from: plan.old_paths(old),
+            to: plan.dirs[index].paths.clone(),
+            listed: Sides::new(Stat::dir(), Stat::dir()),
+            times: Times::Unknown,
+        };
+        let path = moving.to.local.clone();
+        match self.move_all(vec![moving]).pop() {
+            Some(Ok(_)) => {
+                let name = old.names.local.clone();
+                self.states[old.parent]
+                    .changes
+                    .push(Change::Forget { name });
+                self.work.plan.totals.renamed += 1;
+                (self.work.tell)(Event::Entry {
+                    path: &path,
+                    kind: Kind::Dir,
+                    deed: Deed::Renamed { from: Side::Local },
+                });
+            }
+            Some(Err(error)) => {
+                self.leave_unmoved(index, old);
+                if self.stopped_by.is_none() {
+                    // Its records were about the old name. Without them the next run takes it for new, and copies it.
+                    self.states[index].changes = vec![Change::ForgetAll];
+                    self.save_dir(index);
+                    let error = error.while_doing(
+                        "renaming the directory on the remote side (the next run copies it)",
+                    );
+                    self.take_failure(Some(index), &path, Failure::Entry(error));
+                }
+            }
+            None => unreachable!("one answer for one directory"),
+        }
+    }
+
+    /// Nothing is done in a directory that has not got its new name, nor with what has the old one.
+    fn leave_unmoved(&mut self, index: usize, old: &OldName) {
+        self.keep(old.parent);
+        self.states[index].unmade = true;
+        // Parents stand before their children.
+        for below in index..self.work.plan.dirs.len() {
+            let parent = self.work.plan.dirs[below].parent;
+            if parent.is_some_and(|parent| self.states[parent].unmade) {
+                self.states[below].unmade = true;
+            }
+            self.states[below].failed |= self.states[below].unmade;
         }
     }
 

@@ -39,6 +39,8 @@ pub struct DirPlan {
     pub parent: Option<usize>,
     /// It is to be made on this side first.
     pub make_on: Option<Side>,
+    /// What it is called on the remote side as yet.
+    pub moved_from: Option<OldName>,
     /// It is to be removed from this side at the end, when it is empty.
     pub remove_on: Option<(Side, DeletedFor)>,
     /// The side it was to be removed from before something was found in it that stays.
@@ -55,6 +57,15 @@ pub struct DirPlan {
     pub has_remote_metadata: bool,
     /// Metadata files in it that cannot be read and are to be set aside.
     pub damaged: Sides<bool>,
+}
+
+/// What a directory was called before it was renamed on the local side.
+#[derive(Debug, Clone)]
+pub struct OldName {
+    /// The plan of the directory it was in.
+    pub parent: usize,
+    /// Its name there; the one it is recorded by, and the remote one.
+    pub names: Sides<Box<[u8]>>,
 }
 
 /// What becomes of a directory's own record.
@@ -192,6 +203,7 @@ impl Plan {
     pub fn writes(&self, side: Side) -> bool {
         self.dirs.iter().any(|dir| {
             dir.make_on == Some(side)
+                || (side == Side::Remote && dir.moved_from.is_some())
                 || dir.remove_on.is_some_and(|(on, _)| on == side)
                 || !dir.litter.of(side).is_empty()
                 || dir.steps.iter().any(|step| *step.writes().of(side))
@@ -326,6 +338,37 @@ impl Plan {
         }
     }
 
+    /// Says where everything is on the remote side once the directories have their new names. While they were planned
+    /// they had the old ones.
+    pub fn settle_moved(&mut self) {
+        if self.dirs.iter().all(|dir| dir.moved_from.is_none()) {
+            return;
+        }
+        // Parents stand before their children.
+        for index in 0..self.dirs.len() {
+            let dir = &self.dirs[index];
+            let own = match dir.moved_from {
+                Some(_) => dir.paths.local.name(),
+                None => dir.paths.remote.name(),
+            };
+            if let (Some(parent), Some(name)) = (dir.parent, own) {
+                let path = self.dirs[parent].paths.remote.join(name);
+                self.dirs[index].paths.remote = path;
+            }
+        }
+    }
+
+    /// The old path of a directory that is to be renamed.
+    pub fn old_paths(&self, old: &OldName) -> Sides<RelPath> {
+        let dir = &self.dirs[old.parent].paths;
+        let name_on =
+            |side| Name::new(old.names.of(side)).expect("plans are made of accepted names");
+        Sides::new(
+            dir.local.join(name_on(Side::Local)),
+            dir.remote.join(name_on(Side::Remote)),
+        )
+    }
+
     /// Turns copies between files of the same size into mere records: their times moved, not their content.
     pub fn accept_time_shift(&mut self) {
         for (dir, step) in std::mem::take(&mut self.retimed) {
@@ -353,6 +396,7 @@ impl DirPlan {
             paths,
             parent,
             make_on: None,
+            moved_from: None,
             remove_on: None,
             kept_on: None,
             own_record: OwnRecord::Keep,
@@ -371,6 +415,7 @@ impl DirPlan {
 
     fn is_empty(&self) -> bool {
         self.make_on.is_none()
+            && self.moved_from.is_none()
             && self.remove_on.is_none()
             && self.own_record == OwnRecord::Keep
             && self.steps.is_empty()

@@ -24,6 +24,8 @@ pub enum Change {
         /// The entry.
         name: Box<[u8]>,
     },
+    /// Nothing that is recorded in this directory is true any more.
+    ForgetAll,
     /// A subdirectory is on both sides.
     SetDir {
         /// The directory.
@@ -63,6 +65,7 @@ impl Change {
                 }
             }
             Self::Forget { name } => metadata.forget_record(name),
+            Self::ForgetAll => metadata.forget_records(),
             Self::SetDir { name } => {
                 let digest = match metadata.records().find(name).map(|record| record.what) {
                     Some(RecordKind::Dir { digest }) => digest,
@@ -94,7 +97,11 @@ impl Change {
                 }
             }
             Self::ForgetTrueTime { name } => metadata.forget_true_time(name),
-            Self::Set { .. } | Self::Forget { .. } | Self::SetDir { .. } | Self::Digest { .. } => {}
+            Self::Set { .. }
+            | Self::Forget { .. }
+            | Self::ForgetAll
+            | Self::SetDir { .. }
+            | Self::Digest { .. } => {}
         }
     }
 }
