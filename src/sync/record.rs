@@ -34,6 +34,8 @@ pub enum Change {
         /// The digest of what is below it.
         digest: Option<u64>,
     },
+    /// What was told of the remote directory proves that it is as recorded.
+    Proof(u64),
     /// The remote side cannot keep the true time of this file.
     TrueTime {
         /// The file.
@@ -76,6 +78,7 @@ impl Change {
                     metadata.set_record(name, RecordKind::Dir { digest: *digest }, now);
                 }
             }
+            Self::Proof(proof) => metadata.set_proof(*proof),
             Self::TrueTime { .. } | Self::ForgetTrueTime { .. } => {}
         }
     }
@@ -89,7 +92,11 @@ impl Change {
                 }
             }
             Self::ForgetTrueTime { name } => metadata.forget_true_time(name),
-            Self::Set { .. } | Self::Forget { .. } | Self::SetDir { .. } | Self::Digest { .. } => {}
+            Self::Set { .. }
+            | Self::Forget { .. }
+            | Self::SetDir { .. }
+            | Self::Digest { .. }
+            | Self::Proof(_) => {}
         }
     }
 }
