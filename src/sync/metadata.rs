@@ -1189,7 +1189,7 @@ fn parse_row(name: &[u8], text: &str) -> Result<Option<RowAndExtra>, Malformed> 
         b"u" => fields.at = Some(value),
         b"r" => fields.remote_mtime = Some(value),
         b"d" => fields.digest = Some(value),
-        b"i" => fields.inode = Some(value),
+        b"i" => fields.inode = value.parse().unwrap_or(0),
         // Written for people by a chatty pyftpsync, and stale as soon as it is not.
         b"mtime_str" | b"uploaded_str" => {}
         _ => {
@@ -1216,7 +1216,7 @@ struct RowFields<'t> {
     at: Option<&'t str>,
     remote_mtime: Option<&'t str>,
     digest: Option<&'t str>,
-    inode: Option<&'t str>,
+    inode: u64,
 }
 
 impl RowFields<'_> {
@@ -1237,7 +1237,7 @@ impl RowFields<'_> {
         };
         Some(Row {
             at_nanos: at.as_nanos(),
-            inode: self.inode.and_then(|inode| inode.parse().ok()).unwrap_or(0),
+            inode: self.inode,
             ..row
         })
     }

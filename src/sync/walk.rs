@@ -84,6 +84,7 @@ pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
         fresh: Vec::new(),
         vanished: Vec::new(),
         knows_vanished: false,
+        emptied: Vec::new(),
         standing_answer: None,
         findings: Findings::new(),
         walk: terms,
@@ -99,6 +100,7 @@ pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
     walker.draft.plan.restore_kept();
     walker.draft.plan.settle_moved();
     walker.find_renames()?;
+    walker.judge_all_emptied()?;
     Ok(walker.draft.plan)
 }
 
@@ -115,6 +117,8 @@ struct Walker<'w, 'scope, 'env> {
     vanished: Vec<Vanished>,
     /// Whether all that is on both sides was visited.
     knows_vanished: bool,
+    /// First-level directories that became empty on the local side, and how many files are recorded in them.
+    emptied: Vec<(Rc<Dir>, u64)>,
     /// The answer that holds for all further conflicts.
     standing_answer: Option<Choice>,
     /// What is known of remote directories before they are listed.
@@ -616,7 +620,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
     }
 
     /// A first-level directory that became empty on one side must not empty the other.
-    fn guard_emptied(&mut self, dir: &Dir, found: &Found) -> Result<()> {
+    fn guard_emptied(&mut self, dir: &Rc<Dir>, found: &Found) -> Result<()> {
         if dir.depth != 1 || dir.there != Sides::new(true, true) {
             return Ok(());
         }
@@ -629,14 +633,31 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         for side in Side::BOTH {
             let is_empty =
                 found.listings.of(side).is_empty() && !found.listings.of(side.peer()).is_empty();
-            let path = dir.paths.of(side).to_string();
-            refuse_if(guard::emptied_dir(
-                &path,
-                side,
-                recorded,
-                is_empty,
-                self.walk.job.policy.allow,
-            ))?;
+            if is_empty && side == Side::Local && self.renames_dirs() {
+                // Its files may be elsewhere by now, which shows at the end.
+                self.emptied.push((Rc::clone(dir), recorded));
+                continue;
+            }
+            self.judge_emptied(dir, side, recorded, is_empty)?;
+        }
+        Ok(())
+    }
+
+    fn judge_emptied(&self, dir: &Dir, side: Side, recorded: u64, is_empty: bool) -> Result<()> {
+        let path = dir.paths.of(side).to_string();
+        let allow = self.walk.job.policy.allow;
+        refuse_if(guard::emptied_dir(&path, side, recorded, is_empty, allow))
+    }
+
+    /// Judges the emptied directories once it is known which of their files were only renamed.
+    fn judge_all_emptied(&self) -> Result<()> {
+        for (dir, recorded) in &self.emptied {
+            let renamed = dir.place().map_or(0, |index| {
+                let steps = self.draft.plan.dirs[index].steps.iter();
+                let renamed = steps.filter(|step| step.todo == Todo::RenamedAway);
+                renamed.count() as u64
+            });
+            self.judge_emptied(dir, Side::Local, recorded.saturating_sub(renamed), true)?;
         }
         Ok(())
     }
