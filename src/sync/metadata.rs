@@ -688,12 +688,16 @@ impl Records {
     /// # Panics
     /// When something was recorded or forgotten since the file was read or [`Metadata::settle`] was called.
     pub fn at(&self, index: usize) -> Option<Record<'_>> {
-        assert!(
-            self.table.is_settled(),
-            "places are only known of settled records"
-        );
-        let row = self.table.rows.get(index)?;
+        let row = self.table.settled().get(index)?;
         row.as_record(self.table.name(row))
+    }
+
+    /// The bytes of the name at that place, which must be below [`Records::len`].
+    ///
+    /// # Panics
+    /// As [`Records::at`].
+    pub fn name_at(&self, index: usize) -> &[u8] {
+        self.table.name(&self.table.settled()[index])
     }
 
     /// The records in the order of their names.
@@ -858,6 +862,14 @@ impl Table {
 
     const fn is_settled(&self) -> bool {
         self.tail_start == self.rows.len() && self.gone == 0
+    }
+
+    fn settled(&self) -> &[Row] {
+        assert!(
+            self.is_settled(),
+            "places are only known of settled records"
+        );
+        &self.rows
     }
 
     /// The place of `name`, or the place in the tail where it belongs.
