@@ -299,6 +299,37 @@ pub fn start_log(verbosity: Verbosity, debug_classify: bool) {
     let _ = builder.try_init();
 }
 
+/// Starts the log on standard error: warnings, where the verbosity lets them through. What goes deeper needs the feature
+/// `rust-log`.
+#[cfg(not(feature = "rust-log"))]
+pub fn start_log(verbosity: Verbosity, _debug_classify: bool) {
+    use log::LevelFilter;
+
+    struct Warnings;
+
+    impl log::Log for Warnings {
+        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+            metadata.level() <= log::max_level()
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            if self.enabled(record.metadata()) {
+                let _ = writeln!(io::stderr(), "warning: {}", record.args());
+            }
+        }
+
+        fn flush(&self) {}
+    }
+
+    // A second logger would be a program that uses the library and has its own.
+    if log::set_logger(&Warnings).is_ok() {
+        log::set_max_level(match verbosity.level() {
+            0 | 1 => LevelFilter::Off,
+            _ => LevelFilter::Warn,
+        });
+    }
+}
+
 /// How much is said, from 0 to 6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Verbosity(u8);
@@ -485,10 +516,11 @@ fn exit_code(ending: &Ending<'_>) -> ExitCode {
 
 fn detail(totals: &Totals) -> String {
     format!(
-        "{} bytes to local, {} bytes to remote; directories made: {}; deleted: {} files, {} directories; conflicts: {}",
+        "{} bytes to local, {} bytes to remote; directories made: {}; renamed: {}; deleted: {} files, {} directories; conflicts: {}",
         grouped(totals.bytes_written.local),
         grouped(totals.bytes_written.remote),
         totals.dirs_created,
+        totals.renamed,
         totals.files_deleted,
         totals.dirs_deleted,
         totals.conflicts
@@ -591,6 +623,7 @@ mod tests {
         let cases = [
             (COPY, "COPY NEW          >  x\n"),
             (copied(Remote, Status::Modified), "COPY MODIFIED     <  x\n"),
+            (Deed::Renamed { from: Local }, "RENAME MOVED      >  x\n"),
             (Deed::Equal, "EQUAL             =  x\n"),
             (Deed::Visited, "VISIT             ?  x\n"),
             (

@@ -75,7 +75,7 @@ impl Found {
 
     /// What became of a pair on each side. Where `gone_from` names a side, that side deleted the whole directory.
     pub fn statuses(&self, pair: &Pair<'_>, gone_from: Option<Side>) -> Sides<Status> {
-        let known = self.records_apply && self.metadata.records().is_known();
+        let known = self.records_apply && self.metadata.records().is_synced();
         let status_on = |side: Side| {
             // A record of another kind is no record of what is there now.
             let record = pair.record.as_ref().filter(|record| {
@@ -155,6 +155,7 @@ impl Found {
                 local.map(|entry| entry.shown),
                 remote.map(|entry| entry.shown),
             ),
+            inode: local.map_or(0, |entry| entry.inode),
             record: record.filter(|_| self.records_apply || is_in_records_alone),
         }
     }
@@ -171,6 +172,8 @@ pub struct Pair<'a> {
     pub stats: Sides<Option<Stat>>,
     /// The same as each side itself shows it, see [`Entry::shown`](crate::target::Entry).
     pub shown: Sides<Option<Stat>>,
+    /// The inode of the local file; 0 where there is none that is known.
+    pub inode: u64,
     /// Its record.
     pub record: Option<Record<'a>>,
     /// Whether a cut-off run placed it and could not record it; with the upload time where the server could not keep

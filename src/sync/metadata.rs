@@ -1,7 +1,7 @@
 //! The metadata file of a directory: what both sides were after the last sync, in pyftpsync's format, version 3.
 //!
 //! Bytes in, bytes out; opening and writing the file is the caller's. The file is kept compact in memory because a
-//! directory may hold 50,000 files and the router 32 MB: names in one arena, a row of 32 bytes for each record, and
+//! directory may hold 50,000 files and the router 32 MB: names in one arena, a row of 40 bytes for each record, and
 //! everything that is not ours (other peers, unknown keys) as the text it was. It is read while it comes, and written
 //! in pieces ([`Text`]), so that what is ours is never there as text.
 //!
@@ -121,15 +121,49 @@ impl Metadata {
         &self.records
     }
 
-    /// Records what `name` is on both sides now. The same record again changes nothing, whatever the time.
+    /// Records what `name` is on both sides now. The same record again changes nothing, whatever the time. Records alone do
+    /// not make the directory a synced one, see [`Metadata::mark_synced`].
     pub fn set_record(&mut self, name: Name<'_>, what: RecordKind, at: Timestamp) {
         if name.as_bytes() != LAST_SYNC {
             let row = Row::of_record(what, at);
             if self.records.table.set(name.as_bytes(), row) {
-                self.records.last_sync = self.records.last_sync.max(Some(at));
+                self.records.last_sync = self.records.last_sync.map(|last| last.max(at));
                 self.is_changed = true;
             }
         }
+    }
+
+    /// Says that the first sync of this directory is over: whatever has no record from now on is new. A directory of which
+    /// nothing is recorded needs no such mark.
+    pub fn mark_synced(&mut self, at: Timestamp) {
+        if !self.records.is_synced() && !self.records.is_empty() {
+            self.records.last_sync = Some(at);
+            self.is_changed = true;
+        }
+    }
+
+    /// Adds to the record of the file `name` which inode it has on the local side, to be recognised by when it is
+    /// renamed. A record that is there already is made anew: the file is as recorded at this time.
+    pub fn set_inode(&mut self, name: &[u8], inode: u64, at: Timestamp) {
+        let Some(place) = self.records.table.place_of(name) else {
+            return;
+        };
+        let row = self.records.table.row_at(place);
+        if row.kind == RowKind::File && row.inode != inode {
+            let row = Row {
+                inode,
+                at_nanos: at.as_nanos(),
+                ..row
+            };
+            self.records.table.put(place, row);
+            self.is_changed = true;
+        }
+    }
+
+    /// Forgets everything that is recorded for this peer, and that anything ever was.
+    pub fn forget_records(&mut self) {
+        self.is_changed |= self.records.is_known();
+        self.records = Records::default();
     }
 
     /// Forgets the record of `name`, if there is one.
@@ -600,6 +634,8 @@ pub struct Record<'a> {
     pub what: RecordKind,
     /// When it was recorded.
     pub recorded_at: Timestamp,
+    /// The inode of a file on the local side; 0 where it is not known.
+    pub inode: u64,
 }
 
 /// What an entry was.
@@ -667,12 +703,18 @@ impl Records {
         self.len() == 0
     }
 
-    /// Whether this directory was ever synced with this peer; it may have been empty then.
+    /// Whether a sync of this directory with this peer went through. Until one has, what has no record was there before
+    /// the first one, which failed on it or was cut off before it.
+    pub const fn is_synced(&self) -> bool {
+        self.last_sync.is_some()
+    }
+
+    /// Whether anything of this directory was ever synced with this peer; it may have been empty then.
     pub const fn is_known(&self) -> bool {
         self.last_sync.is_some() || !self.is_empty()
     }
 
-    /// When something was last recorded.
+    /// When something was last recorded; none as long as no sync went through.
     pub const fn last_sync(&self) -> Option<Timestamp> {
         self.last_sync
     }
@@ -792,7 +834,7 @@ struct Table {
     extras: BTreeMap<Box<[u8]>, Box<str>>,
 }
 
-/// How long the tail may grow: inserting into so many rows of 32 bytes costs less than writing one file.
+/// How long the tail may grow: inserting into so many rows of 40 bytes costs less than writing one file.
 const TAIL_ROWS: usize = 512;
 
 /// What a row says.
@@ -803,6 +845,8 @@ struct Row {
     mtime_nanos: i64,
     remote_mtime_nanos: i64,
     at_nanos: i64,
+    /// 0 where it is not known.
+    inode: u64,
     kind: RowKind,
     /// Whether the remote mtime or the digest is known.
     has_addition: bool,
@@ -813,6 +857,7 @@ struct Row {
 struct Packed {
     size_or_digest: u64,
     mtime_nanos: i64,
+    inode: u64,
     /// Its place among the remote mtimes; past their end where it has none.
     remote_mtime: u32,
     /// Its place among the times of recording.
@@ -865,6 +910,7 @@ impl Table {
         Packed {
             size_or_digest: row.size_or_digest,
             mtime_nanos: row.mtime_nanos,
+            inode: row.inode,
             remote_mtime,
             at: place_in(&mut self.recorded_at, row.at_nanos),
             name_start,
@@ -881,6 +927,7 @@ impl Table {
             mtime_nanos: packed.mtime_nanos,
             remote_mtime_nanos: remote_mtime.copied().unwrap_or(0),
             at_nanos: self.recorded_at[packed.at as usize],
+            inode: packed.inode,
             kind: packed.kind,
             has_addition: packed.has_addition,
         }
@@ -1025,6 +1072,7 @@ impl Row {
             mtime_nanos: mtime.as_nanos(),
             remote_mtime_nanos: 0,
             at_nanos: 0,
+            inode: 0,
             kind: RowKind::File,
             has_addition: false,
         }
@@ -1093,6 +1141,7 @@ impl Row {
             name: Name::new(name).ok()?,
             what,
             recorded_at: self.at(),
+            inode: self.inode,
         })
     }
 
@@ -1104,7 +1153,7 @@ impl Row {
         Timestamp::from_nanos(self.at_nanos)
     }
 
-    /// Whether both say the same of their entry; when they were recorded does not matter.
+    /// Whether both say the same of their entry; when they were recorded does not matter, nor by which inode.
     fn is_same(&self, other: &Self) -> bool {
         self.kind == other.kind
             && self.has_addition == other.has_addition
@@ -1125,6 +1174,7 @@ impl Row {
     fn adopt_additions(&mut self, own: &Self) {
         self.has_addition = own.has_addition;
         self.remote_mtime_nanos = own.remote_mtime_nanos;
+        self.inode = own.inode;
         if self.kind == RowKind::Dir {
             self.size_or_digest = own.size_or_digest;
         }
@@ -1144,6 +1194,9 @@ impl Row {
         let has_addition = self.has_addition && additions == Additions::Written;
         match self.kind {
             RowKind::File => {
+                if self.inode != 0 && additions == Additions::Written {
+                    json::push(out, format_args!("\"i\":{},", self.inode));
+                }
                 out.extend_from_slice(b"\"m\":");
                 json::write_secs(self.mtime(), out);
                 if has_addition {
@@ -1186,6 +1239,7 @@ fn parse_row(name: &[u8], text: &str) -> Result<Option<RowAndExtra>, Malformed> 
         b"u" => fields.at = Some(value),
         b"r" => fields.remote_mtime = Some(value),
         b"d" => fields.digest = Some(value),
+        b"i" => fields.inode = Some(value),
         // Written for people by a chatty pyftpsync, and stale as soon as it is not.
         b"mtime_str" | b"uploaded_str" => {}
         _ => {
@@ -1212,6 +1266,7 @@ struct RowFields<'t> {
     at: Option<&'t str>,
     remote_mtime: Option<&'t str>,
     digest: Option<&'t str>,
+    inode: Option<&'t str>,
 }
 
 impl RowFields<'_> {
@@ -1232,6 +1287,7 @@ impl RowFields<'_> {
         };
         Some(Row {
             at_nanos: at.as_nanos(),
+            inode: self.inode.and_then(|inode| inode.parse().ok()).unwrap_or(0),
             ..row
         })
     }
@@ -1344,6 +1400,7 @@ mod tests {
             NOW,
         );
         metadata.set_record(name("a"), RecordKind::Dir { digest: Some(0xab) }, NOW);
+        metadata.mark_synced(NOW);
         let time = TrueTime {
             mtime: half,
             size: 5,
@@ -1490,10 +1547,26 @@ mod tests {
         let mut metadata = Metadata::empty(&peer("bob"));
         assert!(metadata.is_empty_of_content());
         metadata.set_record(name("a"), file(1, 10), NOW);
+        metadata.mark_synced(NOW);
         metadata.forget_record(b"a");
         assert!(metadata.records().is_empty() && metadata.records().is_known());
         let again = parse(&text(&metadata), "bob");
         assert!(again.records().is_known() && !again.is_empty_of_content());
+    }
+
+    #[test]
+    fn a_first_sync_that_was_cut_off_is_not_over() {
+        let mut metadata = Metadata::empty(&peer("bob"));
+        metadata.mark_synced(NOW);
+        assert!(
+            !metadata.records().is_synced() && !metadata.is_changed(),
+            "nothing is recorded"
+        );
+        metadata.set_record(name("a"), file(1, 10), NOW);
+        let mut again = parse(&text(&metadata), "bob");
+        assert!(again.records().is_known() && !again.records().is_synced());
+        again.mark_synced(NOW);
+        assert!(again.is_changed() && parse(&text(&again), "bob").records().is_synced());
     }
 
     #[test]
@@ -1725,7 +1798,38 @@ mod tests {
     }
 
     #[test]
+    fn an_inode_is_kept_beside_our_own_record_alone() {
+        let mut metadata = Metadata::empty(&peer("bob"));
+        metadata.set_record(name("a"), file(5, 100), NOW);
+        metadata.set_inode(b"a", u64::MAX, NOW);
+        metadata.set_record(name("d"), RecordKind::Dir { digest: None }, NOW);
+        metadata.set_inode(b"d", 7, NOW);
+        let text = text(&metadata);
+        assert_eq!(text.matches("\"i\":18446744073709551615,").count(), 1);
+        assert_eq!(text.matches("\"i\":").count(), 1, "{text}");
+        let mut again = parse(&text, "bob");
+        let inode = |metadata: &Metadata| metadata.records().find(b"a").unwrap().inode;
+        assert_eq!((inode(&again), again.is_changed()), (u64::MAX, false));
+        again.set_inode(b"a", u64::MAX, NOW.plus_secs(1));
+        again.set_record(name("a"), file(5, 100), NOW.plus_secs(1));
+        assert_eq!((inode(&again), again.is_changed()), (u64::MAX, false));
+        again.set_record(name("a"), file(6, 100), NOW);
+        assert_eq!((inode(&again), again.is_changed()), (0, true));
+    }
+
+    #[test]
+    fn forgetting_all_records_leaves_no_trace_of_the_peer() {
+        let mut metadata = Metadata::empty(&peer("bob"));
+        metadata.forget_records();
+        assert!(!metadata.is_changed());
+        metadata.set_record(name("a"), file(5, 100), NOW);
+        metadata.mark_saved();
+        metadata.forget_records();
+        assert!(metadata.is_changed() && metadata.is_empty_of_content());
+    }
+
+    #[test]
     fn a_row_stays_small() {
-        assert_eq!(size_of::<Packed>(), 32);
+        assert_eq!(size_of::<Packed>(), 40);
     }
 }
