@@ -37,7 +37,7 @@ use crate::sync::plan::{OldName, OwnRecord, Plan, Todo};
 use crate::sync::pool::{Failure, Pool, Task};
 use crate::sync::rename;
 use crate::sync::resolve::{self, Resolution};
-use crate::sync::scan::{Ambiguous, Places, pair_up};
+use crate::sync::scan::{Ambiguous, Pairs};
 use crate::sync::subtree::{Evidence, Judged, Subtree, Verdict};
 use crate::sync::survey::{Survey, Terms, make_times_exact, survey, survey_subtree};
 use crate::sync::transfer::compare_bytes;
@@ -570,8 +570,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
 
     fn visit_entries(&mut self, visit: &Visit, mut found: Found) -> Result<()> {
         let dir = &visit.dir;
-        let pairs = self
-            .pair_up(&found)
+        let pairs = found
+            .pair_up(self.walk.job.policy.case)
             .map_err(|ambiguous| ambiguity(&dir.paths.local, &ambiguous))?;
         self.guard_emptied(dir, &found)?;
         self.make_remote_times_exact(dir, &mut found, &pairs)?;
@@ -582,8 +582,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         }
         let mut below = Vec::new();
         let mut has_young = false;
-        for places in &pairs {
-            let pair = found.pair(*places);
+        for places in found.places(&pairs) {
+            let pair = found.pair(places);
             has_young |= self.is_too_young(&pair);
             self.decide_entry(visit, &found, pair, &mut below)?;
         }
@@ -601,22 +601,16 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             }
         }
         if let Some(index) = dir.place() {
-            self.draft.plan.dirs[index].has_remote_metadata = found.has_remote_metadata;
+            let plan = &mut self.draft.plan.dirs[index];
+            plan.has_remote_metadata = found.has_remote_metadata;
+            // All steps of all directories wait for the guards.
+            plan.steps.shrink_to_fit();
         }
         self.check_digest(visit, &found);
         self.keep_proof(dir, &found);
         self.stack.extend(below.into_iter().rev());
         self.survey_ahead();
         Ok(())
-    }
-
-    fn pair_up(&self, found: &Found) -> std::result::Result<Vec<Places>, Ambiguous> {
-        pair_up(
-            &found.listings.local,
-            &found.listings.remote,
-            found.metadata.records(),
-            self.walk.job.policy.case,
-        )
     }
 
     /// A first-level directory that became empty on one side must not empty the other.
@@ -667,11 +661,11 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         &mut self,
         dir: &Dir,
         found: &mut Found,
-        pairs: &[Places],
+        pairs: &Pairs,
     ) -> Result<()> {
         let mut wanted: Vec<usize> = Vec::new();
-        for places in pairs {
-            let pair = found.pair(*places);
+        for places in found.places(pairs) {
+            let pair = found.pair(places);
             let baseline = pair
                 .record
                 .as_ref()
