@@ -17,7 +17,7 @@ use super::reply::Reply;
 use super::session::{Haste, MAX_PRELIMINARY, Session};
 use crate::error::{Error, ErrorKind, Phase, Result, Scope};
 use crate::job::DataMode;
-use crate::net::{Secured, Stream, connect};
+use crate::net::{Pipe, Secured, Stream, connect};
 
 /// How long a server that let the data connection fail may take to say why.
 const EXCUSE_WAIT: Duration = Duration::from_secs(5);
@@ -462,6 +462,17 @@ impl Transfer {
         Ok(count)
     }
 
+    /// Moves up to `max` bytes into the pipe inside the kernel; see [`Stream::read_into`].
+    pub fn read_into(&mut self, pipe: &Pipe, max: usize) -> Result<Option<usize>> {
+        let moved = self.stream.read_into(pipe, max);
+        let Some(count) = self.note(moved)? else {
+            return Ok(None);
+        };
+        self.course.has_ended |= count == 0;
+        self.count(count)?;
+        Ok(Some(count))
+    }
+
     /// Writes all of the bytes.
     pub fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
         let written = self.stream.write_all(bytes);
@@ -483,18 +494,13 @@ impl Transfer {
         self.course.moved_bytes
     }
 
-    /// The descriptor, where bytes can be moved through it inside the kernel.
-    pub fn clear_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.stream.clear_fd()
-    }
-
     const fn note<T>(&mut self, result: Result<T>) -> Result<T> {
         self.course.is_broken |= result.is_err();
         result
     }
 
     /// Counts bytes and refuses a drip.
-    pub fn count(&mut self, bytes: usize) -> Result<()> {
+    fn count(&mut self, bytes: usize) -> Result<()> {
         self.course.moved_bytes += bytes as u64;
         let elapsed = self.since.elapsed();
         let wanted = elapsed.as_secs() / 60 * MIN_BYTES_PER_MINUTE;
