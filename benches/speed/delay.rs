@@ -6,8 +6,8 @@
 //! better than it is where nothing else waits for that connection; and the acknowledgements of TCP, like slow start, are
 //! those of loopback.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -123,32 +123,42 @@ impl Line {
     }
 
     /// Reads replies, and opens a port of ours for each that the server names in one.
-    fn read_replies(&self, server: TcpStream, to: &Sender<Piece>) {
-        let address = server.peer_addr().expect("it is connected");
-        let mut server = BufReader::new(server);
-        let mut reply = Vec::new();
-        while server
-            .read_until(b'\n', &mut reply)
-            .is_ok_and(|count| count > 0)
-        {
-            let text = String::from_utf8_lossy(&reply).into_owned();
-            if let Some(port) = extended_port(&text) {
-                let ours = self.open_port(SocketAddr::new(address.ip(), port));
-                reply = format!("229 Entering Extended Passive Mode (|||{ours}|)\r\n").into_bytes();
-            } else if let Some(port) = passive_port(&text) {
-                let ours = self.open_port(SocketAddr::new(address.ip(), port));
-                let (high, low) = (ours / 256, ours % 256);
-                reply =
-                    format!("227 Entering Passive Mode (127,0,0,1,{high},{low}).\r\n").into_bytes();
-            }
-            if to
-                .send((Instant::now(), std::mem::take(&mut reply)))
-                .is_err()
-            {
+    fn read_replies(&self, mut server: TcpStream, to: &Sender<Piece>) {
+        let host = server.peer_addr().expect("it is connected").ip();
+        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut begun = Vec::new();
+        while let Ok(count @ 1..) = server.read(&mut buffer) {
+            begun.extend_from_slice(&buffer[..count]);
+            // Lines that came together travel together.
+            let whole = begun
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |end| end + 1);
+            let lines: Vec<u8> = begun.drain(..whole).collect();
+            let lines = lines.split_inclusive(|byte| *byte == b'\n');
+            let piece: Vec<u8> = lines
+                .flat_map(|line| self.exchange_port(host, line))
+                .collect();
+            if !piece.is_empty() && to.send((Instant::now(), piece)).is_err() {
                 return;
             }
         }
         let _ = to.send((Instant::now(), Vec::new()));
+    }
+
+    /// The line of a reply, with a port of ours in place of the server's.
+    fn exchange_port(&self, host: IpAddr, line: &[u8]) -> Vec<u8> {
+        let text = String::from_utf8_lossy(line);
+        if let Some(port) = extended_port(&text) {
+            let ours = self.open_port(SocketAddr::new(host, port));
+            format!("229 Entering Extended Passive Mode (|||{ours}|)\r\n").into_bytes()
+        } else if let Some(port) = passive_port(&text) {
+            let ours = self.open_port(SocketAddr::new(host, port));
+            let (high, low) = (ours / 256, ours % 256);
+            format!("227 Entering Passive Mode (127,0,0,1,{high},{low}).\r\n").into_bytes()
+        } else {
+            line.to_vec()
+        }
     }
 
     /// A port that leads to that port of the server, once. The thread of a port that nobody uses lasts as long as the
