@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 use self::look::{is_demanding, unkept_name};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
-use crate::ftp::{Account, Command, Reply, Security, Session, Settings};
+use crate::ftp::{Account, Command, Haste, Reply, Security, Session, Settings};
 use crate::job::{ANONYMOUS, FtpLocation, Limits, Protection, ServerPath};
 use crate::net::{TlsClient, is_private};
 use crate::path::RelPath;
@@ -102,6 +102,7 @@ pub struct FtpConnector {
     security: Security,
     /// Where the password went readable by everyone on the way.
     overheard: Arc<OnceLock<IpAddr>>,
+    haste: Arc<Haste>,
 }
 
 impl FtpConnector {
@@ -117,6 +118,7 @@ impl FtpConnector {
                 Protection::Implicit(settings) => Security::Implicit(client(settings)?),
             },
             overheard: Arc::default(),
+            haste: Arc::default(),
         })
     }
 
@@ -143,6 +145,7 @@ impl FtpConnector {
         let settings = Settings {
             timeout: self.limits.timeout,
             data: self.limits.data,
+            haste: Arc::clone(&self.haste),
         };
         let (host, port) = (&location.host, location.port);
         let session = Session::open(host, port, account, settings, &self.security)

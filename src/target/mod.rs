@@ -18,6 +18,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::error::{ErrorKind, Result};
+use crate::net::Pipe;
 use crate::path::RelPath;
 
 /// One replica: a directory tree that can be listed, read and written.
@@ -146,6 +147,13 @@ pub trait Source {
     /// Counts bytes that were moved through [`Source::as_fd`].
     fn moved_by_fd(&mut self, bytes: u64) {
         let _ = bytes;
+    }
+
+    /// Moves the next bytes into the pipe inside the kernel, up to `max` of them, which it must have room for; 0 means that
+    /// there are no more, none that they have to be read.
+    fn read_into(&mut self, pipe: &Pipe, max: usize) -> Result<Option<usize>> {
+        let _ = (pipe, max);
+        Ok(None)
     }
 
     /// Ends the transfer and says whether all went well: the server confirmed it, the file did not change
