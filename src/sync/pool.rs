@@ -229,11 +229,19 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
 
     /// Hands in a task; the number comes back with its result.
     pub fn submit(&mut self, task: Task<'env, T>) -> u64 {
+        self.enqueue(task, VecDeque::push_back)
+    }
+
+    fn enqueue(
+        &mut self,
+        task: Task<'env, T>,
+        put: fn(&mut VecDeque<(u64, Task<'env, T>)>, (u64, Task<'env, T>)),
+    ) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         self.pending += 1;
         let mut queue = self.shared.lock();
-        queue.tasks.push_back((id, task));
+        put(&mut queue.tasks, (id, task));
         if queue.idle < queue.tasks.len() && queue.workers < queue.most {
             queue.workers += 1;
             drop(queue);
@@ -278,9 +286,10 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
         }
     }
 
-    /// Runs one task and waits for it.
+    /// Runs one task, before those that wait, and waits for it: nothing more is handed in until it is done, so the workers
+    /// would be idle if it came last.
     pub fn call(&mut self, task: Task<'env, T>) -> Result<T, Failure> {
-        let id = self.submit(task);
+        let id = self.enqueue(task, VecDeque::push_front);
         self.wait_for(id)
     }
 
