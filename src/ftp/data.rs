@@ -85,6 +85,13 @@ impl Session {
         if !transfer.started {
             let reply = self.any_reply(Phase::Reply, self.settings.timeout)?;
             transfer.started = true;
+            if [425, 503].contains(&reply.code) && self.is_on_spare_port {
+                self.leave_spare_port();
+                let said = self.refusal(&reply);
+                let lost = format!("the server did not keep a passive port; {said}");
+                return Err(self.fail(ErrorKind::Network(io::Error::other(lost)).into()));
+            }
+            self.is_on_spare_port = false;
             if !reply.is_preliminary() {
                 let refusal = (!reply.is_success()).then(|| self.refusal(&reply));
                 transfer.end = Some(reply);
@@ -245,6 +252,7 @@ impl Session {
         let mut in_hand = self.port_in_hand();
         loop {
             let is_spare = in_hand.is_some();
+            self.is_on_spare_port = is_spare;
             let port = match in_hand.take() {
                 Some(port) => port,
                 None => self.ask_port()?,
@@ -257,12 +265,20 @@ impl Session {
                 Ok(socket) => return Ok(self.transfer(socket, command)),
                 Err(error) => {
                     let reply = self.excuse(error)?;
+                    self.leave_spare_port();
                     // A port in hand may have been closed meanwhile: then a fresh one helps.
                     if !is_spare || reply.code != 425 {
                         return Err(self.refusal(&reply));
                     }
                 }
             }
+        }
+    }
+
+    /// A port that was in hand led nowhere: the server did not keep it.
+    fn leave_spare_port(&mut self) {
+        if std::mem::take(&mut self.is_on_spare_port) {
+            self.settings.pace.port_failed();
         }
     }
 
