@@ -5,6 +5,8 @@ mod support;
 
 use std::fs;
 use std::num::NonZeroU8;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use coracle::error::{ErrorKind, Result, Scope};
@@ -13,10 +15,10 @@ use coracle::path::RelPath;
 use coracle::sync::peer::PeerKey;
 use coracle::sync::store::{self, OtherVersion};
 use coracle::target::{
-    Bytes, FtpConnector, FtpTarget, Listing, NewFile, Stat, Target, Unwatched, load,
+    Bytes, FtpConnector, FtpTarget, Listing, NewFile, Removal, Stat, Target, Times, Unwatched, load,
 };
 use coracle::time::Timestamp;
-use support::ftp_server::{Close, Config, Effect, Fault, FtpServer};
+use support::ftp_server::{Act, Close, Config, Effect, Fault, FtpServer, Say, Then};
 use support::temp::TempDir;
 
 /// 2024-02-29 12:34:56 UTC.
@@ -272,6 +274,188 @@ fn what_lies_in_a_missing_directory_is_absent() {
     let mut target = connect(&server).unwrap();
     let looks = target.look_up(&[rel("no/such/file"), rel("no/other")]);
     assert!(looks.iter().all(|look| matches!(look, Ok(None::<Stat>))));
+}
+
+/// What a server does, and what it is called.
+type Manner = (&'static str, fn() -> Effect);
+
+/// What a server does to commands that come before the ones before them are answered.
+const MANNERS: [Manner; 6] = [
+    ("500", || Effect::reply(500, "one at a time")),
+    ("503", || Effect::reply(503, "one at a time")),
+    ("silence", passed_over),
+    ("silence when it is done", Effect::drop_reply),
+    ("an end", || Effect::close_control(Close::Fin)),
+    ("a reset", || Effect::close_control(Close::Reset)),
+];
+
+/// Nothing is done and nothing said.
+fn passed_over() -> Effect {
+    Effect::of(Act::Skip, Say::Nothing, Then::GoOn)
+}
+
+/// A server that will not have some commands sent ahead; how many of them it met.
+fn strict_server(
+    root: &TempDir,
+    verbs: &'static [&'static str],
+    effect: fn() -> Effect,
+) -> (FtpServer, Arc<AtomicUsize>) {
+    let server = FtpServer::start(Config {
+        accept_timeout: IMPATIENCE,
+        ..Config::serving(root.path())
+    });
+    let met = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&met);
+    server.hook(move |command| {
+        let is_meant = command.is_sent_ahead && verbs.contains(&command.verb);
+        is_meant.then(|| {
+            count.fetch_add(1, Ordering::Relaxed);
+            effect()
+        })
+    });
+    (server, met)
+}
+
+/// Does it with a new connection as long as connections die, as the workers of a run do; how often it took.
+fn stubbornly(
+    connector: &FtpConnector,
+    what: &str,
+    mut does: impl FnMut(&mut FtpTarget) -> Result<()>,
+) -> usize {
+    for tries in 1..=MAX_TRIES {
+        match connector.connect().and_then(|mut target| does(&mut target)) {
+            Ok(()) => return tries,
+            Err(error) if error.scope() == Scope::Session => {}
+            Err(error) => panic!("{what}: {error}"),
+        }
+    }
+    panic!("{what}: it never comes to an end");
+}
+
+/// One for each place where commands are sent ahead: the login, a batch, a transfer's port, what follows a transfer.
+const MAX_TRIES: usize = 4;
+
+fn upload_two(target: &mut FtpTarget) -> Result<()> {
+    for name in ["a", "b"] {
+        let path = rel(name);
+        let there = target.look_up(std::slice::from_ref(&path)).remove(0)?;
+        let file = NewFile {
+            path: &path,
+            partial: &rel(".coracle-part-x"),
+            size: 3,
+            mtime: Some(LEAP_DAY),
+            resume_at: 0,
+            replaces: there,
+            set_aside: None,
+            keep_partial: false,
+        };
+        let written = target.write(&file, &mut Bytes(b"new"), &mut Unwatched)?;
+        assert_eq!(written.stat, Stat::file(3, LEAP_DAY));
+        assert_eq!(written.times, Times::Kept);
+    }
+    Ok(())
+}
+
+/// Uploads to a server that will not have these verbs sent ahead, however it shows that.
+fn uploads_where_not_ahead(verbs: &'static [&'static str]) {
+    for (manner, effect) in MANNERS {
+        let root = TempDir::new("ftp-strict");
+        let (server, met) = strict_server(&root, verbs, effect);
+        let connector = connector(&server, IMPATIENCE);
+        let what = format!("{verbs:?} ahead are answered with {manner}");
+        stubbornly(&connector, &what, upload_two);
+        for name in ["a", "b"] {
+            assert_eq!(fs::read(root.path().join(name)).unwrap(), b"new", "{what}");
+        }
+        assert!(
+            met.swap(0, Ordering::Relaxed) > 0,
+            "{what}: they never were"
+        );
+        // It is known by now, in a new session, too.
+        assert_eq!(stubbornly(&connector, &what, upload_two), 1);
+        assert_eq!(met.load(Ordering::Relaxed), 0, "{what}: once is enough");
+    }
+}
+
+#[test]
+fn no_command_at_all_is_sent_ahead_to_a_server_that_takes_none() {
+    uploads_where_not_ahead(&[
+        "OPTS", "TYPE", "PWD", "MFMT", "MLST", "RNFR", "RNTO", "EPSV", "CWD",
+    ]);
+}
+
+#[test]
+fn what_follows_a_transfer_goes_one_by_one_where_it_must() {
+    uploads_where_not_ahead(&["MLST", "RNTO"]);
+    uploads_where_not_ahead(&["RNTO"]);
+}
+
+#[test]
+fn a_passive_port_is_asked_for_alone_where_it_must() {
+    uploads_where_not_ahead(&["EPSV"]);
+}
+
+#[test]
+fn batches_go_one_by_one_where_they_must() {
+    let names: Vec<RelPath> = (0..20).map(|n| rel(&format!("d{n}"))).collect();
+    let removals: Vec<Removal> = names.iter().cloned().map(Removal::Dir).collect();
+    for (manner, effect) in MANNERS {
+        let root = TempDir::new("ftp-strict");
+        let (server, met) = strict_server(&root, &["MKD", "RMD", "DELE"], effect);
+        let connector = connector(&server, IMPATIENCE);
+        let what = format!("batches are answered with {manner}");
+        stubbornly(&connector, &what, |target| {
+            target.make_dirs(&names).into_iter().collect()
+        });
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), names.len());
+        assert!(
+            met.swap(0, Ordering::Relaxed) > 0,
+            "{what}: they never were"
+        );
+        let tries = stubbornly(&connector, &what, |target| {
+            target.remove(&removals).into_iter().collect()
+        });
+        assert_eq!(tries, 1, "{what}: it is known by now");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+        assert_eq!(met.load(Ordering::Relaxed), 0, "{what}: once is enough");
+    }
+}
+
+#[test]
+fn a_port_is_not_kept_where_another_command_spoils_it() {
+    for effect in [
+        || Effect::reply(425, "Use PORT or PASV first."),
+        || Effect::reply(503, "Bad sequence of commands."),
+        || Effect::close_control(Close::Fin),
+        passed_over,
+    ] as [fn() -> Effect; 4]
+    {
+        let root = TempDir::new("ftp-port");
+        let server = FtpServer::start(Config {
+            accept_timeout: IMPATIENCE,
+            ..Config::serving(root.path())
+        });
+        let is_fresh = AtomicBool::new(false);
+        let spoilt = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&spoilt);
+        server.hook(move |command| match command.verb {
+            "EPSV" | "PASV" => {
+                // A port that was asked for with other commands is not for the next transfer.
+                is_fresh.store(!command.is_sent_ahead, Ordering::Relaxed);
+                None
+            }
+            "STOR" if !is_fresh.load(Ordering::Relaxed) => {
+                count.fetch_add(1, Ordering::Relaxed);
+                Some(effect())
+            }
+            _ => None,
+        });
+        let connector = connector(&server, IMPATIENCE);
+        stubbornly(&connector, "a spoilt port", upload_two);
+        assert_eq!(spoilt.swap(0, Ordering::Relaxed), 1);
+        assert_eq!(stubbornly(&connector, "again", upload_two), 1);
+        assert_eq!(spoilt.load(Ordering::Relaxed), 0);
+    }
 }
 
 fn connect(server: &FtpServer) -> Result<FtpTarget> {

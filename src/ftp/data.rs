@@ -7,14 +7,13 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::command::Command;
 use super::reply::Reply;
-use super::session::{Haste, MAX_PRELIMINARY, Session};
+use super::session::{MAX_PRELIMINARY, Session};
 use crate::error::{Error, ErrorKind, Phase, Result, Scope};
 use crate::job::DataMode;
 use crate::net::{Pipe, Secured, Stream, connect};
@@ -94,6 +93,13 @@ impl Session {
         if !transfer.started {
             let reply = self.any_reply(Phase::Reply, self.settings.timeout)?;
             transfer.started = true;
+            if [425, 503].contains(&reply.code) && self.is_on_spare_port {
+                self.leave_spare_port();
+                let said = self.refusal(&reply);
+                let lost = format!("the server did not keep a passive port; {said}");
+                return Err(self.fail(ErrorKind::Network(io::Error::other(lost)).into()));
+            }
+            self.is_on_spare_port = false;
             if !reply.is_preliminary() {
                 self.judge_spare(transfer.course, &reply);
                 let refusal = (!reply.is_success()).then(|| self.refusal(&reply));
@@ -199,8 +205,7 @@ impl Session {
             None => {
                 let reply = self.last_reply(started, wait).inspect_err(|error| {
                     if course.was_spare {
-                        let haste = &self.settings.haste;
-                        Haste::give_up(&haste.waits_for_command, &error.to_string());
+                        self.settings.pace.early_connection_failed(error);
                     }
                 });
                 reply?
@@ -240,19 +245,18 @@ impl Session {
     /// A server that finds no data connection may have overlooked the one that stood before its command.
     fn judge_spare(&self, course: Course, reply: &Reply) {
         if course.was_spare && matches!(reply.code, 425 | 426) {
-            Haste::give_up(
-                &self.settings.haste.waits_for_command,
-                &self.refusal(reply).to_string(),
-            );
+            self.settings
+                .pace
+                .early_connection_failed(&self.refusal(reply));
         }
     }
 
     /// The reply that ends a download, with the next passive port, for which it is asked at the same time: everything has
     /// arrived, so the server is done but for saying so, and some say so only once they have seen us close.
     fn last_reply_and_port(&mut self, started: bool, wait: Duration) -> Result<Reply> {
-        let haste = Arc::clone(&self.settings.haste);
+        let pace = Arc::clone(&self.settings.pace);
         let command = match self.port_command() {
-            Some(command) if !haste.waits_for_end.load(Ordering::Relaxed) => command,
+            Some(command) if pace.asks_port_at_end() => command,
             Some(_) | None => return self.last_reply(started, wait),
         };
         self.queue(&command)?;
@@ -268,21 +272,21 @@ impl Session {
                 Ok(reply)
             }
             Ok((reply, Ok(port))) if !is_port(&reply) && !port.is_success() => {
-                Haste::give_up(&haste.waits_for_end, &self.refusal(&port).to_string());
+                pace.port_at_end_failed(&self.refusal(&port));
                 Ok(reply)
             }
             Ok((_, Ok(port))) => {
                 let text = "its replies came in another order than the commands".to_owned();
-                Haste::give_up(&haste.waits_for_end, &self.refusal(&port).to_string());
+                pace.port_at_end_failed(&self.refusal(&port));
                 Err(self.fail(ErrorKind::Protocol(text).into()))
             }
             // The transfer was answered, so it counts; the session is lost for what follows.
             Ok((reply, Err(error))) if !is_port(&reply) => {
-                Haste::give_up(&haste.waits_for_end, &error.to_string());
+                pace.port_at_end_failed(&error);
                 Ok(reply)
             }
             Ok((_, Err(error))) | Err(error) => {
-                Haste::give_up(&haste.waits_for_end, &error.to_string());
+                pace.port_at_end_failed(&error);
                 Err(error)
             }
         }
@@ -324,6 +328,7 @@ impl Session {
         let mut in_hand = self.port_in_hand();
         loop {
             let is_spare = in_hand.is_some();
+            self.is_on_spare_port = is_spare;
             let port = match in_hand.take() {
                 Some(port) => port,
                 None => self.ask_port()?,
@@ -336,12 +341,20 @@ impl Session {
                 Ok(socket) => return Ok(self.transfer(socket, command)),
                 Err(error) => {
                     let reply = self.excuse(error)?;
+                    self.leave_spare_port();
                     // A port in hand may have been closed meanwhile: then a fresh one helps.
                     if !is_spare || reply.code != 425 {
                         return Err(self.refusal(&reply));
                     }
                 }
             }
+        }
+    }
+
+    /// A port that was in hand led nowhere: the server did not keep it.
+    fn leave_spare_port(&mut self) {
+        if std::mem::take(&mut self.is_on_spare_port) {
+            self.settings.pace.port_failed();
         }
     }
 

@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::command::{Command, Iac};
 use super::features::Features;
+use super::pace::Pace;
 use super::passive::{parse_epsv, parse_pasv};
 use super::reply::{Form, LongReply, Malformed, Reply, Whole};
 use crate::error::{Error, ErrorKind, Phase, Result};
@@ -32,10 +32,6 @@ const REPLY_TOTAL: Duration = Duration::from_secs(60);
 /// Bytes of commands on their way without a reply: so few fit into the socket buffers of the poorest server, so that
 /// both ends never wait for each other to read.
 const MAX_AHEAD_BYTES: usize = 16 * 1024;
-/// Commands on their way without a reply: enough to hide a round trip, few enough to know what was done when the
-/// connection is lost.
-const MAX_AHEAD: usize = 256;
-
 /// Bytes of commands in one flight: one TCP segment on any line, IPv6's least included.
 const MAX_FLIGHT_BYTES: usize = 1200;
 
@@ -73,33 +69,18 @@ pub struct Account<'a> {
     pub password: &'a str,
 }
 
-/// How long to wait, who opens data connections, and what is not to be tried again.
+/// With these a server may say that a command came too early: it does not know it, cannot run it now, or not in this order.
+const TOO_EARLY: [u16; 3] = [500, 502, 503];
+
+/// How long to wait, who opens data connections, and how far ahead commands are sent.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How long a connection may be silent.
     pub timeout: Duration,
     /// Who opens data connections.
     pub data: DataMode,
-    /// What the sessions with this server have in common.
-    pub haste: Arc<Haste>,
-}
-
-/// What saves round trips and a server may not bear: once it went wrong, no session with that server does it again.
-#[derive(Debug, Default)]
-pub struct Haste {
-    /// No `EPSV` behind the last byte of a download, before the reply that ends it.
-    pub(super) waits_for_end: AtomicBool,
-    /// No data connection before the command that is to use it.
-    pub(super) waits_for_command: AtomicBool,
-}
-
-impl Haste {
-    /// Gives one of them up for good.
-    pub(super) fn give_up(what: &AtomicBool, why: &str) {
-        if !what.swap(true, Ordering::Relaxed) {
-            log::debug!("the server wants to be asked one by one: {why}");
-        }
-    }
+    /// What the sessions with this server have learnt.
+    pub pace: Arc<Pace>,
 }
 
 /// How the connections of a session are protected.
@@ -134,12 +115,16 @@ pub struct Session {
     output: Vec<u8>,
     /// The length of each command that has no final reply yet.
     sent: VecDeque<usize>,
+    /// The most commands that were on their way since all had been answered.
+    flight: usize,
     /// How EPSV fared so far.
     passive: PassiveWay,
     /// A passive port that the server offered, and when.
     port: Option<(u16, Instant)>,
     /// A data connection that no command has used yet, and when it was opened.
     spare: Option<(Stream, Instant)>,
+    /// Whether a transfer begins on a port that had been in hand.
+    pub(super) is_on_spare_port: bool,
     failed: Option<ErrorKind>,
     greeting: Vec<u8>,
     features: Features,
@@ -213,9 +198,11 @@ impl Session {
             input: Vec::new(),
             output: Vec::new(),
             sent: VecDeque::new(),
+            flight: 0,
             passive: PassiveWay::Epsv,
             port: None,
             spare: None,
+            is_on_spare_port: false,
             failed: None,
             greeting: Vec::new(),
             features: Features::default(),
@@ -267,30 +254,80 @@ impl Session {
 
     /// Sends the commands ahead and collects the final reply to each. A command that cannot be sent has its error; an
     /// error of the session ends it all.
+    ///
+    /// What is refused when it was sent ahead is sent once more alone, until it is known whether this server minds; where it
+    /// does, so is all behind it. So a command may be run twice, but no rename is that was confirmed.
     pub fn ask_all(&mut self, commands: &[Command<'_>]) -> Result<Vec<Result<Reply>>> {
-        self.ask_each(commands, |_| {}, &mut |session, _| session.reply())
+        self.ask_doubting(commands, |_| {})
     }
 
     /// The same; and while the commands travel, opens the data connection that the next transfer will use.
     pub fn ask_all_and_connect(&mut self, commands: &[Command<'_>]) -> Result<Vec<Result<Reply>>> {
-        self.ask_each(commands, Self::connect_ahead, &mut |session, _| {
-            session.reply()
-        })
+        self.ask_doubting(commands, Self::connect_ahead)
     }
 
     /// Like [`Session::ask_all`] for replies that hold listings: the lines between the first and the last go to `take`
-    /// as they come, with the place of their command, and are not in the replies.
+    /// as they come, with the place of their command, and are not in the replies. No refusal is doubted.
     pub fn ask_long(
         &mut self,
         commands: &[Command<'_>],
         take: &mut dyn FnMut(usize, &[u8]),
     ) -> Result<Vec<Result<Reply>>> {
-        self.ask_each(commands, |_| {}, &mut |session, place| {
+        self.ask_ahead(commands, |_| {}, &mut |session, place| {
             session.long_reply(&mut |line| take(place, line))
         })
     }
 
-    fn ask_each(
+    fn ask_doubting(
+        &mut self,
+        commands: &[Command<'_>],
+        meanwhile: fn(&mut Self),
+    ) -> Result<Vec<Result<Reply>>> {
+        let mut replies = self.ask_ahead(commands, meanwhile, &mut |session, _| session.reply())?;
+        let Some(first) = self.first_doubted(commands, &replies) else {
+            return Ok(replies);
+        };
+        if let Command::Rnto(_) = commands[first] {
+            // It counts only right behind its RNFR.
+            replies[first - 1] = Ok(self.ask(&commands[first - 1])?);
+        }
+        let again = self.ask(&commands[first])?;
+        let was_taken = !TOO_EARLY.contains(&again.code);
+        replies[first] = Ok(again);
+        self.settings.pace.sent_again(was_taken);
+        if !was_taken {
+            return Ok(replies);
+        }
+        for place in first + 1..commands.len() {
+            let is_confirmed = |place: usize| {
+                matches!(commands.get(place), Some(Command::Rnto(_)))
+                    && replies[place].as_ref().is_ok_and(Reply::is_success)
+            };
+            let is_half_a_rename = matches!(commands[place], Command::Rnfr(_));
+            let is_done = is_confirmed(place) || is_half_a_rename && is_confirmed(place + 1);
+            if replies[place].is_ok() && !is_done {
+                replies[place] = Ok(self.ask(&commands[place])?);
+            }
+        }
+        Ok(replies)
+    }
+
+    /// The first command that may have been refused for having been sent ahead.
+    fn first_doubted(&self, commands: &[Command<'_>], replies: &[Result<Reply>]) -> Option<usize> {
+        if !self.settings.pace.doubts_refusals() {
+            return None;
+        }
+        let is_doubted = |place: &usize| {
+            // Most servers refuse OPTS UTF8, and nothing depends on it.
+            !matches!(commands[*place], Command::OptsUtf8)
+                && replies[*place]
+                    .as_ref()
+                    .is_ok_and(|reply| TOO_EARLY.contains(&reply.code))
+        };
+        (1..commands.len()).find(is_doubted)
+    }
+
+    fn ask_ahead(
         &mut self,
         commands: &[Command<'_>],
         meanwhile: fn(&mut Self),
@@ -298,6 +335,7 @@ impl Session {
     ) -> Result<Vec<Result<Reply>>> {
         self.check_quiet()?;
         let mut meanwhile = Some(meanwhile);
+        let most = self.settings.pace.most();
         let mut replies: Vec<Option<Result<Reply>>> = Vec::with_capacity(commands.len());
         let mut waiting = VecDeque::new();
         let mut next = 0;
@@ -305,14 +343,14 @@ impl Session {
             // Filled up only when half empty, so that commands travel in large segments.
             let may_send = match self.ahead {
                 Ahead::Stream => {
-                    self.ahead_bytes() * 2 <= MAX_AHEAD_BYTES && waiting.len() * 2 <= MAX_AHEAD
+                    self.ahead_bytes() * 2 <= MAX_AHEAD_BYTES && waiting.len() * 2 <= most
                 }
                 Ahead::Flights => waiting.is_empty(),
             };
             if may_send {
                 while let Some(command) = commands.get(next)
                     && (waiting.is_empty() || self.has_room_for(command))
-                    && waiting.len() < MAX_AHEAD
+                    && waiting.len() < most
                 {
                     match self.enqueue(command) {
                         Ok(()) => {
@@ -334,6 +372,7 @@ impl Session {
             let reply = read(self, index)?;
             replies[index] = Some(Ok(reply));
         }
+        self.settings.pace.answered(self.flight);
         let replies = replies.into_iter();
         Ok(replies
             .map(|reply| reply.expect("each command was answered or refused"))
@@ -388,6 +427,10 @@ impl Session {
     pub fn fail(&mut self, error: Error) -> Error {
         if self.failed.is_none() {
             log::debug!("session with {} failed: {error}", self.peer);
+            self.settings.pace.lost(self.flight);
+            if self.is_on_spare_port {
+                self.settings.pace.port_failed();
+            }
             self.failed = Some(copy_kind(error.kind()));
             let _ = self.stream.socket().shutdown(std::net::Shutdown::Both);
         }
@@ -403,7 +446,7 @@ impl Session {
             .or(spare_since)
             .is_some_and(|since| since.elapsed() < PORT_LIFE);
         match (self.settings.data, self.passive) {
-            _ if in_hand => None,
+            _ if in_hand || !self.settings.pace.keeps_ports() => None,
             (DataMode::Active, _) => None,
             (DataMode::Passive, PassiveWay::Epsv) => Some(Command::Epsv),
             (DataMode::Passive, PassiveWay::Pasv) => Some(Command::Pasv),
@@ -434,12 +477,10 @@ impl Session {
     /// Opens a data connection to the port in hand, where the server looks at it only once it runs the command. A
     /// failure only means that there is none.
     fn connect_ahead(&mut self) {
-        let waits = self
-            .settings
-            .haste
-            .waits_for_command
-            .load(Ordering::Relaxed);
-        if waits || !self.takes_data_early() || self.settings.data != DataMode::Passive {
+        if !self.settings.pace.connects_early()
+            || !self.takes_data_early()
+            || self.settings.data != DataMode::Passive
+        {
             return;
         }
         let Some(port) = self.port_in_hand() else {
@@ -593,7 +634,11 @@ impl Session {
             .encode(&mut self.output, self.max_line_bytes, self.iac)
             .map_err(|why| Error::new(ErrorKind::Name(why.to_string())))?;
         log::trace!(target: WIRE, "> {command}");
+        if self.sent.is_empty() {
+            self.flight = 0;
+        }
         self.sent.push_back(self.output.len() - start);
+        self.flight = self.flight.max(self.sent.len());
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 use self::look::{is_demanding, unkept_name};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
-use crate::ftp::{Account, Command, Haste, Reply, Security, Session, Settings};
+use crate::ftp::{Account, Command, Pace, Reply, Security, Session, Settings};
 use crate::job::{ANONYMOUS, FtpLocation, Limits, Protection, ServerPath};
 use crate::net::{TlsClient, is_private};
 use crate::path::RelPath;
@@ -100,9 +100,9 @@ pub struct FtpConnector {
     location: FtpLocation,
     limits: Limits,
     security: Security,
+    pace: Arc<Pace>,
     /// Where the password went readable by everyone on the way.
     overheard: Arc<OnceLock<IpAddr>>,
-    haste: Arc<Haste>,
 }
 
 impl FtpConnector {
@@ -117,8 +117,8 @@ impl FtpConnector {
                 Protection::Explicit(settings) => Security::Explicit(client(settings)?),
                 Protection::Implicit(settings) => Security::Implicit(client(settings)?),
             },
+            pace: Arc::default(),
             overheard: Arc::default(),
-            haste: Arc::default(),
         })
     }
 
@@ -145,7 +145,7 @@ impl FtpConnector {
         let settings = Settings {
             timeout: self.limits.timeout,
             data: self.limits.data,
-            haste: Arc::clone(&self.haste),
+            pace: Arc::clone(&self.pace),
         };
         let (host, port) = (&location.host, location.port);
         let session = Session::open(host, port, account, settings, &self.security)

@@ -372,6 +372,8 @@ pub struct CommandContext<'a> {
     /// In capitals, or [`CONNECT`].
     pub verb: &'a str,
     pub argument: &'a [u8],
+    /// Whether it was here before the reply to the one before it went out.
+    pub is_sent_ahead: bool,
 }
 
 type Hook = Box<dyn FnMut(&CommandContext<'_>) -> Option<Effect> + Send>;
@@ -959,9 +961,10 @@ impl Session {
             connection: self.number,
             verb,
             argument,
+            is_sent_ahead: self.is_sent_ahead,
         });
         self.act = effect.act;
-        if !self.is_sent_ahead {
+        if !self.is_sent_ahead && !self.config().latency.is_zero() {
             self.shared.pause(self.config().latency);
         }
         let truth = match self.act {
@@ -976,7 +979,7 @@ impl Session {
             "RNTO" => self.rename_from = None,
             _ => {}
         }
-        self.is_sent_ahead = self.config().latency.is_zero() || self.has_input();
+        self.is_sent_ahead = self.has_input();
         self.say(effect.say, truth);
         match effect.then {
             Then::GoOn => (verb == "QUIT").then_some(Close::Fin),
