@@ -8,8 +8,10 @@ use std::num::NonZeroU8;
 use std::time::{Duration, Instant};
 
 use coracle::error::{ErrorKind, Result, Scope};
-use coracle::job::{DataMode, FtpLocation, Limits, Protection, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Limits, Location, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
+use coracle::sync::peer::PeerKey;
+use coracle::sync::store::{self, OtherVersion};
 use coracle::target::{
     Bytes, FtpConnector, FtpTarget, Listing, NewFile, Stat, Target, Unwatched, load,
 };
@@ -302,4 +304,28 @@ fn connector(server: &FtpServer, timeout: Duration) -> FtpConnector {
 
 fn rel(path: &str) -> RelPath {
     RelPath::parse(path.as_bytes()).unwrap()
+}
+
+#[test]
+fn metadata_that_does_not_come_whole_is_not_taken_for_damaged() {
+    let dir = TempDir::new("ftp-faults-metadata");
+    let whole = r#"{"_file_version":3,"mtimes":{"a":{"m":1,"s":2,"u":3}},"peer_sync":{}}"#;
+    let path = dir.path().join(".pyftpsync-meta.json");
+    fs::write(&path, whole).unwrap();
+    let server = FtpServer::start(Config::serving(dir.path()));
+    let key = PeerKey::of(&Location::Path(dir.path().to_owned()));
+    let load = || {
+        let mut target = connect_within(&server, IMPATIENCE)?;
+        store::load(&mut target, &RelPath::root(), &key, OtherVersion::Refuse)
+    };
+    let loaded = load().unwrap();
+    assert!(!loaded.is_damaged && loaded.metadata.true_time(b"a").is_some());
+    for bytes in 0..whole.len() as u64 {
+        server.inject(Fault::on("RETR").then(Effect::cut_data(bytes)));
+        let cut = load();
+        assert!(cut.is_err(), "after {bytes} bytes: {cut:?}");
+        server.heal();
+    }
+    fs::write(&path, &whole[..40]).unwrap();
+    assert!(load().unwrap().is_damaged);
 }

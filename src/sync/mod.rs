@@ -1,8 +1,8 @@
 //! THE ALGORITHM. Sees targets through their trait and plain data; never a socket, never a terminal.
 //!
 //! ```text
-//!  survey ─▶ scan ─▶ classify ─▶ decide ─▶ plan ─▶ guard ─▶ execute ─▶ record
-//!  (workers)  pure     pure       pure     data     pure    (workers)   atomic
+//!  glance ─▶ survey ─▶ scan ─▶ classify ─▶ decide ─▶ plan ─▶ guard ─▶ execute ─▶ record
+//!  (worker)  (workers)  pure     pure       pure     data     pure    (workers)   atomic
 //! ```
 //!
 //! [`run`] is the whole of it. The first half ([`mod@walk`]) reads and changes nothing; its result is a [`plan::Plan`],
@@ -13,6 +13,10 @@
 pub mod walk;
 
 pub mod draft;
+
+pub mod glance;
+
+pub mod proof;
 
 pub mod survey;
 
@@ -35,6 +39,10 @@ pub mod plan;
 pub mod guard;
 
 pub mod execute;
+
+pub mod rename;
+
+pub mod moving;
 
 pub mod deletion;
 
@@ -75,12 +83,13 @@ use crate::path::RelPath;
 use crate::side::{Side, Sides};
 use crate::sync::event::{Ask, Event, Totals};
 use crate::sync::execute::{Execution, execute};
+use crate::sync::glance::Glanced;
 use crate::sync::journal::{Journal, Leftover};
 use crate::sync::plan::Plan;
 use crate::sync::pool::{Connect, Failure, Pool, Stop};
 use crate::sync::survey::{Survey, Terms};
 use crate::sync::walk::{Walk, walk};
-use crate::target::{Listing, Written};
+use crate::target::{FileIdentity, Listing, Written};
 use crate::time::Timestamp;
 
 /// What a run needs besides its job.
@@ -119,6 +128,8 @@ pub struct Summary {
 /// What a worker brings back.
 #[derive(Debug)]
 pub enum Done {
+    /// What is known of directories at a glance; none where the server does not play along.
+    Glanced(Option<Glanced>),
     /// What is in a directory.
     Survey(Box<Survey>),
     /// All that is below a directory.
@@ -131,6 +142,8 @@ pub enum Done {
     BothCopied(Written, Written),
     /// What became of each of several things.
     Each(Vec<Result<()>>),
+    /// Which things several files are.
+    Identified(Vec<Option<FileIdentity>>),
     /// How much room there is, on each side.
     Room(Sides<Option<u64>>),
     /// It is done.

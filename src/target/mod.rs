@@ -17,7 +17,7 @@ pub use local::{LocalTarget, RootIdentity, RootLock};
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::net::Pipe;
 use crate::path::RelPath;
 
@@ -35,6 +35,21 @@ pub trait Target: Send {
     /// what was read. An error means that nothing is known: [`ErrorKind::NotFound`](crate::error::ErrorKind) when
     /// there is certainly no such directory.
     fn list(&mut self, dir: &RelPath, listing: &mut Listing) -> Result<()>;
+
+    /// Glances at directories: cheaper than listing them, and good only to be compared with an earlier glance.
+    ///
+    /// `see` is called for each thing in each of them but `.` and `..`, in any order, with the place of the directory in
+    /// `dirs`, and with what the target tells of it: a time to the minute or day, in whatever zone. The result for each
+    /// directory is when it was changed itself; none where not all that is in it was told, or where something could
+    /// hide in it. An error means that this target cannot do it, or is lost.
+    fn glance(
+        &mut self,
+        dirs: &[RelPath],
+        see: &mut dyn FnMut(usize, &[u8], Stat),
+    ) -> Result<Vec<Option<Mtime>>> {
+        let _ = (dirs, see);
+        Err(ErrorKind::Unsupported("this target has no glance").into())
+    }
 
     /// Asks for exactly these names: what is there, or that there is certainly nothing.
     ///
@@ -64,6 +79,20 @@ pub trait Target: Send {
 
     /// Renames a file or directory, replacing nothing: an existing `to` is an error where the target can tell.
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()>;
+
+    /// Renames several, one after the other, as [`Target::rename`] does.
+    fn rename_each(&mut self, renames: &[Renaming]) -> Vec<Result<()>> {
+        renames
+            .iter()
+            .map(|renaming| self.rename(&renaming.from, &renaming.to))
+            .collect()
+    }
+
+    /// Which thing the file is, whatever its name; none where this target cannot tell for good.
+    fn identify(&mut self, file: &RelPath) -> Result<Option<FileIdentity>> {
+        let _ = file;
+        Ok(None)
+    }
 
     /// The file's digest in the first of these algorithms that this target can compute; none where it can do none.
     fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>>;
@@ -178,6 +207,8 @@ pub struct Written {
     pub stat: Stat,
     /// Whether it has the mtime that was asked for; never `Unknown` when one was asked for.
     pub times: Times,
+    /// Its inode, see [`Entry::inode`]; 0 where this target has none.
+    pub inode: u64,
 }
 
 /// Watches a write: counts, slows down, remembers, stops.
@@ -201,6 +232,24 @@ impl Watch for Unwatched {
     fn placing(&mut self, _stat: &Stat, _times: Times) -> Result<()> {
         Ok(())
     }
+}
+
+/// An entry to be renamed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renaming {
+    /// What it is called.
+    pub from: RelPath,
+    /// What it is to be called.
+    pub to: RelPath,
+}
+
+/// What a file is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileIdentity {
+    /// Its inode, see [`Entry::inode`].
+    pub inode: u64,
+    /// When it was made, where the file system tells: an inode is given to another file as soon as it is free.
+    pub born: Option<crate::time::Timestamp>,
 }
 
 /// Something to be removed.
@@ -258,7 +307,7 @@ pub fn load(target: &mut dyn Target, file: &RelPath, limit: usize) -> Result<Opt
             count => content.extend_from_slice(&buffer[..count]),
         }
         if content.len() > limit {
-            return Err(crate::error::ErrorKind::Metadata(format!(
+            return Err(ErrorKind::Metadata(format!(
                 "{file} is larger than {limit} bytes; it cannot be ours"
             ))
             .into());
