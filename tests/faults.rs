@@ -50,8 +50,12 @@ fn of_a_first_sync() {
         remote: Times::Kept,
         synced: "",
         changed: |world| {
-            world.put_local("same=s@1 l=one@1 d/newer=here@5 x/only=local@2");
-            world.put_remote("same=s@1 r=two@1 d/newer=there@3 y/only=remote@2");
+            world.put_local(
+                "same=s@1 l=one@1 d/newer=here@5 d/older=early@2 d/same=s@1 x/only=local@2",
+            );
+            world.put_remote(
+                "same=s@1 r=two@1 d/newer=there@3 d/older=late@4 d/same=s@1 y/only=remote@2",
+            );
         },
         job: |_| {},
     });
@@ -98,6 +102,32 @@ fn of_conflicts_of_which_both_files_are_kept() {
             world.put_remote("a=remote@8 d/x=there@9");
         },
         job: |job| job.policy.resolve = Resolve::Both,
+    });
+}
+
+#[test]
+fn of_renames() {
+    fail_all(&RENAMES);
+}
+
+#[test]
+fn of_renames_where_times_are_lost() {
+    fail_all(&Story {
+        remote: Times::Lost,
+        ..RENAMES
+    });
+}
+
+#[test]
+fn of_renamed_directories() {
+    fail_all(&RENAMED_DIRS);
+}
+
+#[test]
+fn of_renamed_directories_where_times_are_lost() {
+    fail_all(&Story {
+        remote: Times::Lost,
+        ..RENAMED_DIRS
     });
 }
 
@@ -166,6 +196,32 @@ const CHANGES: Story = Story {
         world.put_remote("b=other@9 new2/r=down@9 o=down@8");
         world.take(Side::Local, "d c");
         world.take(Side::Remote, "e k");
+    },
+    job: |_| {},
+};
+
+const RENAMES: Story = Story {
+    remote: Times::Kept,
+    synced: SYNCED,
+    changed: |world| {
+        world.rename(Side::Local, "a", "new/a");
+        world.rename(Side::Local, "d/x", "d/w");
+        world.rename(Side::Local, "e/f/z", "z");
+        world.put_local("new/l=up@9");
+        world.take(Side::Local, "e c");
+    },
+    job: |_| {},
+};
+
+const RENAMED_DIRS: Story = Story {
+    remote: Times::Kept,
+    synced: SYNCED,
+    changed: |world| {
+        world.rename(Side::Local, "e/f", "new/f");
+        world.rename(Side::Local, "d", "w");
+        world.rename(Side::Local, "m", "w/m");
+        world.put_local("w/new=up@9 new/f/more=up@9");
+        world.take(Side::Local, "c");
     },
     job: |_| {},
 };

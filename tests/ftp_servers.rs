@@ -10,14 +10,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use coracle::error::{Error, ErrorKind, Result};
-use coracle::job::{DataMode, FtpLocation, Limits, Protection, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Limits, Links, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
 use coracle::target::{
-    Algorithm, Bytes, FtpTarget, Kind, Listing, Mtime, NewFile, Precision, Removal, Source, Stat,
-    Target, Times, Unwatched, Watch, Written,
+    Algorithm, Bytes, FtpTarget, Kind, Listing, LocalTarget, Mtime, NewFile, Precision, Removal,
+    Source, Stat, Target, Times, Unwatched, Watch, Written,
 };
 use coracle::time::Timestamp;
 use support::servers::{Kind as Brand, Options, Server};
+use support::temp::TempDir;
 
 /// 2024-02-29 12:34:56 UTC.
 const LEAP_DAY: Timestamp = Timestamp::from_secs(1_709_210_096);
@@ -423,6 +424,96 @@ fn reads_from_any_offset_and_survives_a_dropped_source() {
         assert!(error.is_not_found(), "{error}");
         assert!(read(target, "big", 2_999_990).unwrap() == content[2_999_990..]);
     });
+}
+
+/// Sizes around those of buffers and pipes, with one connection and one handle of the local directory, as a worker has.
+#[test]
+fn downloads_files_of_any_size_whole() {
+    each_server(|server, target| {
+        let here = TempDir::new("download");
+        let mut local = LocalTarget::open(here.path(), Links::Skip).unwrap();
+        for size in [
+            0, 1, 65_535, 65_536, 65_537, 262_143, 262_144, 262_145, 1_500_007,
+        ] {
+            let content: Vec<u8> = (0..size).map(|place| (place % 251) as u8).collect();
+            fs::write(server.root().join("f"), &content).unwrap();
+            server.own_files();
+            for resume_at in [0, size / 3] {
+                let partial = here.path().join(".coracle-part-test");
+                if resume_at > 0 {
+                    fs::write(partial, &content[..resume_at]).unwrap();
+                }
+                let written = download(target, &mut local, size, resume_at, &mut Unwatched);
+                assert_eq!(written.unwrap().stat.size, size as u64);
+                assert!(
+                    fs::read(here.path().join("f")).unwrap() == content,
+                    "{size}"
+                );
+                fs::remove_file(here.path().join("f")).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_download_that_stops_or_is_too_long_leaves_nothing_for_the_next() {
+    const SIZE: usize = 2_000_000;
+    each_server(|server, target| {
+        let here = TempDir::new("download");
+        let mut local = LocalTarget::open(here.path(), Links::Skip).unwrap();
+        let content: Vec<u8> = (0..SIZE).map(|place| (place % 251) as u8).collect();
+        fs::write(server.root().join("f"), &content).unwrap();
+        server.own_files();
+        let stopped = download(target, &mut local, SIZE, 0, &mut StopsAfter(300_000));
+        let error = stopped.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Interrupted(_)), "{error}");
+        for wrong in [SIZE - 1, SIZE + 1] {
+            let error = download(target, &mut local, wrong, 0, &mut Unwatched).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Verify(_)), "{error}");
+        }
+        assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0);
+        let written = download(target, &mut local, SIZE, 0, &mut Unwatched);
+        assert_eq!(written.unwrap().stat.size, SIZE as u64);
+        assert!(fs::read(here.path().join("f")).unwrap() == content);
+    });
+}
+
+fn download(
+    target: &mut FtpTarget,
+    local: &mut LocalTarget,
+    size: usize,
+    resume_at: usize,
+    watch: &mut dyn Watch,
+) -> Result<Written> {
+    let file = NewFile {
+        path: &rel("f"),
+        partial: &rel(".coracle-part-test"),
+        size: size as u64,
+        mtime: Some(LEAP_DAY),
+        resume_at: resume_at as u64,
+        replaces: None,
+        set_aside: None,
+        keep_partial: false,
+    };
+    let mut source = target.open(&rel("f"), resume_at as u64)?;
+    local.write(&file, source.as_mut(), watch)
+}
+
+/// Stops when that many bytes were moved.
+struct StopsAfter(u64);
+
+impl Watch for StopsAfter {
+    fn moved(&mut self, bytes: u64) -> Result<()> {
+        self.0 = self.0.saturating_sub(bytes);
+        match self.0 {
+            0 => Err(Error::new(ErrorKind::Interrupted("the test"))),
+            _ => Ok(()),
+        }
+    }
+
+    fn placing(&mut self, _stat: &Stat, _times: Times) -> Result<()> {
+        unreachable!("it stops before")
+    }
 }
 
 #[test]

@@ -18,4 +18,4 @@ pub use features::Features;
 pub use list::{ListEntry, ListKind, ListLine, TimeUnit, parse_line};
 pub use passive::{parse_epsv, parse_pasv};
 pub use reply::{Malformed, Reply};
-pub use session::{Account, Security, Session, Settings};
+pub use session::{Account, Haste, Security, Session, Settings};

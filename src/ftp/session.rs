@@ -1,13 +1,14 @@
 //! The control connection: login, and commands and replies in step.
 //!
 //! Replies come in the order of the commands, so commands can be sent ahead: that is what makes FTP bearable on a
-//! slow line. Nothing is sent while a transfer runs, because servers run such commands at once, drop them or mix up
-//! their replies. A session on which something unexpected happened is closed and never used again.
+//! slow line. Nothing is sent while the bytes of a transfer are on their way, because servers run such commands at
+//! once, drop them or mix up their replies. A session on which something unexpected happened is closed and never used again.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::command::{Command, Iac};
@@ -16,7 +17,7 @@ use super::passive::{parse_epsv, parse_pasv};
 use super::reply::{Form, LongReply, Malformed, Reply, Whole};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::job::DataMode;
-use crate::net::{Stream, Tickets, TlsClient, dial};
+use crate::net::{Stream, Tickets, TlsClient, connect, dial};
 use crate::path::Escaped;
 
 /// Where the wire is logged: every line in both directions, without the password.
@@ -72,13 +73,33 @@ pub struct Account<'a> {
     pub password: &'a str,
 }
 
-/// How long to wait, and who opens data connections.
-#[derive(Debug, Clone, Copy)]
+/// How long to wait, who opens data connections, and what is not to be tried again.
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// How long a connection may be silent.
     pub timeout: Duration,
     /// Who opens data connections.
     pub data: DataMode,
+    /// What the sessions with this server have in common.
+    pub haste: Arc<Haste>,
+}
+
+/// What saves round trips and a server may not bear: once it went wrong, no session with that server does it again.
+#[derive(Debug, Default)]
+pub struct Haste {
+    /// No `EPSV` behind the last byte of a download, before the reply that ends it.
+    pub(super) waits_for_end: AtomicBool,
+    /// No data connection before the command that is to use it.
+    pub(super) waits_for_command: AtomicBool,
+}
+
+impl Haste {
+    /// Gives one of them up for good.
+    pub(super) fn give_up(what: &AtomicBool, why: &str) {
+        if !what.swap(true, Ordering::Relaxed) {
+            log::debug!("the server wants to be asked one by one: {why}");
+        }
+    }
 }
 
 /// How the connections of a session are protected.
@@ -117,6 +138,8 @@ pub struct Session {
     passive: PassiveWay,
     /// A passive port that the server offered, and when.
     port: Option<(u16, Instant)>,
+    /// A data connection that no command has used yet, and when it was opened.
+    spare: Option<(Stream, Instant)>,
     failed: Option<ErrorKind>,
     greeting: Vec<u8>,
     features: Features,
@@ -163,7 +186,7 @@ impl Session {
             return Self::open_once(host, port, account, settings, security);
         };
         let was_raised = client.is_raised();
-        match Self::open_once(host, port, account, settings, security) {
+        match Self::open_once(host, port, account, settings.clone(), security) {
             // The server refused the version of TLS that was offered; now there is a higher one.
             Err(_) if client.is_raised() && !was_raised => {
                 Self::open_once(host, port, account, settings, security)
@@ -192,6 +215,7 @@ impl Session {
             sent: VecDeque::new(),
             passive: PassiveWay::Epsv,
             port: None,
+            spare: None,
             failed: None,
             greeting: Vec::new(),
             features: Features::default(),
@@ -244,7 +268,14 @@ impl Session {
     /// Sends the commands ahead and collects the final reply to each. A command that cannot be sent has its error; an
     /// error of the session ends it all.
     pub fn ask_all(&mut self, commands: &[Command<'_>]) -> Result<Vec<Result<Reply>>> {
-        self.ask_each(commands, &mut |session, _| session.reply())
+        self.ask_each(commands, |_| {}, &mut |session, _| session.reply())
+    }
+
+    /// The same; and while the commands travel, opens the data connection that the next transfer will use.
+    pub fn ask_all_and_connect(&mut self, commands: &[Command<'_>]) -> Result<Vec<Result<Reply>>> {
+        self.ask_each(commands, Self::connect_ahead, &mut |session, _| {
+            session.reply()
+        })
     }
 
     /// Like [`Session::ask_all`] for replies that hold listings: the lines between the first and the last go to `take`
@@ -254,7 +285,7 @@ impl Session {
         commands: &[Command<'_>],
         take: &mut dyn FnMut(usize, &[u8]),
     ) -> Result<Vec<Result<Reply>>> {
-        self.ask_each(commands, &mut |session, place| {
+        self.ask_each(commands, |_| {}, &mut |session, place| {
             session.long_reply(&mut |line| take(place, line))
         })
     }
@@ -262,9 +293,11 @@ impl Session {
     fn ask_each(
         &mut self,
         commands: &[Command<'_>],
+        meanwhile: fn(&mut Self),
         read: &mut dyn FnMut(&mut Self, usize) -> Result<Reply>,
     ) -> Result<Vec<Result<Reply>>> {
         self.check_quiet()?;
+        let mut meanwhile = Some(meanwhile);
         let mut replies: Vec<Option<Result<Reply>>> = Vec::with_capacity(commands.len());
         let mut waiting = VecDeque::new();
         let mut next = 0;
@@ -294,6 +327,10 @@ impl Session {
             let Some(index) = waiting.pop_front() else {
                 break;
             };
+            self.flush()?;
+            if let Some(meanwhile) = meanwhile.take() {
+                meanwhile(self);
+            }
             let reply = read(self, index)?;
             replies[index] = Some(Ok(reply));
         }
@@ -360,9 +397,11 @@ impl Session {
     /// The command that asks for the next passive port, to be put behind a batch; none in active mode and where one
     /// is in hand.
     pub fn port_command(&self) -> Option<Command<'static>> {
-        let in_hand = self
-            .port
-            .is_some_and(|(_, since)| since.elapsed() < PORT_LIFE);
+        let port_since = self.port.map(|(_, since)| since);
+        let spare_since = self.spare.as_ref().map(|(_, since)| *since);
+        let in_hand = port_since
+            .or(spare_since)
+            .is_some_and(|since| since.elapsed() < PORT_LIFE);
         match (self.settings.data, self.passive) {
             _ if in_hand => None,
             (DataMode::Active, _) => None,
@@ -381,6 +420,8 @@ impl Session {
         if port.is_none() && self.passive == PassiveWay::Epsv {
             self.passive = PassiveWay::Pasv;
         }
+        // Whoever asks for a new port gives the old one up.
+        self.spare = None;
         self.port = port.map(|port| (port, Instant::now()));
     }
 
@@ -388,6 +429,35 @@ impl Session {
     pub(super) fn port_in_hand(&mut self) -> Option<u16> {
         let (port, since) = self.port.take()?;
         (since.elapsed() < PORT_LIFE).then_some(port)
+    }
+
+    /// Opens a data connection to the port in hand, where the server looks at it only once it runs the command. A
+    /// failure only means that there is none.
+    fn connect_ahead(&mut self) {
+        let waits = self
+            .settings
+            .haste
+            .waits_for_command
+            .load(Ordering::Relaxed);
+        if waits || !self.takes_data_early() || self.settings.data != DataMode::Passive {
+            return;
+        }
+        let Some(port) = self.port_in_hand() else {
+            return;
+        };
+        let address = SocketAddr::new(self.peer.ip(), port);
+        let wait = self.settings.timeout;
+        if let Ok(socket) = connect(address, wait, Phase::DataConnect) {
+            let stream = Stream::new(socket, wait, Phase::Data);
+            self.spare = Some((stream, Instant::now()));
+        }
+    }
+
+    /// The data connection in hand, while it is fresh and stands.
+    pub(super) fn connection_in_hand(&mut self) -> Option<Stream> {
+        let (mut stream, since) = self.spare.take()?;
+        // The server has nothing to say on it yet, but the end.
+        (since.elapsed() < PORT_LIFE && !stream.is_readable(Duration::ZERO)).then_some(stream)
     }
 
     /// Asks for a passive port.

@@ -8,7 +8,9 @@ use crate::path::RelPath;
 use crate::side::{Side, Sides};
 use crate::sync::classify::{Baseline, Status};
 use crate::sync::found::{Found, Pair, baseline};
+use crate::sync::metadata::RecordKind;
 use crate::sync::plan::{DirPlan, OwnRecord, Plan, Step, Todo};
+use crate::sync::rename::{Gone, Place};
 use crate::sync::transfer::partial_path;
 
 /// A directory, and the way up from it.
@@ -24,6 +26,7 @@ pub struct Dir {
     pub depth: usize,
     /// Its place in the plan, once it has one.
     planned: Cell<Option<usize>>,
+    is_whole: Cell<bool>,
 }
 
 impl Dir {
@@ -35,6 +38,7 @@ impl Dir {
             there,
             depth: 0,
             planned: Cell::new(None),
+            is_whole: Cell::new(false),
         }
     }
 
@@ -46,6 +50,19 @@ impl Dir {
             there,
             depth: parent.depth + 1,
             planned: Cell::new(None),
+            is_whole: Cell::new(false),
+        }
+    }
+
+    /// This directory, as it is on the remote side under its old path.
+    pub fn moved_from(&self, remote: RelPath) -> Self {
+        Self {
+            paths: Sides::new(self.paths.local.clone(), remote),
+            parent: self.parent.clone(),
+            there: Sides::new(true, true),
+            depth: self.depth,
+            planned: Cell::new(None),
+            is_whole: Cell::new(false),
         }
     }
 
@@ -71,11 +88,19 @@ impl Draft {
         let parent = dir.parent.as_ref().map(|parent| self.planned(parent));
         let index = self.plan.dirs.len();
         let is_local = *dir.there.of(Side::Local);
-        self.plan
-            .dirs
-            .push(DirPlan::new(dir.paths.clone(), parent, is_local));
+        let mut plan = DirPlan::new(dir.paths.clone(), parent, is_local);
+        plan.is_whole = dir.is_whole.get();
+        self.plan.dirs.push(plan);
         dir.planned.set(Some(index));
         index
+    }
+
+    /// Notes that all that is in the directory was seen and decided on.
+    pub fn mark_whole(&mut self, dir: &Dir) {
+        dir.is_whole.set(true);
+        if let Some(index) = dir.planned.get() {
+            self.plan.dirs[index].is_whole = true;
+        }
     }
 
     /// Says what becomes of the directory's own record.
@@ -146,6 +171,25 @@ impl Draft {
         self.plan.dirs[index].steps.push(step(pair, todo));
     }
 
+    /// Notes a file that is to be deleted by the step that is added next, because it may have another name now.
+    pub fn note_gone(&mut self, dir: &Dir, pair: &Pair<'_>) {
+        let Some(record) = pair.record.filter(|record| record.inode != 0) else {
+            return;
+        };
+        let RecordKind::File { size, mtime, .. } = record.what else {
+            return;
+        };
+        let dir = self.planned(dir);
+        let step = self.plan.dirs[dir].steps.len();
+        self.plan.gone.push(Gone {
+            at: Place { dir, step },
+            inode: record.inode,
+            size,
+            mtime,
+            recorded_at: record.recorded_at,
+        });
+    }
+
     /// Notes a file that is not to be copied, but is to be recorded anew if nothing but its time has moved.
     pub fn note_retimed(&mut self, dir: &Dir, pair: &Pair<'_>) {
         let index = self.planned(dir);
@@ -212,6 +256,7 @@ fn step(pair: &Pair<'_>, todo: Todo) -> Step {
         name: pair.name.as_bytes().into(),
         remote_name: pair.remote_name.map(|name| name.as_bytes().into()),
         stats: pair.stats,
+        inode: pair.inode,
         remote_shown: pair
             .shown
             .remote

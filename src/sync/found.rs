@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use crate::job::Case;
 use crate::path::{Name, RelPath};
 use crate::side::{Side, Sides};
 use crate::sync::classify::{Baseline, Status, classify};
 use crate::sync::journal::Intent;
 use crate::sync::metadata::{Metadata, Record, RecordKind};
-use crate::sync::scan::Places;
+use crate::sync::scan::{Ambiguous, Pairs, Places, pair_up};
 use crate::sync::survey::Terms;
 use crate::target::{Kind, Listing, Stat};
 use crate::time::Timestamp;
@@ -74,7 +75,7 @@ impl Found {
 
     /// What became of a pair on each side. Where `gone_from` names a side, that side deleted the whole directory.
     pub fn statuses(&self, pair: &Pair<'_>, gone_from: Option<Side>) -> Sides<Status> {
-        let known = self.records_apply && self.metadata.records().is_known();
+        let known = self.records_apply && self.metadata.records().is_synced();
         let status_on = |side: Side| {
             // A record of another kind is no record of what is there now.
             let record = pair.record.as_ref().filter(|record| {
@@ -110,6 +111,18 @@ impl Found {
         }
     }
 
+    /// Pairs the names up.
+    pub fn pair_up(&self, case: Case) -> Result<Pairs, Ambiguous> {
+        let Sides { local, remote } = &self.listings;
+        pair_up(local, remote, self.metadata.records(), case)
+    }
+
+    /// Where these pairs stand.
+    pub fn places<'f>(&'f self, pairs: &'f Pairs) -> impl Iterator<Item = Places> + use<'f> {
+        let Sides { local, remote } = &self.listings;
+        pairs.iter(local, remote, self.metadata.records())
+    }
+
     /// The pair that stands at these places.
     pub fn pair(&self, places: Places) -> Pair<'_> {
         let local = places
@@ -142,6 +155,7 @@ impl Found {
                 local.map(|entry| entry.shown),
                 remote.map(|entry| entry.shown),
             ),
+            inode: local.map_or(0, |entry| entry.inode),
             record: record.filter(|_| self.records_apply || is_in_records_alone),
         }
     }
@@ -158,6 +172,8 @@ pub struct Pair<'a> {
     pub stats: Sides<Option<Stat>>,
     /// The same as each side itself shows it, see [`Entry::shown`](crate::target::Entry).
     pub shown: Sides<Option<Stat>>,
+    /// The inode of the local file; 0 where there is none that is known.
+    pub inode: u64,
     /// Its record.
     pub record: Option<Record<'a>>,
     /// Whether a cut-off run placed it and could not record it; with the upload time where the server could not keep

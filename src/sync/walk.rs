@@ -5,6 +5,12 @@
 //!
 //! A directory that one side deleted is *doomed*: it is walked all the same, each file in it counts for itself, and
 //! it goes only when nothing in it is to be kept.
+//!
+//! A directory that was *renamed* on the local side looks like one that was deleted there and one that is new. Its
+//! metadata moved along; so what is new is visited after all that is on both sides, and what was deleted after that. If
+//! the records in a new directory are those of which a deleted one's record holds the digest, and the remote side is
+//! still what that digest says, the two are one: it is visited as a directory that both sides have, under its old path on
+//! the remote side, and renamed there before anything else is done in it.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -27,10 +33,11 @@ use crate::sync::glance::{Finding, Findings, glance_over};
 use crate::sync::guard;
 use crate::sync::journal::{Doomed, Leftover};
 use crate::sync::metadata::{Record, RecordKind};
-use crate::sync::plan::{OwnRecord, Plan, Todo};
+use crate::sync::plan::{OldName, OwnRecord, Plan, Todo};
 use crate::sync::pool::{Failure, Pool, Task};
+use crate::sync::rename;
 use crate::sync::resolve::{self, Resolution};
-use crate::sync::scan::{Ambiguous, Places, pair_up};
+use crate::sync::scan::{Ambiguous, Pairs};
 use crate::sync::subtree::{Evidence, Judged, Subtree, Verdict};
 use crate::sync::survey::{Survey, Terms, make_times_exact, survey, survey_subtree};
 use crate::sync::transfer::compare_bytes;
@@ -74,6 +81,10 @@ pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
         draft: Draft::default(),
         stack: Vec::new(),
         ahead: HashMap::new(),
+        fresh: Vec::new(),
+        vanished: Vec::new(),
+        knows_vanished: false,
+        emptied: Vec::new(),
         standing_answer: None,
         findings: Findings::new(),
         walk: terms,
@@ -83,10 +94,13 @@ pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
         walker.findings = glance_over(walk.pool, walk.terms, walk.now)?;
     }
     walker.start();
-    while let Some(visit) = walker.stack.pop() {
+    while let Some(visit) = walker.next_visit() {
         walker.visit(visit)?;
     }
     walker.draft.plan.restore_kept();
+    walker.draft.plan.settle_moved();
+    walker.find_renames()?;
+    walker.judge_all_emptied()?;
     Ok(walker.draft.plan)
 }
 
@@ -97,6 +111,14 @@ struct Walker<'w, 'scope, 'env> {
     stack: Vec<Visit>,
     /// Surveys under way, by the place on the stack of the visit they are for.
     ahead: HashMap<usize, u64>,
+    /// Directories that may be others under a new name; they wait until these are known.
+    fresh: Vec<Visit>,
+    /// Directories that the local side deleted, or renamed.
+    vanished: Vec<Vanished>,
+    /// Whether all that is on both sides was visited.
+    knows_vanished: bool,
+    /// First-level directories that became empty on the local side, and how many files are recorded in them.
+    emptied: Vec<(Rc<Dir>, u64)>,
     /// The answer that holds for all further conflicts.
     standing_answer: Option<Choice>,
     /// What is known of remote directories before they are listed.
@@ -111,6 +133,16 @@ struct Visit {
     is_protected: bool,
     /// The digest in its record; none where it has no record.
     recorded_digest: Option<Option<u64>>,
+    /// It has no record: it may have had another name.
+    is_fresh: bool,
+}
+
+/// A directory that the local side has no more.
+struct Vanished {
+    visit: Visit,
+    why: DeletedFor,
+    /// The digest of all that was in it when it was last synced.
+    digest: u64,
 }
 
 /// Why a directory is to go.
@@ -142,7 +174,49 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             doom: Doom::Spared,
             is_protected: false,
             recorded_digest: None,
+            is_fresh: false,
         });
+    }
+
+    /// What both sides have first, then what is new, then what is gone.
+    fn next_visit(&mut self) -> Option<Visit> {
+        if self.stack.is_empty() {
+            self.knows_vanished = true;
+            if self.fresh.is_empty() {
+                // Nothing is left that these could be called now.
+                for vanished in std::mem::take(&mut self.vanished).into_iter().rev() {
+                    self.doom(&vanished.visit.dir, Side::Remote, vanished.why);
+                    self.stack.push(vanished.visit);
+                }
+            }
+            self.stack.extend(self.fresh.drain(..).rev());
+        }
+        self.stack.pop()
+    }
+
+    /// Has a directory removed at the end.
+    fn doom(&mut self, dir: &Dir, on: Side, why: DeletedFor) {
+        let index = self.draft.planned(dir);
+        self.draft.plan.dirs[index].remove_on = Some((on, why));
+    }
+
+    /// Whether the job renames directories: where it would have deleted the old one and copied the new one.
+    fn renames_dirs(&self) -> bool {
+        match self.walk.job.direction.follower() {
+            None => true,
+            Some(Side::Remote) => self.walk.job.policy.delete != Delete::Never,
+            Some(Side::Local) => false,
+        }
+    }
+
+    /// A directory without a record waits until all is known that it may have been called before.
+    fn visit_fresh(&mut self, mut visit: Visit, below: &mut Vec<Visit>) {
+        visit.is_fresh = true;
+        if self.knows_vanished {
+            below.push(visit);
+        } else {
+            self.fresh.push(visit);
+        }
     }
 
     fn visit(&mut self, mut visit: Visit) -> Result<()> {
@@ -158,10 +232,27 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         if visit.dir.parent.is_none() {
             self.face_missing_root(&mut visit, &mut survey)?;
         }
+        let mut tells_of_deletions = true;
+        if visit.is_fresh {
+            let before = self.find_vanished(&survey);
+            if visit.dir.there.remote {
+                // A server that does not rename at once was cut off in the middle of it.
+                tells_of_deletions = before.is_none();
+            } else if let Some(place) = before
+                && self.is_movable(place, &visit.dir)?
+            {
+                self.take_for_moved(&mut visit, place);
+                let id = self.submit_survey(&visit.dir);
+                survey = self.await_survey(id)?;
+            } else {
+                self.draft.ensure_there(&visit.dir, Side::Remote);
+            }
+        }
         let dir = Rc::clone(&visit.dir);
-        let Some(found) = self.unwrap_listings(&visit, survey)? else {
+        let Some(mut found) = self.unwrap_listings(&visit, survey)? else {
             return Ok(());
         };
+        found.records_apply &= tells_of_deletions;
         if dir.parent.is_none() {
             self.guard_roots(&dir, &found)?;
         }
@@ -179,10 +270,66 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             Some(id) => id,
             None => self.submit_survey(dir),
         };
+        self.await_survey(id)
+    }
+
+    fn await_survey(&mut self, id: u64) -> Result<Survey> {
         match self.walk.pool.wait_for(id).map_err(Failure::into_error)? {
             Done::Survey(survey) => Ok(*survey),
             _ => unreachable!("a survey's number brings a survey"),
         }
+    }
+
+    /// The place of the only vanished directory whose records these are.
+    fn find_vanished(&self, survey: &Survey) -> Option<usize> {
+        let records = survey.metadata.records();
+        // Empty directories are all alike.
+        let digest = digest::of_records(records).filter(|_| !records.is_empty())?;
+        let mut places =
+            (0..self.vanished.len()).filter(|place| self.vanished[*place].digest == digest);
+        let place = places.next()?;
+        places.next().is_none().then_some(place)
+    }
+
+    /// Whether the remote side still has exactly what was synced of a vanished directory, and all of it takes part under
+    /// the new name, too.
+    fn is_movable(&mut self, place: usize, dir: &Dir) -> Result<bool> {
+        let top = self.vanished[place].visit.dir.paths.remote.clone();
+        let subtree = match self.list_subtree(Side::Remote, &top) {
+            Ok(subtree) => subtree,
+            // It is not moved, and whoever visits it tells why it cannot be listed.
+            Err(Failure::Entry(_)) => return Ok(false),
+            Err(Failure::Job(error)) => return Err(error),
+        };
+        let evidence = Evidence::Digest(self.vanished[place].digest);
+        let judged = Subtree::new(subtree, &self.filter).judge(evidence);
+        Ok(judged.iter().all(|entry| {
+            let moved = entry.path.moved(&top, &dir.paths.local);
+            entry.verdict == Verdict::Unchanged
+                && entry.stat.kind != Kind::Special
+                && moved.is_some_and(|path| self.filter.accepts(&path, entry.stat.kind))
+        }))
+    }
+
+    /// From here on the visit is about the directory that both sides have.
+    fn take_for_moved(&mut self, visit: &mut Visit, place: usize) {
+        let old = self.vanished.remove(place).visit.dir;
+        visit.dir = Rc::new(visit.dir.moved_from(old.paths.remote.clone()));
+        let name_of = |path: &RelPath| path.name().map(|name| Box::from(name.as_bytes()));
+        let (Some(parent), Some(local), Some(remote)) = (
+            &old.parent,
+            name_of(&old.paths.local),
+            name_of(&old.paths.remote),
+        ) else {
+            unreachable!("a root does not vanish from its parent");
+        };
+        let parent = self.draft.planned(parent);
+        self.draft.own_record(&visit.dir, OwnRecord::Set);
+        let index = self.draft.planned(&visit.dir);
+        self.draft.plan.dirs[index].moved_from = Some(OldName {
+            parent,
+            names: Sides::new(local, remote),
+        });
     }
 
     /// Keeps the workers busy with what will be visited next.
@@ -423,8 +570,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
 
     fn visit_entries(&mut self, visit: &Visit, mut found: Found) -> Result<()> {
         let dir = &visit.dir;
-        let pairs = self
-            .pair_up(&found)
+        let pairs = found
+            .pair_up(self.walk.job.policy.case)
             .map_err(|ambiguous| ambiguity(&dir.paths.local, &ambiguous))?;
         self.guard_emptied(dir, &found)?;
         self.make_remote_times_exact(dir, &mut found, &pairs)?;
@@ -434,8 +581,10 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             found.complete.remote = false;
         }
         let mut below = Vec::new();
-        for places in &pairs {
-            let pair = found.pair(*places);
+        let mut has_young = false;
+        for places in found.places(&pairs) {
+            let pair = found.pair(places);
+            has_young |= self.is_too_young(&pair);
             self.decide_entry(visit, &found, pair, &mut below)?;
         }
         self.draft.plan_litter(dir, &found, self.walk.job.direction);
@@ -443,8 +592,19 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             // pyftpsync's records are taken over, or it has changed them since.
             self.draft.planned(dir);
         }
+        if found.complete == Sides::new(true, true) && !has_young {
+            self.draft.mark_whole(dir);
+            let records = found.metadata.records();
+            if dir.there.local && !records.is_synced() && !records.is_empty() {
+                let index = self.draft.planned(dir);
+                self.draft.plan.dirs[index].was_unfinished = true;
+            }
+        }
         if let Some(index) = dir.place() {
-            self.draft.plan.dirs[index].has_remote_metadata = found.has_remote_metadata;
+            let plan = &mut self.draft.plan.dirs[index];
+            plan.has_remote_metadata = found.has_remote_metadata;
+            // All steps of all directories wait for the guards.
+            plan.steps.shrink_to_fit();
         }
         self.check_digest(visit, &found);
         self.keep_proof(dir, &found);
@@ -453,17 +613,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         Ok(())
     }
 
-    fn pair_up(&self, found: &Found) -> std::result::Result<Vec<Places>, Ambiguous> {
-        pair_up(
-            &found.listings.local,
-            &found.listings.remote,
-            found.metadata.records(),
-            self.walk.job.policy.case,
-        )
-    }
-
     /// A first-level directory that became empty on one side must not empty the other.
-    fn guard_emptied(&mut self, dir: &Dir, found: &Found) -> Result<()> {
+    fn guard_emptied(&mut self, dir: &Rc<Dir>, found: &Found) -> Result<()> {
         if dir.depth != 1 || dir.there != Sides::new(true, true) {
             return Ok(());
         }
@@ -476,14 +627,31 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         for side in Side::BOTH {
             let is_empty =
                 found.listings.of(side).is_empty() && !found.listings.of(side.peer()).is_empty();
-            let path = dir.paths.of(side).to_string();
-            refuse_if(guard::emptied_dir(
-                &path,
-                side,
-                recorded,
-                is_empty,
-                self.walk.job.policy.allow,
-            ))?;
+            if is_empty && side == Side::Local && self.renames_dirs() {
+                // Its files may be elsewhere by now, which shows at the end.
+                self.emptied.push((Rc::clone(dir), recorded));
+                continue;
+            }
+            self.judge_emptied(dir, side, recorded, is_empty)?;
+        }
+        Ok(())
+    }
+
+    fn judge_emptied(&self, dir: &Dir, side: Side, recorded: u64, is_empty: bool) -> Result<()> {
+        let path = dir.paths.of(side).to_string();
+        let allow = self.walk.job.policy.allow;
+        refuse_if(guard::emptied_dir(&path, side, recorded, is_empty, allow))
+    }
+
+    /// Judges the emptied directories once it is known which of their files were only renamed.
+    fn judge_all_emptied(&self) -> Result<()> {
+        for (dir, recorded) in &self.emptied {
+            let renamed = dir.place().map_or(0, |index| {
+                let steps = self.draft.plan.dirs[index].steps.iter();
+                let renamed = steps.filter(|step| step.todo == Todo::RenamedAway);
+                renamed.count() as u64
+            });
+            self.judge_emptied(dir, Side::Local, recorded.saturating_sub(renamed), true)?;
         }
         Ok(())
     }
@@ -493,11 +661,11 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         &mut self,
         dir: &Dir,
         found: &mut Found,
-        pairs: &[Places],
+        pairs: &Pairs,
     ) -> Result<()> {
         let mut wanted: Vec<usize> = Vec::new();
-        for places in pairs {
-            let pair = found.pair(*places);
+        for places in found.places(pairs) {
+            let pair = found.pair(places);
             let baseline = pair
                 .record
                 .as_ref()
@@ -678,7 +846,11 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                     });
                     let visit = self.descend(visit, found, &pair, Doom::Spared);
                     self.draft.own_record(&visit.dir, OwnRecord::Set);
-                    below.push(visit);
+                    if self.renames_dirs() {
+                        self.visit_fresh(visit, below);
+                    } else {
+                        below.push(visit);
+                    }
                 } else {
                     (self.walk.tell)(Event::Entry {
                         path,
@@ -693,9 +865,14 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             Action::Forget => self.draft.add_step(dir, &pair, Todo::Forget),
             Action::Copy { from } if kind == Kind::Dir => {
                 self.draft.keep(dir);
+                let is_new = matches!(source, Status::New | Status::Existing);
                 let visit = self.descend(visit, found, &pair, Doom::Spared);
-                self.draft.ensure_there(&visit.dir, from.peer());
-                below.push(visit);
+                if from == Side::Local && is_new && self.renames_dirs() {
+                    self.visit_fresh(visit, below);
+                } else {
+                    self.draft.ensure_there(&visit.dir, from.peer());
+                    below.push(visit);
+                }
             }
             Action::Copy { from } => {
                 self.draft.keep(dir);
@@ -709,12 +886,24 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 };
                 let only_there = Sides::new(on == Side::Local, on == Side::Remote);
                 let visit = self.descend_into(visit, found, &pair, doom, only_there);
-                let index = self.draft.planned(&visit.dir);
-                self.draft.plan.dirs[index].remove_on = Some((on, why));
-                below.push(visit);
+                match doom {
+                    Doom::DeletedOn {
+                        side: Side::Local,
+                        evidence: Evidence::Digest(digest),
+                    } if self.renames_dirs() => {
+                        self.vanished.push(Vanished { visit, why, digest });
+                    }
+                    _ => {
+                        self.doom(&visit.dir, on, why);
+                        below.push(visit);
+                    }
+                }
             }
             Action::Delete { on, why } => {
                 self.draft.plan.losses.of_mut(on).lost += 1;
+                if let (Side::Remote, DeletedFor::Missing) = (on, why) {
+                    self.draft.note_gone(dir, &pair);
+                }
                 self.draft.add_step(
                     dir,
                     &pair,
@@ -848,18 +1037,9 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             unreachable!("only deleted directories come here");
         };
         let on = gone_from.peer();
-        let (top, terms) = (visit.dir.paths.of(on).clone(), self.walk.terms);
-        let listed = self.walk.pool.call(Box::new(move |hands| {
-            Ok(Done::Subtree(survey_subtree(
-                hands.sides.of_mut(on).as_mut(),
-                on,
-                terms,
-                &top,
-            )?))
-        }));
-        let subtree = match listed {
-            Ok(Done::Subtree(subtree)) => subtree,
-            Ok(_) => unreachable!("a subtree's number brings a subtree"),
+        let top = visit.dir.paths.of(on).clone();
+        let subtree = match self.list_subtree(on, &top) {
+            Ok(subtree) => subtree,
             Err(Failure::Entry(error)) => {
                 let error =
                     error.while_doing("listing what may have to be deleted; nothing of it is");
@@ -872,10 +1052,31 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         self.plan_subtree(visit, gone_from, judged)
     }
 
+    fn list_subtree(
+        &mut self,
+        on: Side,
+        top: &RelPath,
+    ) -> std::result::Result<Vec<(RelPath, Listing)>, Failure> {
+        let (top, terms) = (top.clone(), self.walk.terms);
+        let listed = self.walk.pool.call(Box::new(move |hands| {
+            Ok(Done::Subtree(survey_subtree(
+                hands.sides.of_mut(on).as_mut(),
+                on,
+                terms,
+                &top,
+            )?))
+        }));
+        match listed? {
+            Done::Subtree(subtree) => Ok(subtree),
+            _ => unreachable!("a subtree's number brings a subtree"),
+        }
+    }
+
     fn plan_subtree(&mut self, visit: &Visit, gone_from: Side, judged: Vec<Judged>) -> Result<()> {
         let on = gone_from.peer();
         let mut dirs: HashMap<RelPath, Rc<Dir>> = HashMap::new();
         dirs.insert(visit.dir.paths.of(on).clone(), Rc::clone(&visit.dir));
+        self.draft.mark_whole(&visit.dir);
         for entry in judged {
             let parent = Rc::clone(&dirs[&entry.path.parent()]);
             let name = entry.path.name().expect("entries have names");
@@ -889,6 +1090,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 remote_name: None,
                 stats,
                 shown,
+                inode: 0,
                 record: None,
                 placed: None,
             };
@@ -899,6 +1101,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 }
                 (Kind::Dir, _) => {
                     let child = Rc::new(Dir::below(&parent, &pair, parent.there));
+                    self.draft.mark_whole(&child);
                     let index = self.draft.planned(&child);
                     self.draft.plan.dirs[index].remove_on = Some((on, DeletedFor::Missing));
                     dirs.insert(entry.path.clone(), child);
@@ -928,6 +1131,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                         doom: visit.doom,
                         is_protected: visit.is_protected,
                         recorded_digest: None,
+                        is_fresh: false,
                     };
                     let source = *status.of(on);
                     self.take_action(
@@ -1014,7 +1218,37 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             doom,
             is_protected: found.is_protected,
             recorded_digest,
+            is_fresh: false,
         }
+    }
+
+    /// Finds the files that are only called otherwise, once the whole tree is known.
+    fn find_renames(&mut self) -> Result<()> {
+        let plan = &mut self.draft.plan;
+        let gone = std::mem::take(&mut plan.gone);
+        let found = rename::match_up(gone, plan.appeared());
+        if found.is_empty() {
+            return Ok(());
+        }
+        let paths: Vec<RelPath> = found
+            .iter()
+            .map(|found| plan.path_of(found.to, Side::Local))
+            .collect();
+        let identified = self.walk.pool.call(Box::new(move |hands| {
+            let local = hands.sides.local.as_mut();
+            // What cannot be told proves nothing.
+            let of_each = paths.iter().map(|path| local.identify(path).ok().flatten());
+            Ok(Done::Identified(of_each.collect()))
+        }));
+        let Done::Identified(identities) = identified.map_err(Failure::into_error)? else {
+            unreachable!("a question for identities brings them");
+        };
+        for (found, identity) in found.into_iter().zip(identities) {
+            if identity.is_some_and(|identity| found.is_proven_by(identity)) {
+                self.draft.plan.rename(found);
+            }
+        }
+        Ok(())
     }
 
     fn skip(&mut self, dir: &Dir, path: &RelPath, kind: Kind, why: Skipped) {

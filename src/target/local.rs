@@ -11,13 +11,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use nix::errno::Errno;
+
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::job::Links;
+use crate::net::Pipe;
 use crate::path::{Escaped, RelPath};
 use crate::system::{self, FileKind, Identity, Status};
 use crate::target::{
-    Algorithm, Capabilities, CaseSensitivity, Digest, Hasher, Kind, Listing, Mtime, NewFile,
-    Removal, Source, Stat, Target, Times, Watch, Written,
+    Algorithm, Capabilities, CaseSensitivity, Digest, FileIdentity, Hasher, Kind, Listing, Mtime,
+    NewFile, Removal, Source, Stat, Target, Times, Watch, Written,
 };
 
 /// How much is read at a time: large enough that system calls do not count, small beside the 32 MB of a router.
@@ -39,6 +42,7 @@ pub struct LocalTarget {
     real_root: Vec<u8>,
     links: Links,
     buffer: Vec<u8>,
+    pipe: Option<Pipe>,
 }
 
 /// What makes a root this root and no other: all of it changes when a disk is not mounted.
@@ -70,6 +74,7 @@ impl LocalTarget {
             real_root,
             links,
             buffer: Vec::new(),
+            pipe: None,
         })
     }
 
@@ -85,6 +90,7 @@ impl LocalTarget {
                     real_root: Vec::new(),
                     links,
                     buffer: Vec::new(),
+                    pipe: None,
                 })
             }
             opened => opened,
@@ -112,6 +118,7 @@ impl LocalTarget {
             real_root: self.real_root.clone(),
             links: self.links,
             buffer: Vec::new(),
+            pipe: None,
         })
     }
 
@@ -252,6 +259,11 @@ impl Target for LocalTarget {
             .doing(|| format!("renaming {from} to {to}"))
     }
 
+    fn identify(&mut self, file: &RelPath) -> Result<Option<FileIdentity>> {
+        self.identify_one(file)
+            .doing(|| format!("looking up {file}"))
+    }
+
     fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>> {
         let Some(algorithm) = algorithms.first() else {
             return Ok(None);
@@ -278,21 +290,24 @@ impl Target for LocalTarget {
 impl LocalTarget {
     fn list_into(&self, place: &Place, listing: &mut Listing) -> Result<()> {
         let dir = system::open_dir_at(place.as_fd(), b".").map_err(failure)?;
+        let keeps_inodes = system::keeps_inodes(dir.as_fd());
         let mut seen = false;
         let read = system::read_dir(dir, |name, kind| {
             seen = true;
             // The kind alone says all about these; a file's size and time, and whatever is unclear, must be asked for.
             let stat = match (kind, self.links) {
-                (Some(FileKind::Dir), _) => Ok(Some(Stat::dir())),
+                (Some(FileKind::Dir), _) => Ok(Some((Stat::dir(), 0))),
                 (Some(FileKind::Special), _) | (Some(FileKind::Link), Links::Skip) => {
-                    Ok(Some(SPECIAL))
+                    Ok(Some((SPECIAL, 0)))
                 }
                 (Some(FileKind::File) | None, _) | (Some(FileKind::Link), Links::Follow) => {
-                    self.stat_in(place, name)
+                    self.look_in(place, name)
                 }
             };
             match stat {
-                Ok(Some(stat)) => listing.push_local(name, stat),
+                Ok(Some((stat, inode))) => {
+                    listing.push_local(name, stat, if keeps_inodes { inode } else { 0 });
+                }
                 // It was removed since its name was read.
                 Ok(None) => {}
                 Err(error) => listing.mark_incomplete(format!("{}: {error}", Escaped(name))),
@@ -321,19 +336,39 @@ impl LocalTarget {
 
     /// What is at that name, or that there is certainly nothing; a link is looked through where links are followed.
     fn stat_in(&self, place: &Place, name: &[u8]) -> Result<Option<Stat>> {
+        Ok(self.look_in(place, name)?.map(|(stat, _)| stat))
+    }
+
+    /// The same with the inode; 0 for what a link leads to, which has another name as well.
+    fn look_in(&self, place: &Place, name: &[u8]) -> Result<Option<(Stat, u64)>> {
         let status = match system::status_at(place.as_fd(), name) {
             Ok(status) => status,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failure(error)),
         };
         let (FileKind::Link, Some(trail)) = (status.kind, &place.trail) else {
-            return Ok(Some(stat_of(&status)));
+            let inode = match status.kind {
+                FileKind::File => status.identity.inode,
+                FileKind::Dir | FileKind::Link | FileKind::Special => 0,
+            };
+            return Ok(Some((stat_of(&status), inode)));
         };
-        Ok(Some(match trail.clone().follow(self, name)? {
+        let stat = match trail.clone().follow(self, name)? {
             Led::ToDir(identity) if trail.passed.contains(&identity) => SPECIAL,
             Led::ToDir(_) => Stat::dir(),
             Led::ToEntry { status, .. } => stat_of(&status),
             Led::Nowhere => SPECIAL,
+        };
+        Ok(Some((stat, 0)))
+    }
+
+    fn identify_one(&self, file: &RelPath) -> Result<Option<FileIdentity>> {
+        let place = self.enter(&file.parent())?;
+        let status = system::status_at(place.as_fd(), last_name(file)?).map_err(failure)?;
+        let is_lasting = status.kind == FileKind::File && system::keeps_inodes(place.as_fd());
+        Ok(is_lasting.then_some(FileIdentity {
+            inode: status.identity.inode,
+            born: status.born,
         }))
     }
 
@@ -477,10 +512,7 @@ impl LocalTarget {
         let place = self.enter(&file.path.parent())?;
         let partial_name = last_name(file.partial)?;
         let mut partial = open_partial(file, &place)?;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(BUFFER_BYTES, 0);
-        let filled = fill(file, &mut partial, source, watch, &mut buffer);
-        self.buffer = buffer;
+        let filled = self.fill(file, &mut partial, source, watch);
         let written = filled
             .and_then(|()| seal(file, &partial))
             .and_then(|(stat, times)| {
@@ -499,6 +531,63 @@ impl LocalTarget {
             }
         }
         written
+    }
+
+    /// Moves all bytes, and makes sure that they are as many as they should be.
+    fn fill(
+        &mut self,
+        file: &NewFile<'_>,
+        partial: &mut File,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<()> {
+        let mut size = file.resume_at;
+        // A small file is not worth a pipe. After a failure the pipe may hold bytes of this file, and is not used again.
+        let is_small = file.size <= BUFFER_BYTES as u64;
+        let mut pipe = match self.pipe.take() {
+            kept if is_small => {
+                self.pipe = kept;
+                None
+            }
+            None => Pipe::new().ok(),
+            kept => kept,
+        };
+        loop {
+            let moved = match &pipe {
+                Some(pipe) => source.read_into(pipe, Pipe::BYTES)?,
+                None => None,
+            };
+            let count = match moved {
+                Some(count) => count,
+                None => {
+                    pipe = None;
+                    self.buffer.resize(BUFFER_BYTES, 0);
+                    source.read(&mut self.buffer)?
+                }
+            };
+            if count == 0 {
+                break;
+            }
+            size += count as u64;
+            if size > file.size {
+                return Err(wrong_size(file.size, "more"));
+            }
+            match &pipe {
+                Some(full) => {
+                    if !empty(full, count, partial, &mut self.buffer)? {
+                        pipe = None;
+                    }
+                }
+                None => partial.write_all(&self.buffer[..count]).map_err(failure)?,
+            }
+            watch.moved(count as u64)?;
+        }
+        self.pipe = pipe.or(self.pipe.take());
+        source.finish()?;
+        if size != file.size {
+            return Err(wrong_size(file.size, &format!("only {size}")));
+        }
+        Ok(())
     }
 
     /// Renames the partial file to its final name, if there is still what was there.
@@ -539,9 +628,14 @@ impl LocalTarget {
     }
 
     fn look_at_result(&self, file: &NewFile<'_>, place: &Place, times: Times) -> Result<Written> {
-        match self.stat_in(place, last_name(file.path)?)? {
-            Some(stat) if stat.kind == Kind::File && stat.size == file.size => {
-                Ok(Written { stat, times })
+        match self.look_in(place, last_name(file.path)?)? {
+            Some((stat, inode)) if stat.kind == Kind::File && stat.size == file.size => {
+                let is_lasting = system::keeps_inodes(place.as_fd());
+                Ok(Written {
+                    stat,
+                    times,
+                    inode: if is_lasting { inode } else { 0 },
+                })
             }
             _ => Err(
                 ErrorKind::Changed("somebody else changed it right after it was written").into(),
@@ -676,32 +770,30 @@ fn resume_partial(file: &NewFile<'_>, place: &Place) -> Result<File> {
     Ok(partial)
 }
 
-/// Moves all bytes, and makes sure that they are as many as they should be.
-fn fill(
-    file: &NewFile<'_>,
-    partial: &mut File,
-    source: &mut dyn Source,
-    watch: &mut dyn Watch,
-    buffer: &mut [u8],
-) -> Result<()> {
-    let mut size = file.resume_at;
-    loop {
-        let count = source.read(buffer)?;
-        if count == 0 {
-            break;
+/// Writes the `count` bytes in the pipe to the file; whether that could be done inside the kernel.
+fn empty(pipe: &Pipe, count: usize, file: &mut File, buffer: &mut Vec<u8>) -> Result<bool> {
+    let mut left = count;
+    while left > 0 {
+        match pipe.drain(file.as_fd(), left) {
+            Ok(0) => return Err(failure(io::ErrorKind::WriteZero.into())),
+            Ok(written) => left -= written,
+            Err(Errno::EINTR) => {}
+            // Some file systems take bytes from a process only.
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
+                buffer.resize(BUFFER_BYTES, 0);
+                while left > 0 {
+                    let most = buffer.len().min(left);
+                    let read = pipe.read(&mut buffer[..most]).map_err(io::Error::from);
+                    let read = read.map_err(failure)?;
+                    file.write_all(&buffer[..read]).map_err(failure)?;
+                    left -= read;
+                }
+                return Ok(false);
+            }
+            Err(errno) => return Err(failure(errno.into())),
         }
-        size += count as u64;
-        if size > file.size {
-            return Err(wrong_size(file.size, "more"));
-        }
-        partial.write_all(&buffer[..count]).map_err(failure)?;
-        watch.moved(count as u64)?;
     }
-    source.finish()?;
-    if size != file.size {
-        return Err(wrong_size(file.size, &format!("only {size}")));
-    }
-    Ok(())
+    Ok(true)
 }
 
 fn wrong_size(expected: u64, arrived: &str) -> Error {
@@ -1042,6 +1134,33 @@ fn blocked(error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A file opened to be appended to is one, on every file system.
+    #[test]
+    fn what_the_kernel_refuses_to_move_is_written_by_hand() {
+        use std::os::unix::net::UnixStream;
+        let path = std::env::temp_dir().join(format!("coracle-pipe-{}", std::process::id()));
+        let mut file = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .unwrap();
+        let content: Vec<u8> = (0..200_000_u32).map(|place| (place % 251) as u8).collect();
+        let (mut from, to) = UnixStream::pair().unwrap();
+        let pipe = Pipe::new().unwrap();
+        let mut moved = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| from.write_all(&content).unwrap());
+            while moved < content.len() {
+                let count = pipe.fill(to.as_fd(), Pipe::BYTES).unwrap();
+                let by_kernel = empty(&pipe, count, &mut file, &mut Vec::new()).unwrap();
+                assert!(!by_kernel);
+                moved += count;
+            }
+        });
+        assert!(std::fs::read(&path).unwrap() == content);
+        std::fs::remove_file(&path).unwrap();
+    }
 
     /// The kernel of this machine walks whole paths, so the other way must be called by its name.
     #[test]

@@ -18,6 +18,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::error::{ErrorKind, Result};
+use crate::net::Pipe;
 use crate::path::RelPath;
 
 /// One replica: a directory tree that can be listed, read and written.
@@ -79,6 +80,20 @@ pub trait Target: Send {
     /// Renames a file or directory, replacing nothing: an existing `to` is an error where the target can tell.
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()>;
 
+    /// Renames several, one after the other, as [`Target::rename`] does.
+    fn rename_each(&mut self, renames: &[Renaming]) -> Vec<Result<()>> {
+        renames
+            .iter()
+            .map(|renaming| self.rename(&renaming.from, &renaming.to))
+            .collect()
+    }
+
+    /// Which thing the file is, whatever its name; none where this target cannot tell for good.
+    fn identify(&mut self, file: &RelPath) -> Result<Option<FileIdentity>> {
+        let _ = file;
+        Ok(None)
+    }
+
     /// The file's digest in the first of these algorithms that this target can compute; none where it can do none.
     fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>>;
 
@@ -134,6 +149,13 @@ pub trait Source {
         let _ = bytes;
     }
 
+    /// Moves the next bytes into the pipe inside the kernel, up to `max` of them, which it must have room for; 0 means that
+    /// there are no more, none that they have to be read.
+    fn read_into(&mut self, pipe: &Pipe, max: usize) -> Result<Option<usize>> {
+        let _ = (pipe, max);
+        Ok(None)
+    }
+
     /// Ends the transfer and says whether all went well: the server confirmed it, the file did not change
     /// meanwhile. What was read may be used only after this.
     fn finish(&mut self) -> Result<()>;
@@ -185,6 +207,8 @@ pub struct Written {
     pub stat: Stat,
     /// Whether it has the mtime that was asked for; never `Unknown` when one was asked for.
     pub times: Times,
+    /// Its inode, see [`Entry::inode`]; 0 where this target has none.
+    pub inode: u64,
 }
 
 /// Watches a write: counts, slows down, remembers, stops.
@@ -208,6 +232,24 @@ impl Watch for Unwatched {
     fn placing(&mut self, _stat: &Stat, _times: Times) -> Result<()> {
         Ok(())
     }
+}
+
+/// An entry to be renamed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renaming {
+    /// What it is called.
+    pub from: RelPath,
+    /// What it is to be called.
+    pub to: RelPath,
+}
+
+/// What a file is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileIdentity {
+    /// Its inode, see [`Entry::inode`].
+    pub inode: u64,
+    /// When it was made, where the file system tells: an inode is given to another file as soon as it is free.
+    pub born: Option<crate::time::Timestamp>,
 }
 
 /// Something to be removed.
