@@ -367,6 +367,15 @@ fn a_changed_directory_is_listed_and_proven_anew_when_it_is_old() {
 }
 
 #[test]
+fn a_proven_directory_that_is_gone_here_is_listed_before_it_goes_there() {
+    let bed = Bed::proven();
+    fs::remove_dir_all(bed.place.local().join("b")).unwrap();
+    assert_eq!(listed(&bed.quick("sync")), names(["b"]));
+    assert!(!bed.server.root().join("b").exists());
+    assert!(bed.server.root().join("a/file").exists());
+}
+
+#[test]
 fn files_that_only_the_local_side_changed_go_up_from_a_proven_directory() {
     let bed = Bed::proven();
     put(&bed.place.local(), "c/file", "newer", LONG_AGO + 1_000_000);
@@ -385,7 +394,7 @@ fn files_that_only_the_local_side_changed_go_up_from_a_proven_directory() {
 }
 
 #[test]
-fn whatever_is_answered_to_stat_all_changes_are_found() {
+fn whatever_is_answered_to_a_glance_all_changes_are_found() {
     let effects: Vec<(&str, Effect)> = vec![
         ("500", Effect::reply(500, "what?")),
         ("502", Effect::reply(502, "not here")),
@@ -439,7 +448,11 @@ fn whatever_is_answered_to_stat_all_changes_are_found() {
         ),
     ];
     for (name, effect) in effects {
-        for fault in [Fault::on("STAT").always(), Fault::on("STAT").nth(3)] {
+        for fault in [
+            Fault::on("STAT").always(),
+            Fault::on("STAT").nth(3),
+            Fault::on("MLST").nth(2),
+        ] {
             println!("{name}");
             let bed = Bed::proven();
             let root = bed.server.root().to_owned();
