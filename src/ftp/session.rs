@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::command::{Command, Iac};
 use super::features::Features;
 use super::passive::{parse_epsv, parse_pasv};
-use super::reply::{Malformed, Reply};
+use super::reply::{Form, LongReply, Malformed, Reply, Whole};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::job::DataMode;
 use crate::net::{Stream, Tickets, TlsClient, dial};
@@ -244,6 +244,26 @@ impl Session {
     /// Sends the commands ahead and collects the final reply to each. A command that cannot be sent has its error; an
     /// error of the session ends it all.
     pub fn ask_all(&mut self, commands: &[Command<'_>]) -> Result<Vec<Result<Reply>>> {
+        self.ask_each(commands, &mut |session, _| session.reply())
+    }
+
+    /// Like [`Session::ask_all`] for replies that hold listings: the lines between the first and the last go to `take`
+    /// as they come, with the place of their command, and are not in the replies.
+    pub fn ask_long(
+        &mut self,
+        commands: &[Command<'_>],
+        take: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<Vec<Result<Reply>>> {
+        self.ask_each(commands, &mut |session, place| {
+            session.long_reply(&mut |line| take(place, line))
+        })
+    }
+
+    fn ask_each(
+        &mut self,
+        commands: &[Command<'_>],
+        read: &mut dyn FnMut(&mut Self, usize) -> Result<Reply>,
+    ) -> Result<Vec<Result<Reply>>> {
         self.check_quiet()?;
         let mut replies: Vec<Option<Result<Reply>>> = Vec::with_capacity(commands.len());
         let mut waiting = VecDeque::new();
@@ -274,7 +294,7 @@ impl Session {
             let Some(index) = waiting.pop_front() else {
                 break;
             };
-            let reply = self.reply()?;
+            let reply = read(self, index)?;
             replies[index] = Some(Ok(reply));
         }
         let replies = replies.into_iter();
@@ -462,6 +482,21 @@ impl Session {
         Err(self.fail_chatting())
     }
 
+    /// Like [`Session::reply`], with the lines between the first and the last given to `take`.
+    fn long_reply(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<Reply> {
+        self.flush()?;
+        let wait = self.settings.timeout;
+        let total = Some(REPLY_TOTAL.max(wait));
+        for _ in 0..MAX_PRELIMINARY {
+            let reply = self.next_reply_in(Phase::Reply, wait, total, &mut LongReply::new(take))?;
+            if !reply.is_preliminary() {
+                self.sent.pop_front();
+                return Ok(reply);
+            }
+        }
+        Err(self.fail_chatting())
+    }
+
     pub(super) fn fail_chatting(&mut self) -> Error {
         let text = "preliminary replies without end".to_owned();
         self.fail(ErrorKind::Protocol(text).into())
@@ -521,14 +556,27 @@ impl Session {
         idle: Duration,
         total: Option<Duration>,
     ) -> Result<Reply> {
+        self.next_reply_in(phase, idle, total, &mut Whole)
+    }
+
+    fn next_reply_in(
+        &mut self,
+        phase: Phase,
+        idle: Duration,
+        total: Option<Duration>,
+        form: &mut dyn Form,
+    ) -> Result<Reply> {
         if let Some(kind) = &self.failed {
             return Err(copy_kind(kind).into());
         }
         self.stream.enter(phase, idle, total);
         loop {
-            match Reply::parse(&self.input) {
-                Ok(Some((reply, taken))) => {
-                    self.input.drain(..taken);
+            let parsed = form.parse(&self.input).map(|(reply, taken)| {
+                self.input.drain(..taken);
+                reply
+            });
+            match parsed {
+                Ok(Some(reply)) => {
                     log::trace!(target: WIRE, "< {} {}", reply.code, self.shown(&reply));
                     if reply.code != 421 {
                         return Ok(reply);

@@ -1076,6 +1076,9 @@ impl<'env> Run<'_, '_, 'env> {
             if self.states[dir].unmade || self.states[dir].removed {
                 continue;
             }
+            if let Some(proof) = self.work.plan.dirs[dir].proof {
+                self.states[dir].changes.push(Change::Proof(proof));
+            }
             let digest = self.save_dir(dir, When::AtTheEnd);
             let plan = &self.work.plan.dirs[dir];
             // Where the records are gone, the digest is all that still tells what was there.

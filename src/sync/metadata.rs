@@ -17,6 +17,9 @@
 //! Where a second account reaches the same path, pyftpsync's key no longer says whose records it holds; it is not
 //! believed then, and goes when the file is written.
 //!
+//! Beside its own records coracle keeps the proof that the remote directory is as they say ([`crate::sync::proof`]), and
+//! drops it when pyftpsync ran since.
+//!
 //! Unknown keys of the file, of `peer_sync` and of a record survive. Those of a record go when the record is
 //! replaced, for they described what was there before.
 
@@ -43,6 +46,9 @@ const LAST_SYNC: &[u8] = b":last_sync";
 
 /// That time as text, when pyftpsync was told to be chatty.
 const LAST_SYNC_TEXT: &[u8] = b":last_sync_str";
+
+/// What coracle keeps beside its own records: the proof that the remote directory is as they say.
+const PROOF: &[u8] = b":proof";
 
 /// Why a metadata file cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +139,15 @@ impl Metadata {
         }
     }
 
+    /// Says that the first sync of this directory is over: whatever has no record from now on is new. A directory of which
+    /// nothing is recorded needs no such mark.
+    pub fn mark_synced(&mut self, at: Timestamp) {
+        if !self.records.is_synced() && !self.records.is_empty() {
+            self.records.last_sync = Some(at);
+            self.is_changed = true;
+        }
+    }
+
     /// Adds to the record of the file `name` which inode it has on the local side, to be recognised by when it is
     /// renamed. A record that is there already is made anew: the file is as recorded at this time.
     pub fn set_inode(&mut self, name: &[u8], inode: u64, at: Timestamp) {
@@ -146,15 +161,6 @@ impl Metadata {
         }
     }
 
-    /// Says that the first sync of this directory is over: whatever has no record from now on is new. A directory of which
-    /// nothing is recorded needs no such mark.
-    pub fn mark_synced(&mut self, at: Timestamp) {
-        if !self.records.is_synced() && !self.records.is_empty() {
-            self.records.last_sync = Some(at);
-            self.is_changed = true;
-        }
-    }
-
     /// Forgets everything that is recorded for this peer, and that anything ever was.
     pub fn forget_records(&mut self) {
         self.is_changed |= self.records.is_known();
@@ -164,6 +170,19 @@ impl Metadata {
     /// Forgets the record of `name`, if there is one.
     pub fn forget_record(&mut self, name: &[u8]) {
         if self.records.table.forget(name) {
+            self.is_changed = true;
+        }
+    }
+
+    /// What was last told of the remote directory when it was as recorded, see [`crate::sync::proof`].
+    pub const fn proof(&self) -> Option<u64> {
+        self.records.proof
+    }
+
+    /// Keeps a proof. A directory in which something is called as the proof is has none.
+    pub fn set_proof(&mut self, proof: u64) {
+        if self.records.proof != Some(proof) && self.records.find(PROOF).is_none() {
+            self.records.proof = Some(proof);
             self.is_changed = true;
         }
     }
@@ -683,6 +702,7 @@ pub struct TrueTime {
 pub struct Records {
     table: Table,
     last_sync: Option<Timestamp>,
+    proof: Option<u64>,
     /// What else is kept beside the records of the peer, as text.
     unknown: BTreeMap<Vec<u8>, Box<str>>,
 }
@@ -751,6 +771,8 @@ impl Records {
         json::check(text)?;
         if name == LAST_SYNC {
             self.last_sync = json::parse_secs(text);
+        } else if name == PROOF && text.starts_with('"') {
+            self.proof = parse_digest(text);
         } else if name.starts_with(b":") && name != LAST_SYNC_TEXT {
             self.unknown.insert(name.to_vec(), text.into());
         }
@@ -759,7 +781,7 @@ impl Records {
 
     /// Adds what coracle remembers beyond pyftpsync to those records that are the same in `own`.
     fn complete_from(&mut self, own: Self) -> Mirror {
-        let mut own = own.table;
+        let (mut own, own_proof) = (own.table, own.proof);
         own.settle();
         let mut same = 0;
         for (name, row) in own.iter() {
@@ -774,8 +796,10 @@ impl Records {
             }
         }
         if same == own.len() && same == self.len() {
+            self.proof = own_proof;
             Mirror::Agrees
         } else {
+            self.proof = None;
             Mirror::Differs
         }
     }
@@ -786,6 +810,11 @@ impl Records {
         if let Some(time) = self.last_sync {
             json::write_key(LAST_SYNC, is_first, &mut parts.text);
             json::write_secs(time, &mut parts.text);
+            is_first = false;
+        }
+        if let (Some(proof), Additions::Written) = (self.proof, additions) {
+            json::write_key(PROOF, is_first, &mut parts.text);
+            json::push(&mut parts.text, format_args!("\"{proof:016x}\""));
             is_first = false;
         }
         for (name, text) in &self.unknown {
@@ -1160,7 +1189,7 @@ fn parse_row(name: &[u8], text: &str) -> Result<Option<RowAndExtra>, Malformed> 
         b"u" => fields.at = Some(value),
         b"r" => fields.remote_mtime = Some(value),
         b"d" => fields.digest = Some(value),
-        b"i" => fields.inode = value.parse().unwrap_or(0),
+        b"i" => fields.inode = Some(value),
         // Written for people by a chatty pyftpsync, and stale as soon as it is not.
         b"mtime_str" | b"uploaded_str" => {}
         _ => {
@@ -1187,7 +1216,7 @@ struct RowFields<'t> {
     at: Option<&'t str>,
     remote_mtime: Option<&'t str>,
     digest: Option<&'t str>,
-    inode: u64,
+    inode: Option<&'t str>,
 }
 
 impl RowFields<'_> {
@@ -1208,7 +1237,7 @@ impl RowFields<'_> {
         };
         Some(Row {
             at_nanos: at.as_nanos(),
-            inode: self.inode,
+            inode: self.inode.and_then(|inode| inode.parse().ok()).unwrap_or(0),
             ..row
         })
     }
@@ -1752,5 +1781,60 @@ mod tests {
     #[test]
     fn a_row_stays_small() {
         assert_eq!(size_of::<Row>(), 48);
+    }
+
+    #[test]
+    fn a_proof_is_coracles_own_and_survives() {
+        let mut metadata = parse(PYFTPSYNC, "me");
+        metadata.mark_saved();
+        metadata.set_proof(0x0123_4567_89ab_cdef);
+        assert!(metadata.is_changed());
+        let written = text(&metadata);
+        assert_eq!(written.matches(r#"":proof":"0123456789abcdef""#).count(), 1);
+        let mut again = parse(&written, "me");
+        assert_eq!(
+            (again.proof(), again.is_changed()),
+            (Some(0x0123_4567_89ab_cdef), false)
+        );
+        again.set_proof(0x0123_4567_89ab_cdef);
+        assert!(!again.is_changed());
+        let alone = written.replacen(r#""nas/backup""#, r#""other/backup""#, 1);
+        assert_eq!(parse(&alone, "me").proof(), metadata.proof());
+        assert_eq!(parse(&written, "you").proof(), None);
+    }
+
+    #[test]
+    fn a_proof_that_makes_no_sense_is_none() {
+        let mut metadata = parse(PYFTPSYNC, "me");
+        metadata.set_proof(1);
+        let written = text(&metadata);
+        for instead in [
+            "\"1\"",
+            "\"\"",
+            "1",
+            "null",
+            "{}",
+            "[1]",
+            "\"000000000000000g\"",
+        ] {
+            let damaged = written.replacen("\"0000000000000001\"", instead, 1);
+            let read = parse(&damaged, "me");
+            assert_eq!(read.proof(), None, "{instead}");
+            assert_eq!(
+                shown(read.records()),
+                shown(metadata.records()),
+                "{instead}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_entry_may_be_called_like_a_proof() {
+        let mut metadata = Metadata::empty(&peer("me"));
+        metadata.set_record(name(":proof"), file(5, 100), NOW);
+        metadata.set_proof(1);
+        let read = parse(&text(&metadata), "me");
+        assert_eq!(shown(read.records()), [(":proof".into(), file(5, 100))]);
+        assert_eq!(read.proof(), None);
     }
 }

@@ -229,12 +229,22 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
 
     /// Hands in a task; the number comes back with its result.
     pub fn submit(&mut self, task: Task<'env, T>) -> u64 {
+        self.hand_in(task, false)
+    }
+
+    /// Hands in a task for which no further connection is worth its login: it waits for the workers that are there.
+    pub fn submit_frugally(&mut self, task: Task<'env, T>) -> u64 {
+        self.hand_in(task, true)
+    }
+
+    fn hand_in(&mut self, task: Task<'env, T>, is_frugal: bool) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         self.pending += 1;
         let mut queue = self.shared.lock();
         queue.tasks.push_back((id, task));
-        if queue.idle < queue.tasks.len() && queue.workers < queue.most {
+        let is_needed = queue.idle < queue.tasks.len() && !(is_frugal && queue.workers > 0);
+        if is_needed && queue.workers < queue.most {
             queue.workers += 1;
             drop(queue);
             self.start_worker();

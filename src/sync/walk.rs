@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::error::{Doing, Error, ErrorKind, Result};
-use crate::job::{Delete, Job, Location};
+use crate::job::{Delete, Job, Location, RemoteScan};
 use crate::path::{Escaped, RelPath};
 use crate::side::{Side, Sides};
 use crate::sync::classify::{Status, is_coarse, needs_exact_time};
@@ -29,11 +29,12 @@ use crate::sync::event::{
 };
 use crate::sync::filter::Filter;
 use crate::sync::found::{Found, Pair, baseline, kind_of, special_side};
+use crate::sync::glance::{Finding, Findings, glance_over};
 use crate::sync::guard;
 use crate::sync::journal::{Doomed, Leftover};
 use crate::sync::metadata::{Record, RecordKind};
 use crate::sync::plan::{OldName, OwnRecord, Plan, Todo};
-use crate::sync::pool::{Failure, Pool};
+use crate::sync::pool::{Failure, Pool, Task};
 use crate::sync::rename;
 use crate::sync::resolve::{self, Resolution};
 use crate::sync::scan::{Ambiguous, Places, pair_up};
@@ -85,8 +86,13 @@ pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
         knows_vanished: false,
         emptied: Vec::new(),
         standing_answer: None,
+        findings: Findings::new(),
         walk: terms,
     };
+    if walker.walk.terms.remote_scan == RemoteScan::Quick {
+        let walk = &mut walker.walk;
+        walker.findings = glance_over(walk.pool, walk.terms, walk.now)?;
+    }
     walker.start();
     while let Some(visit) = walker.next_visit() {
         walker.visit(visit)?;
@@ -115,6 +121,8 @@ struct Walker<'w, 'scope, 'env> {
     emptied: Vec<(Rc<Dir>, u64)>,
     /// The answer that holds for all further conflicts.
     standing_answer: Option<Choice>,
+    /// What is known of remote directories before they are listed.
+    findings: Findings,
 }
 
 /// A directory to be visited.
@@ -341,11 +349,52 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
 
     fn submit_survey(&mut self, dir: &Rc<Dir>) -> u64 {
         let (paths, there, terms) = (dir.paths.clone(), dir.there, self.walk.terms);
-        self.walk.pool.submit(Box::new(move |hands| {
-            let found =
-                survey(hands, terms, &paths, there).doing(|| format!("listing {}", paths.local))?;
+        let is_known = self.is_remote_known(dir);
+        let task: Task<'env, Done> = Box::new(move |hands| {
+            let found = survey(hands, terms, &paths, there, is_known)
+                .doing(|| format!("listing {}", paths.local))?;
             Ok(Done::Survey(Box::new(found)))
-        }))
+        });
+        if is_known {
+            self.walk.pool.submit_frugally(task)
+        } else {
+            self.walk.pool.submit(task)
+        }
+    }
+
+    /// Whether the remote side of a directory need not be listed.
+    fn is_remote_known(&self, dir: &Dir) -> bool {
+        match self.walk.terms.remote_scan {
+            RemoteScan::Full => false,
+            RemoteScan::Trusted => true,
+            RemoteScan::Quick => {
+                dir.there == Sides::new(true, true)
+                    && dir.paths.local == dir.paths.remote
+                    && matches!(self.findings.get(&dir.paths.local), Some(Finding::Proven))
+            }
+        }
+    }
+
+    /// Keeps the proof that the remote side is as recorded, where nothing is to be done that would make it void.
+    fn keep_proof(&mut self, dir: &Dir, found: &Found) {
+        let Some(Finding::Seen(glance, changed)) = self.findings.remove(&dir.paths.local) else {
+            return;
+        };
+        let has_steps = |index: usize| !self.draft.plan.dirs[index].steps.is_empty();
+        if dir.there != Sides::new(true, true)
+            || dir.paths.local != dir.paths.remote
+            || dir.place().is_some_and(has_steps)
+        {
+            return;
+        }
+        let records = found.metadata.records();
+        let listing = &found.listings.remote;
+        if let Some(proof) = glance.prove(changed, records, listing, self.walk.now)
+            && found.metadata.proof() != Some(proof)
+        {
+            let index = self.draft.planned(dir);
+            self.draft.plan.dirs[index].proof = Some(proof);
+        }
     }
 
     /// The survey with a listing for each side that has the directory; none when one of them failed, which is told.
@@ -356,8 +405,13 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             partials,
             has_remote_metadata,
             has_lock,
+            has_reserved,
             damaged,
         } = survey;
+        if has_reserved {
+            // A proof must not hide them from the next run.
+            self.findings.remove(&visit.dir.paths.local);
+        }
         let mut is_protected = visit.is_protected;
         let mut complete = Sides::new(true, true);
         let mut found = Sides::new(Listing::new(), Listing::new());
@@ -550,6 +604,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             self.draft.plan.dirs[index].has_remote_metadata = found.has_remote_metadata;
         }
         self.check_digest(visit, &found);
+        self.keep_proof(dir, &found);
         self.stack.extend(below.into_iter().rev());
         self.survey_ahead();
         Ok(())

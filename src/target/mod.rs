@@ -17,7 +17,7 @@ pub use local::{LocalTarget, RootIdentity, RootLock};
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::path::RelPath;
 
 /// One replica: a directory tree that can be listed, read and written.
@@ -34,6 +34,21 @@ pub trait Target: Send {
     /// what was read. An error means that nothing is known: [`ErrorKind::NotFound`](crate::error::ErrorKind) when
     /// there is certainly no such directory.
     fn list(&mut self, dir: &RelPath, listing: &mut Listing) -> Result<()>;
+
+    /// Glances at directories: cheaper than listing them, and good only to be compared with an earlier glance.
+    ///
+    /// `see` is called for each thing in each of them but `.` and `..`, in any order, with the place of the directory in
+    /// `dirs`, and with what the target tells of it: a time to the minute or day, in whatever zone. The result for each
+    /// directory is when it was changed itself; none where not all that is in it was told, or where something could
+    /// hide in it. An error means that this target cannot do it, or is lost.
+    fn glance(
+        &mut self,
+        dirs: &[RelPath],
+        see: &mut dyn FnMut(usize, &[u8], Stat),
+    ) -> Result<Vec<Option<Mtime>>> {
+        let _ = (dirs, see);
+        Err(ErrorKind::Unsupported("this target has no glance").into())
+    }
 
     /// Asks for exactly these names: what is there, or that there is certainly nothing.
     ///
@@ -284,7 +299,7 @@ pub fn load(target: &mut dyn Target, file: &RelPath, limit: usize) -> Result<Opt
             count => content.extend_from_slice(&buffer[..count]),
         }
         if content.len() > limit {
-            return Err(crate::error::ErrorKind::Metadata(format!(
+            return Err(ErrorKind::Metadata(format!(
                 "{file} is larger than {limit} bytes; it cannot be ours"
             ))
             .into());
