@@ -39,7 +39,6 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run_invocation(mut invocation: Invocation) -> ExitCode {
-    #[cfg(feature = "rust-log")]
     report::start_log(invocation.verbosity, invocation.debug_classify);
     system::forbid_core_dumps();
     system::spare_memory();

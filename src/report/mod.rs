@@ -299,6 +299,37 @@ pub fn start_log(verbosity: Verbosity, debug_classify: bool) {
     let _ = builder.try_init();
 }
 
+/// Starts the log on standard error: warnings, where the verbosity lets them through. What goes deeper needs the feature
+/// `rust-log`.
+#[cfg(not(feature = "rust-log"))]
+pub fn start_log(verbosity: Verbosity, _debug_classify: bool) {
+    use log::LevelFilter;
+
+    struct Warnings;
+
+    impl log::Log for Warnings {
+        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+            metadata.level() <= log::max_level()
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            if self.enabled(record.metadata()) {
+                let _ = writeln!(io::stderr(), "warning: {}", record.args());
+            }
+        }
+
+        fn flush(&self) {}
+    }
+
+    // A second logger would be a program that uses the library and has its own.
+    if log::set_logger(&Warnings).is_ok() {
+        log::set_max_level(match verbosity.level() {
+            0 | 1 => LevelFilter::Off,
+            _ => LevelFilter::Warn,
+        });
+    }
+}
+
 /// How much is said, from 0 to 6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Verbosity(u8);

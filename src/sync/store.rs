@@ -58,7 +58,8 @@ pub fn load(
             is_damaged: false,
         }),
         Err(Unreadable::Corrupt(why)) => {
-            log::warn!("{path} is damaged ({why}) and is treated as absent");
+            // That it is so is told by the report.
+            log::info!("{path} is damaged ({why}) and is treated as absent");
             Ok(Loaded {
                 metadata: Metadata::empty(key),
                 is_damaged: true,

@@ -27,8 +27,12 @@ use super::temp::TempDir;
 pub const BORN_SECS: i64 = 1_600_000_000;
 const DAY_SECS: i64 = 86_400;
 
-/// What a server does for a killed client may take so long on a loaded machine.
-const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+/// What a server does for a killed client may take so long on a loaded machine: it waits for a data connection first, and
+/// real ones do that for up to ten seconds.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long the server in this process waits for the data connection of a client that is gone.
+const ACCEPT_WAIT: Duration = Duration::from_secs(5);
 
 /// What the remote side is.
 #[allow(clippy::large_enum_variant, reason = "a test has one")]
@@ -66,6 +70,7 @@ impl World {
         let served = dir.path().join("served");
         fs::create_dir(&served).unwrap();
         let mut config = Config::serving(&served);
+        config.accept_timeout = ACCEPT_WAIT;
         configure(&mut config);
         let keeps_times = config.mfmt || config.mdtm_set || config.site_utime;
         let server = FtpServer::start(config);
