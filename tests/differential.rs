@@ -3,6 +3,8 @@
 //! pyftpsync runs with its known defects mended (`pyftpsync_worker.py`, where each mend names the row of the table of intended
 //! differences that it is about; `differences.rs` tests these rows). What cannot be mended there is avoided in [`Case::avoid`].
 //!
+//! coracle runs with eight connections, or as many as `CORACLE_CONNECTIONS` says.
+//!
 //! `CORACLE_SEEDS=17..18 cargo test --test differential local` runs other seeds; a failure prints the command that repeats it.
 
 mod support;
@@ -20,6 +22,7 @@ use std::{env, fs, thread};
 use coracle::side::{Side, Sides};
 use serde_json::{Value, json};
 
+use support::connections;
 use support::servers::{self, Kind, Options, Server};
 use support::temp::TempDir;
 use support::tree::{self, Content, Edit, MOMENTS, Node, Rng, Row, Tree};
@@ -641,6 +644,7 @@ impl Case {
     fn run_coracle(&self, job: &Job) -> (Option<i32>, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_coracle"))
             .args(job.for_coracle())
+            .args(["--connections", &connections(8).to_string()])
             .arg(&self.place.roots[1].local)
             .arg(&self.place.remotes[1])
             .env("HOME", self.home.path())

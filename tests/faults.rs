@@ -50,8 +50,12 @@ fn of_a_first_sync() {
         remote: Times::Kept,
         synced: "",
         changed: |world| {
-            world.put_local("same=s@1 l=one@1 d/newer=here@5 x/only=local@2");
-            world.put_remote("same=s@1 r=two@1 d/newer=there@3 y/only=remote@2");
+            world.put_local(
+                "same=s@1 l=one@1 d/newer=here@5 d/older=early@2 d/same=s@1 x/only=local@2",
+            );
+            world.put_remote(
+                "same=s@1 r=two@1 d/newer=there@3 d/older=late@4 d/same=s@1 y/only=remote@2",
+            );
         },
         job: |_| {},
     });

@@ -385,6 +385,42 @@ fn young_files_wait_for_the_next_run() {
 }
 
 #[test]
+fn what_a_first_sync_left_out_still_meets_for_the_first_time() {
+    let mut world = World::new().job(|job| job.policy.min_age = Duration::from_secs(60));
+    let young = NOW_SECS - 10;
+    world.put_local(&format!("young=here@{young}s aged=3@5"));
+    world.put_remote("young=there@5");
+    world.run().expect_clean();
+    assert!(
+        !metadata_of(&world.trees.local, "")
+            .unwrap()
+            .contains(":last_sync")
+    );
+    world.job.policy.min_age = Duration::ZERO;
+    let ran = world.run().expect_clean();
+    assert_eq!(ran.said_of("young"), ["copy >"]);
+    assert!(
+        metadata_of(&world.trees.local, "")
+            .unwrap()
+            .contains(":last_sync")
+    );
+    world.assert_settled();
+}
+
+#[test]
+fn a_first_sync_is_over_when_what_it_left_out_is_gone() {
+    let mut world = World::new().job(|job| job.policy.min_age = Duration::from_secs(60));
+    let young = NOW_SECS - 10;
+    world.put_local(&format!("young=here@{young}s aged=3@5"));
+    world.run().expect_clean();
+    world.take(Local, "young");
+    world.run().expect_clean();
+    world.put_local("both=here@7");
+    world.put_remote("both=there@8");
+    assert_eq!(world.run().said_of("both"), ["conflict"]);
+}
+
+#[test]
 fn a_link_or_device_is_left_alone_and_so_is_its_peer() {
     for direction in [Direction::Sync, Direction::Upload, Direction::Download] {
         let mut world = World::new().command(direction).job(|job| {

@@ -2,7 +2,8 @@
 //! final names, nothing lost, no deletion that was not proven, a documented exit code within bounded time; and the next run,
 //! with the fault gone, comes to where an undisturbed one comes.
 //!
-//! `CORACLE_FAULTS=all` fails every command in every way; otherwise a few of each are chosen.
+//! `CORACLE_FAULTS=all` fails every command in every way; otherwise as many of each are chosen as it says, or a few.
+//! `CORACLE_CONNECTIONS=4` runs with so many connections; with more than one the same number is another command each time.
 
 mod support;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use coracle::side::Side;
 
+use support::connections;
 use support::ftp_server::{Close, Config, Effect, Fault};
 use support::scenario::{Random, Scenario, World, until};
 
@@ -45,14 +47,26 @@ const WAYS: [Way; 11] = [
 
 #[test]
 fn with_mlsd() {
-    fail_commands(1, &[], |_| {});
+    fail_commands(1, &[], connections(1), |_| {});
+}
+
+#[test]
+fn with_eight_connections() {
+    fail_commands(3, &[], connections(8), |_| {});
+}
+
+#[test]
+fn with_list_and_eight_connections() {
+    fail_commands(4, &["500", "550"], connections(8), |config| {
+        config.mlsd = false;
+    });
 }
 
 #[test]
 fn with_list_and_lost_times() {
     // A server that says once that it knows no MDTM, or has no such file, is believed: the day that LIST tells is the time
     // then, and the trees differ in it.
-    fail_commands(2, &["500", "550"], |config| {
+    fail_commands(2, &["500", "550"], connections(1), |config| {
         config.mlsd = false;
         config.mfmt = false;
         config.mdtm_set = false;
@@ -60,13 +74,20 @@ fn with_list_and_lost_times() {
     });
 }
 
-fn fail_commands(seed: u64, left_out: &[&str], configure: fn(&mut Config)) {
+fn fail_commands(seed: u64, left_out: &[&str], connections: u8, configure: fn(&mut Config)) {
     let mut random = Random::new(seed);
-    let all = std::env::var("CORACLE_FAULTS").is_ok_and(|which| which == "all");
+    let wish = std::env::var("CORACLE_FAULTS").ok();
+    let all = wish.as_deref() == Some("all");
+    // With several connections the sample is another one in every run anyway.
+    let usual = if connections == 1 { SAMPLES } else { 1 };
+    let samples = wish.filter(|_| !all).map_or(usual, |count| {
+        count
+            .parse()
+            .expect("CORACLE_FAULTS is a number, or \"all\"")
+    });
     for scenario in Scenario::ALL {
         let mut world = World::of_process("wire", configure);
-        // So that the same number means the same command in every run.
-        world.connections = 1;
+        world.connections = connections;
         scenario.play(&world);
         let reference = world.reference(scenario.run);
         // A file whose time the server refused to set keeps the time of its upload, and the true one is remembered.
@@ -76,7 +97,7 @@ fn fail_commands(seed: u64, left_out: &[&str], configure: fn(&mut Config)) {
             if (way == LOST_REPLY && !all) || left_out.contains(&way) {
                 continue;
             }
-            let sampled = (0..SAMPLES).map(|_| 1 + random.below(reference.commands));
+            let sampled = (0..samples).map(|_| 1 + random.below(reference.commands));
             let places: Vec<u64> = if all {
                 (1..=reference.commands).collect()
             } else {

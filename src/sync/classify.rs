@@ -76,7 +76,7 @@ pub enum Baseline {
 /// same minute.
 const COARSE_MARGIN_SECS: i64 = 15 * 60;
 
-/// What became of an entry. `known` says whether its directory was ever synced with this peer.
+/// What became of an entry. `known` says whether a sync of its directory with this peer ever went through.
 ///
 /// A record of another kind (a file then, a directory now) is no record of this entry.
 pub fn classify(stat: Option<&Stat>, baseline: Option<&Baseline>, known: bool) -> Status {

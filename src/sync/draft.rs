@@ -24,6 +24,7 @@ pub struct Dir {
     pub depth: usize,
     /// Its place in the plan, once it has one.
     planned: Cell<Option<usize>>,
+    is_whole: Cell<bool>,
 }
 
 impl Dir {
@@ -35,6 +36,7 @@ impl Dir {
             there,
             depth: 0,
             planned: Cell::new(None),
+            is_whole: Cell::new(false),
         }
     }
 
@@ -46,6 +48,7 @@ impl Dir {
             there,
             depth: parent.depth + 1,
             planned: Cell::new(None),
+            is_whole: Cell::new(false),
         }
     }
 
@@ -71,11 +74,19 @@ impl Draft {
         let parent = dir.parent.as_ref().map(|parent| self.planned(parent));
         let index = self.plan.dirs.len();
         let is_local = *dir.there.of(Side::Local);
-        self.plan
-            .dirs
-            .push(DirPlan::new(dir.paths.clone(), parent, is_local));
+        let mut plan = DirPlan::new(dir.paths.clone(), parent, is_local);
+        plan.is_whole = dir.is_whole.get();
+        self.plan.dirs.push(plan);
         dir.planned.set(Some(index));
         index
+    }
+
+    /// Notes that all that is in the directory was seen and decided on.
+    pub fn mark_whole(&mut self, dir: &Dir) {
+        dir.is_whole.set(true);
+        if let Some(index) = dir.planned.get() {
+            self.plan.dirs[index].is_whole = true;
+        }
     }
 
     /// Says what becomes of the directory's own record.

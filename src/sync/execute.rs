@@ -196,6 +196,15 @@ struct DirState {
     changes: Vec<Change>,
 }
 
+/// When something is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// While more is to be done.
+    Meanwhile,
+    /// All that can be done is done.
+    AtTheEnd,
+}
+
 struct Run<'w, 'scope, 'env> {
     work: Execution<'w, 'scope, 'env>,
     states: Vec<DirState>,
@@ -830,7 +839,7 @@ impl<'env> Run<'_, '_, 'env> {
     fn checkpoint(&mut self) {
         for dir in (0..self.work.plan.dirs.len()).rev() {
             if !self.states[dir].changes.is_empty() {
-                self.save_dir(dir);
+                self.save_dir(dir, When::Meanwhile);
             }
         }
         if !self.unsaved
@@ -856,7 +865,7 @@ impl<'env> Run<'_, '_, 'env> {
             if self.states[dir].unmade || self.states[dir].removed {
                 continue;
             }
-            let digest = self.save_dir(dir);
+            let digest = self.save_dir(dir, When::AtTheEnd);
             let plan = &self.work.plan.dirs[dir];
             // Where the records are gone, the digest is all that still tells what was there.
             if let (Some(parent), Some(name), true) =
@@ -904,10 +913,15 @@ impl<'env> Run<'_, '_, 'env> {
     }
 
     /// Writes what changed in the metadata of a directory, on both sides; the digest of what is recorded now.
-    fn save_dir(&mut self, dir: usize) -> Option<u64> {
+    fn save_dir(&mut self, dir: usize, when: When) -> Option<u64> {
         let changes: Arc<[Change]> = std::mem::take(&mut self.states[dir].changes).into();
         let paths = self.work.plan.dirs[dir].paths.clone();
         let (terms, now) = (self.work.terms, Timestamp::now());
+        // What is not done yet, and has no record, must not look like something new to the next run.
+        let is_over = when == When::AtTheEnd
+            && self.work.plan.dirs[dir].is_whole
+            && !self.states[dir].failed
+            && self.stopped_by.is_none();
         let digest = Arc::new(std::sync::Mutex::new(None));
         let slot = Arc::clone(&digest);
         let of_remote = changes
@@ -938,6 +952,9 @@ impl<'env> Run<'_, '_, 'env> {
             changes
                 .iter()
                 .for_each(|change| change.apply_to_local(&mut metadata, now));
+            if is_over {
+                metadata.mark_synced(now);
+            }
             store::save(home, &paths.local, &mut metadata, now)?;
             *slot.lock().expect("nobody panics with a digest in hand") =
                 digest::of_records(metadata.records());

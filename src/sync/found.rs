@@ -74,7 +74,7 @@ impl Found {
 
     /// What became of a pair on each side. Where `gone_from` names a side, that side deleted the whole directory.
     pub fn statuses(&self, pair: &Pair<'_>, gone_from: Option<Side>) -> Sides<Status> {
-        let known = self.records_apply && self.metadata.records().is_known();
+        let known = self.records_apply && self.metadata.records().is_synced();
         let status_on = |side: Side| {
             // A record of another kind is no record of what is there now.
             let record = pair.record.as_ref().filter(|record| {

@@ -1,8 +1,9 @@
 //! The metadata file of a directory: what both sides were after the last sync, in pyftpsync's format, version 3.
 //!
-//! Bytes in, bytes out; reading and writing the file is the caller's. The file is kept compact in memory because a
+//! Bytes in, bytes out; opening and writing the file is the caller's. The file is kept compact in memory because a
 //! directory may hold 50,000 files and the router 32 MB: names in one arena, a row of 40 bytes for each record, and
-//! everything that is not ours (other peers, unknown keys) as the text it was.
+//! everything that is not ours (other peers, unknown keys) as the text it was. It is read while it comes, and written
+//! in pieces ([`Text`]), so that what is ours is never there as text.
 //!
 //! # Two programs, one file
 //!
@@ -21,9 +22,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
+use std::vec;
 
 use crate::path::Name;
-use crate::sync::json;
+use crate::sync::json::{self, Malformed, Outline, Wanted};
 use crate::sync::peer::{PeerKey, legacy_of};
 use crate::target::{Kind, Listing, Mtime};
 use crate::time::{TOLERANCE_NANOS, Timestamp};
@@ -94,72 +97,23 @@ impl Metadata {
     /// Reads a metadata file.
     ///
     /// A record that makes no sense counts as none: the entry is compared instead. Fails when the file as a whole
-    /// makes no sense, or is of another version.
-    pub fn parse(file: &[u8], key: &PeerKey) -> Result<Self, Unreadable> {
-        let text = str::from_utf8(file).map_err(|_| Unreadable::Corrupt("not UTF-8".into()))?;
-        let mut metadata = Self::empty(key);
-        let (mut version, mut times, mut peers) = (None, None, None);
-        fields("the file", text, &mut |name, value| match name {
-            b"_file_version" => version = Some(value),
-            b"mtimes" => times = Some(value),
-            b"peer_sync" => peers = Some(value),
-            // Written anew each time.
-            b"_time" | b"_time_str" | b"_version" => {}
-            _ => metadata.unknown.push((name.to_vec(), value.into())),
-        })?;
-        check_version(version, times.is_some() && peers.is_some())?;
-        if let Some(times) = times {
-            metadata.read_true_times(times)?;
-        }
-        if let Some(peers) = peers {
-            metadata.read_peers(peers)?;
-        }
-        Ok(metadata)
-    }
-
-    fn read_true_times(&mut self, text: &str) -> Result<(), Unreadable> {
-        fields("\"mtimes\"", text, &mut |name, value| {
-            if let Some((row, extra)) = parse_row(name, value)
-                && row.kind == RowKind::File
-            {
-                self.true_times.push(name, row, extra);
+    /// makes no sense, is of another version or cannot be read on.
+    pub fn read(file: &mut dyn Read, key: &PeerKey) -> Result<Self, Unreadable> {
+        let mut reading = Reading::of(key);
+        let read = json::read_object(file, &mut reading);
+        // Another version may look otherwise, and says so before it does.
+        match (&reading.version, read) {
+            (Some(version), _) if !is_known_version(version) => {
+                Err(Unreadable::Version(version.chars().take(20).collect()))
             }
-        })?;
-        self.true_times.settle();
-        Ok(())
-    }
-
-    fn read_peers(&mut self, text: &str) -> Result<(), Unreadable> {
-        let (mut own, mut legacy) = (None, None);
-        fields("\"peer_sync\"", text, &mut |name, value| {
-            if name == self.key.own().as_bytes() {
-                own = Some(value);
-            } else if Some(name) == self.key.legacy() {
-                legacy = Some(value);
-            } else {
-                self.others.push((name.to_vec(), value.into()));
+            (_, Err(error)) => Err(Unreadable::Corrupt(error.to_string())),
+            // pyftpsync, too, takes a missing number for version 0.
+            (None, Ok(())) if reading.has_times && reading.has_peers => {
+                Err(Unreadable::Version("0".into()))
             }
-        })?;
-        let is_shared = self.others.iter().any(|(other, _)| {
-            legacy_of(other).is_some_and(|legacy| Some(&legacy[..]) == self.key.legacy())
-        });
-        if is_shared {
-            self.is_mirrored = false;
-            legacy = None;
+            (None, Ok(())) => Err(Unreadable::Corrupt("it has no version".into())),
+            (Some(_), Ok(())) => Ok(reading.finish()),
         }
-        match (own, legacy) {
-            (None, None) => {}
-            (Some(own), None) => self.records.read(own)?,
-            (None, Some(legacy)) => {
-                self.records.read(legacy)?;
-                self.is_changed = self.records.is_known();
-            }
-            (Some(own), Some(mirror)) => {
-                self.records.read(mirror)?;
-                self.is_changed = self.records.complete_from(own)? == Mirror::Differs;
-            }
-        }
-        Ok(())
     }
 
     /// What is recorded for this peer.
@@ -167,14 +121,24 @@ impl Metadata {
         &self.records
     }
 
-    /// Records what `name` is on both sides now. The same record again changes nothing, whatever the time.
+    /// Records what `name` is on both sides now. The same record again changes nothing, whatever the time. Records alone do
+    /// not make the directory a synced one, see [`Metadata::mark_synced`].
     pub fn set_record(&mut self, name: Name<'_>, what: RecordKind, at: Timestamp) {
         if name.as_bytes() != LAST_SYNC {
             let row = Row::of_record(what, at);
             if self.records.table.set(name.as_bytes(), row) {
-                self.records.last_sync = self.records.last_sync.max(Some(at));
+                self.records.last_sync = self.records.last_sync.map(|last| last.max(at));
                 self.is_changed = true;
             }
+        }
+    }
+
+    /// Says that the first sync of this directory is over: whatever has no record from now on is new. A directory of which
+    /// nothing is recorded needs no such mark.
+    pub fn mark_synced(&mut self, at: Timestamp) {
+        if !self.records.is_synced() && !self.records.is_empty() {
+            self.records.last_sync = Some(at);
+            self.is_changed = true;
         }
     }
 
@@ -268,45 +232,51 @@ impl Metadata {
             && !has_unknown
     }
 
-    /// Appends the content of the file, as of `now`, to `out`.
-    pub fn serialize(&self, now: Timestamp, out: &mut Vec<u8>) {
-        let mut parts: Vec<(&[u8], Part<'_>)> = vec![
-            (b"_file_version", Part::Raw(FILE_VERSION)),
-            (b"_time", Part::Time(now)),
-            (b"_time_str", Part::Text(now.to_string())),
+    /// The content of the file as of `now`.
+    pub fn text(&self, now: Timestamp) -> Text<'_> {
+        let mut fields: Vec<(&[u8], Field<'_>)> = vec![
+            (b"_file_version", Field::Raw(FILE_VERSION)),
+            (b"_time", Field::Time(now)),
+            (b"_time_str", Field::Text(now.to_string())),
             (
                 b"_version",
-                Part::Text(concat!("coracle ", env!("CARGO_PKG_VERSION")).into()),
+                Field::Text(concat!("coracle ", env!("CARGO_PKG_VERSION")).into()),
             ),
-            (b"mtimes", Part::TrueTimes),
-            (b"peer_sync", Part::Peers),
+            (b"mtimes", Field::TrueTimes),
+            (b"peer_sync", Field::Peers),
         ];
-        parts.extend(
+        fields.extend(
             self.unknown
                 .iter()
-                .map(|(name, text)| (&name[..], Part::Raw(text))),
+                .map(|(name, text)| (&name[..], Field::Raw(text))),
         );
         if !self.unknown.iter().any(|(name, _)| name == b"_disclaimer") {
             let text = "Generated by coracle, for itself and https://github.com/mar10/pyftpsync";
-            parts.push((b"_disclaimer", Part::Text(text.into())));
+            fields.push((b"_disclaimer", Field::Text(text.into())));
         }
-        parts.sort_by_key(|(name, _)| *name);
-        out.push(b'{');
-        for (name, part) in parts {
-            json::write_key(name, out);
-            match part {
-                Part::Raw(text) => out.extend_from_slice(text.as_bytes()),
-                Part::Text(text) => json::write_bytes(text.as_bytes(), out),
-                Part::Time(time) => json::write_secs(time, out),
-                Part::TrueTimes => self.true_times.serialize(Additions::Omitted, out),
-                Part::Peers => self.serialize_peers(out),
+        fields.sort_by_key(|(name, _)| *name);
+        let mut parts = Parts::default();
+        parts.text.push(b'{');
+        for (index, (name, field)) in fields.into_iter().enumerate() {
+            json::write_key(name, index == 0, &mut parts.text);
+            match field {
+                Field::Raw(text) => parts.push(Part::Raw(text)),
+                Field::Text(text) => json::write_bytes(text.as_bytes(), &mut parts.text),
+                Field::Time(time) => json::write_secs(time, &mut parts.text),
+                Field::TrueTimes => {
+                    parts.text.push(b'{');
+                    parts.push_rows(&self.true_times, Additions::Omitted, true);
+                    parts.text.push(b'}');
+                }
+                Field::Peers => self.lay_out_peers(&mut parts),
             }
         }
-        out.push(b'}');
+        parts.text.push(b'}');
+        parts.into_text()
     }
 
-    fn serialize_peers(&self, out: &mut Vec<u8>) {
-        let mut peers: Vec<(&[u8], Peer<'_>)> = Vec::with_capacity(self.others.len() + 2);
+    fn lay_out_peers<'m>(&'m self, parts: &mut Parts<'m>) {
+        let mut peers: Vec<(&[u8], Peer<'m>)> = Vec::with_capacity(self.others.len() + 2);
         if self.records.is_known() {
             peers.push((self.key.own().as_bytes(), Peer::Own(Additions::Written)));
             if let Some(legacy) = self.key.legacy().filter(|_| self.is_mirrored) {
@@ -319,20 +289,20 @@ impl Metadata {
                 .map(|(name, text)| (&name[..], Peer::Other(text))),
         );
         peers.sort_by_key(|(name, _)| *name);
-        out.push(b'{');
-        for (name, peer) in peers {
-            json::write_key(name, out);
+        parts.text.push(b'{');
+        for (index, (name, peer)) in peers.into_iter().enumerate() {
+            json::write_key(name, index == 0, &mut parts.text);
             match peer {
-                Peer::Own(additions) => self.records.serialize(additions, out),
-                Peer::Other(text) => out.extend_from_slice(text.as_bytes()),
+                Peer::Own(additions) => self.records.lay_out(additions, parts),
+                Peer::Other(text) => parts.push(Part::Raw(text)),
             }
         }
-        out.push(b'}');
+        parts.text.push(b'}');
     }
 }
 
-/// A part of the file.
-enum Part<'a> {
+/// A field of the file.
+enum Field<'a> {
     Raw(&'a str),
     Text(String),
     Time(Timestamp),
@@ -340,35 +310,295 @@ enum Part<'a> {
     Peers,
 }
 
-/// A part of `peer_sync`.
+/// A field of `peer_sync`.
 enum Peer<'a> {
     Own(Additions),
     Other(&'a str),
 }
 
 /// Whether records are written with what coracle adds to them.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Additions {
     Written,
     Omitted,
 }
 
-fn check_version(version: Option<&str>, is_otherwise_whole: bool) -> Result<(), Unreadable> {
-    match version {
-        Some(FILE_VERSION | "3.0") => Ok(()),
-        Some(other) => Err(Unreadable::Version(other.chars().take(20).collect())),
-        // pyftpsync, too, takes a missing number for version 0.
-        None if is_otherwise_whole => Err(Unreadable::Version("0".into())),
-        None => Err(Unreadable::Corrupt("it has no version".into())),
+/// The content of a metadata file, to be taken in pieces.
+pub struct Text<'m> {
+    parts: vec::IntoIter<Part<'m>>,
+    /// The rows that are being written.
+    rows: Option<RowsLeft<'m>>,
+    /// What of a long text is not yet taken.
+    raw: &'m [u8],
+    /// What was written last, and how much of it is taken.
+    written: Vec<u8>,
+    taken: usize,
+}
+
+/// A part of the file.
+enum Part<'m> {
+    Written(Vec<u8>),
+    Raw(&'m str),
+    Rows(RowsLeft<'m>),
+}
+
+struct RowsLeft<'m> {
+    table: &'m Table,
+    rows: Box<dyn Iterator<Item = (&'m [u8], &'m Row)> + 'm>,
+    additions: Additions,
+    is_first: bool,
+}
+
+impl Text<'_> {
+    /// Puts the next bytes into `buffer`; how many, 0 at the end.
+    pub fn take(&mut self, buffer: &mut [u8]) -> usize {
+        self.prepare();
+        let ready = match self.raw {
+            b"" => &self.written[self.taken..],
+            raw => raw,
+        };
+        let count = ready.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&ready[..count]);
+        self.skip(count);
+        count
+    }
+
+    /// How many bytes are to come; they are gone then.
+    pub fn count(mut self) -> u64 {
+        let mut size = 0;
+        loop {
+            self.prepare();
+            let count = self.raw.len().max(self.written.len() - self.taken);
+            if count == 0 {
+                return size;
+            }
+            self.skip(count);
+            size += count as u64;
+        }
+    }
+
+    fn skip(&mut self, count: usize) {
+        match self.raw {
+            b"" => self.taken += count,
+            raw => self.raw = &raw[count..],
+        }
+    }
+
+    /// Makes sure that something can be taken, unless the end is reached.
+    fn prepare(&mut self) {
+        while self.raw.is_empty() && self.taken == self.written.len() {
+            self.written.clear();
+            self.taken = 0;
+            match &mut self.rows {
+                Some(rows) => {
+                    if !rows.write_next(&mut self.written) {
+                        self.rows = None;
+                    }
+                }
+                None => match self.parts.next() {
+                    None => return,
+                    Some(Part::Written(text)) => self.written = text,
+                    Some(Part::Raw(text)) => self.raw = text.as_bytes(),
+                    Some(Part::Rows(rows)) => self.rows = Some(rows),
+                },
+            }
+        }
     }
 }
 
-fn fields<'de>(
-    what: &str,
-    text: &'de str,
-    field: &mut dyn FnMut(&[u8], &'de str),
-) -> Result<(), Unreadable> {
-    json::each_field(text, field).map_err(|error| Unreadable::Corrupt(format!("{what}: {error}")))
+impl RowsLeft<'_> {
+    /// Whether there was another row.
+    fn write_next(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some((name, row)) = self.rows.next() else {
+            return false;
+        };
+        json::write_key(name, self.is_first, out);
+        self.is_first = false;
+        row.serialize(self.additions, out);
+        if let Some(extra) = self.table.extras.get(name) {
+            out.push(b',');
+            out.extend_from_slice(extra.as_bytes());
+        }
+        out.push(b'}');
+        true
+    }
+}
+
+/// The parts of a file in the making.
+#[derive(Default)]
+struct Parts<'m> {
+    done: Vec<Part<'m>>,
+    /// What goes behind them.
+    text: Vec<u8>,
+}
+
+impl<'m> Parts<'m> {
+    fn push(&mut self, part: Part<'m>) {
+        let text = std::mem::take(&mut self.text);
+        self.done.extend([Part::Written(text), part]);
+    }
+
+    fn push_rows(&mut self, table: &'m Table, additions: Additions, is_first: bool) {
+        self.push(Part::Rows(RowsLeft {
+            table,
+            rows: Box::new(table.iter()),
+            additions,
+            is_first,
+        }));
+    }
+
+    fn into_text(mut self) -> Text<'m> {
+        self.done.push(Part::Written(self.text));
+        Text {
+            parts: self.done.into_iter(),
+            rows: None,
+            raw: b"",
+            written: Vec::new(),
+            taken: 0,
+        }
+    }
+}
+
+/// A metadata file that is being read.
+struct Reading {
+    metadata: Metadata,
+    /// Where the reading is: what the next field belongs to.
+    place: Place,
+    version: Option<String>,
+    has_times: bool,
+    has_peers: bool,
+    own: Option<Records>,
+    mirror: Option<Records>,
+}
+
+/// An object in the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    File,
+    TrueTimes,
+    Peers,
+    Own,
+    Mirror,
+}
+
+impl Outline for Reading {
+    fn begin(&mut self, name: &[u8]) -> Wanted {
+        let key = &self.metadata.key;
+        self.place = match (self.place, name) {
+            (Place::File, b"mtimes") => {
+                self.has_times = true;
+                self.metadata.true_times = Table::default();
+                Place::TrueTimes
+            }
+            (Place::File, b"peer_sync") => {
+                self.has_peers = true;
+                Place::Peers
+            }
+            (Place::Peers, name) if name == key.own().as_bytes() => {
+                self.own = Some(Records::default());
+                Place::Own
+            }
+            (Place::Peers, name) if Some(name) == key.legacy() => {
+                self.mirror = Some(Records::default());
+                Place::Mirror
+            }
+            (Place::File | Place::TrueTimes | Place::Peers | Place::Own | Place::Mirror, _) => {
+                return Wanted::Text;
+            }
+        };
+        Wanted::Fields
+    }
+
+    fn text(&mut self, name: &[u8], text: &str) -> Result<(), Malformed> {
+        let Metadata {
+            true_times,
+            others,
+            unknown,
+            ..
+        } = &mut self.metadata;
+        match self.place {
+            Place::File => {
+                json::check(text)?;
+                match name {
+                    b"_file_version" => self.version = Some(text.to_owned()),
+                    // Written anew each time.
+                    b"_time" | b"_time_str" | b"_version" => {}
+                    _ => unknown.push((name.to_vec(), text.into())),
+                }
+            }
+            Place::TrueTimes => {
+                if let Some((row, extra)) = parse_row(name, text)?
+                    && row.kind == RowKind::File
+                {
+                    true_times.push(name, row, extra);
+                }
+            }
+            Place::Peers => {
+                json::check(text)?;
+                others.push((name.to_vec(), text.into()));
+            }
+            Place::Own => self.own.get_or_insert_default().add(name, text)?,
+            Place::Mirror => self.mirror.get_or_insert_default().add(name, text)?,
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        self.place = match self.place {
+            Place::File | Place::TrueTimes | Place::Peers => Place::File,
+            Place::Own | Place::Mirror => Place::Peers,
+        };
+    }
+}
+
+impl Reading {
+    fn of(key: &PeerKey) -> Self {
+        Self {
+            metadata: Metadata::empty(key),
+            place: Place::File,
+            version: None,
+            has_times: false,
+            has_peers: false,
+            own: None,
+            mirror: None,
+        }
+    }
+
+    /// What the file says of the peer.
+    fn finish(self) -> Metadata {
+        let (mut metadata, mut mirror) = (self.metadata, self.mirror);
+        metadata.true_times.settle();
+        let legacy = metadata.key.legacy();
+        let is_shared = metadata.others.iter().any(|(other, _)| {
+            legacy_of(other).is_some_and(|of_other| Some(&of_other[..]) == legacy)
+        });
+        if is_shared {
+            metadata.is_mirrored = false;
+            mirror = None;
+        }
+        match (self.own, mirror) {
+            (None, None) => {}
+            (Some(mut own), None) => {
+                own.table.settle();
+                metadata.records = own;
+            }
+            (None, Some(mut mirror)) => {
+                mirror.table.settle();
+                metadata.is_changed = mirror.is_known();
+                metadata.records = mirror;
+            }
+            (Some(own), Some(mut mirror)) => {
+                mirror.table.settle();
+                metadata.is_changed = mirror.complete_from(own) == Mirror::Differs;
+                metadata.records = mirror;
+            }
+        }
+        metadata
+    }
+}
+
+fn is_known_version(version: &str) -> bool {
+    matches!(version, FILE_VERSION | "3.0")
 }
 
 /// What is recorded of an entry: what it was on both sides when they were last made equal.
@@ -447,12 +677,18 @@ impl Records {
         self.len() == 0
     }
 
-    /// Whether this directory was ever synced with this peer; it may have been empty then.
+    /// Whether a sync of this directory with this peer went through. Until one has, what has no record was there before
+    /// the first one, which failed on it or was cut off before it.
+    pub const fn is_synced(&self) -> bool {
+        self.last_sync.is_some()
+    }
+
+    /// Whether anything of this directory was ever synced with this peer; it may have been empty then.
     pub const fn is_known(&self) -> bool {
         self.last_sync.is_some() || !self.is_empty()
     }
 
-    /// When something was last recorded.
+    /// When something was last recorded; none as long as no sync went through.
     pub const fn last_sync(&self) -> Option<Timestamp> {
         self.last_sync
     }
@@ -483,60 +719,61 @@ impl Records {
             .filter_map(|(name, row)| row.as_record(name))
     }
 
-    fn read(&mut self, text: &str) -> Result<(), Unreadable> {
-        fields("the records", text, &mut |name, value| {
-            if name == LAST_SYNC {
-                self.last_sync = json::parse_secs(value);
-            } else if value.starts_with('{') {
-                if let Some((row, extra)) = parse_row(name, value) {
-                    self.table.push(name, row, extra);
-                }
-            } else if name.starts_with(b":") && name != LAST_SYNC_TEXT {
-                self.unknown.insert(name.to_vec(), value.into());
+    /// Takes in a field while reading.
+    fn add(&mut self, name: &[u8], text: &str) -> Result<(), Malformed> {
+        if text.starts_with('{') {
+            if let Some((row, extra)) = parse_row(name, text)? {
+                self.table.push(name, row, extra);
             }
-        })?;
-        self.table.settle();
+            return Ok(());
+        }
+        json::check(text)?;
+        if name == LAST_SYNC {
+            self.last_sync = json::parse_secs(text);
+        } else if name.starts_with(b":") && name != LAST_SYNC_TEXT {
+            self.unknown.insert(name.to_vec(), text.into());
+        }
         Ok(())
     }
 
     /// Adds what coracle remembers beyond pyftpsync to those records that are the same in `own`.
-    fn complete_from(&mut self, own: &str) -> Result<Mirror, Unreadable> {
+    fn complete_from(&mut self, own: Self) -> Mirror {
+        let mut own = own.table;
+        own.settle();
         let mut same = 0;
-        let mut count = 0;
-        fields("the records", own, &mut |name, value| {
-            let Some((row, extra)) = parse_row(name, value) else {
-                return;
-            };
-            count += 1;
+        for (name, row) in own.iter() {
             if let Some(mirrored) = self.table.find_mut(name)
-                && mirrored.is_mirror_of(&row)
+                && mirrored.is_mirror_of(row)
             {
-                mirrored.adopt_additions(&row);
+                mirrored.adopt_additions(row);
                 same += 1;
-                if let Some(extra) = extra {
-                    self.table.extras.insert(name.into(), extra);
+                if let Some(extra) = own.extras.get(name) {
+                    self.table.extras.insert(name.into(), extra.clone());
                 }
             }
-        })?;
-        Ok(if same == count && same == self.len() {
+        }
+        if same == own.len() && same == self.len() {
             Mirror::Agrees
         } else {
             Mirror::Differs
-        })
+        }
     }
 
-    fn serialize(&self, additions: Additions, out: &mut Vec<u8>) {
-        out.push(b'{');
+    fn lay_out<'m>(&'m self, additions: Additions, parts: &mut Parts<'m>) {
+        parts.text.push(b'{');
+        let mut is_first = true;
         if let Some(time) = self.last_sync {
-            json::write_key(LAST_SYNC, out);
-            json::write_secs(time, out);
+            json::write_key(LAST_SYNC, is_first, &mut parts.text);
+            json::write_secs(time, &mut parts.text);
+            is_first = false;
         }
         for (name, text) in &self.unknown {
-            json::write_key(name, out);
-            out.extend_from_slice(text.as_bytes());
+            json::write_key(name, is_first, &mut parts.text);
+            parts.push(Part::Raw(text));
+            is_first = false;
         }
-        self.table.serialize_rows(additions, out);
-        out.push(b'}');
+        parts.push_rows(&self.table, additions, is_first);
+        parts.text.push(b'}');
     }
 }
 
@@ -718,24 +955,6 @@ impl Table {
         .filter(|row| row.kind != RowKind::Gone)
         .map(|row| (self.name(row), row))
     }
-
-    fn serialize(&self, additions: Additions, out: &mut Vec<u8>) {
-        out.push(b'{');
-        self.serialize_rows(additions, out);
-        out.push(b'}');
-    }
-
-    fn serialize_rows(&self, additions: Additions, out: &mut Vec<u8>) {
-        for (name, row) in self.iter() {
-            json::write_key(name, out);
-            row.serialize(additions, out);
-            if let Some(extra) = self.extras.get(name) {
-                out.push(b',');
-                out.extend_from_slice(extra.as_bytes());
-            }
-            out.push(b'}');
-        }
-    }
 }
 
 fn name_in<'a>(arena: &'a [u8], row: &Row) -> &'a [u8] {
@@ -876,7 +1095,8 @@ impl Row {
                     out.extend_from_slice(b",\"r\":");
                     json::write_secs(Timestamp::from_nanos(self.remote_mtime_nanos), out);
                 }
-                json::push(out, format_args!(",\"s\":{}", self.size_or_digest));
+                out.extend_from_slice(b",\"s\":");
+                json::write_number(self.size_or_digest, out);
             }
             RowKind::Dir | RowKind::Gone => {
                 if has_addition {
@@ -895,53 +1115,71 @@ const fn is_same_instant(one_nanos: i64, two_nanos: i64) -> bool {
     one_nanos.abs_diff(two_nanos) < 1_000
 }
 
-/// A row and its unknown keys; none when it makes no sense, or when no entry can have that name.
-fn parse_row(name: &[u8], text: &str) -> Option<(Row, Option<Box<str>>)> {
-    if name == LAST_SYNC || Name::new(name).is_err() {
-        return None;
+/// A row, and what is in it that this program does not know.
+type RowAndExtra = (Row, Option<Box<str>>);
+
+/// The row in `text`; none when it makes no sense, or when no entry can have that name.
+fn parse_row(name: &[u8], text: &str) -> Result<Option<RowAndExtra>, Malformed> {
+    if !text.starts_with('{') {
+        return json::check(text).map(|()| None);
     }
-    let (mut mtime, mut size, mut at, mut remote, mut digest) = (None, None, None, None, None);
+    let mut fields = RowFields::default();
     let mut extra = Vec::new();
     json::each_field(text, &mut |key, value| match key {
-        b"m" => mtime = Some(value),
-        b"s" => size = Some(value),
-        b"u" => at = Some(value),
-        b"r" => remote = Some(value),
-        b"d" => digest = Some(value),
+        b"m" => fields.mtime = Some(value),
+        b"s" => fields.size = Some(value),
+        b"u" => fields.at = Some(value),
+        b"r" => fields.remote_mtime = Some(value),
+        b"d" => fields.digest = Some(value),
         // Written for people by a chatty pyftpsync, and stale as soon as it is not.
         b"mtime_str" | b"uploaded_str" => {}
         _ => {
-            if !extra.is_empty() {
-                extra.push(b',');
-            }
-            json::write_bytes(key, &mut extra);
-            extra.push(b':');
+            json::write_key(key, extra.is_empty(), &mut extra);
             extra.extend_from_slice(value.as_bytes());
         }
-    })
-    .ok()?;
-    // pyftpsync, too, takes a missing upload time for 0.
-    let at = at.map_or(Some(Timestamp::from_nanos(0)), json::parse_secs)?;
-    let row = match (mtime?, size?) {
-        ("null", "null") => Row::dir(digest.and_then(parse_digest)),
-        (mtime, size) => {
-            let row = Row::file(size.parse().ok()?, json::parse_secs(mtime)?);
-            match remote.and_then(json::parse_secs) {
-                Some(remote) => row.with_remote_mtime(remote),
-                None => row,
-            }
-        }
-    };
+    })?;
+    if name == LAST_SYNC || Name::new(name).is_err() {
+        return Ok(None);
+    }
     let extra = String::from_utf8(extra)
         .ok()
         .filter(|extra| !extra.is_empty());
-    Some((
-        Row {
+    Ok(fields
+        .row()
+        .map(|row| (row, extra.map(String::into_boxed_str))))
+}
+
+/// The fields of a row that are known, as JSON text.
+#[derive(Default)]
+struct RowFields<'t> {
+    mtime: Option<&'t str>,
+    size: Option<&'t str>,
+    at: Option<&'t str>,
+    remote_mtime: Option<&'t str>,
+    digest: Option<&'t str>,
+}
+
+impl RowFields<'_> {
+    fn row(&self) -> Option<Row> {
+        // pyftpsync, too, takes a missing upload time for 0.
+        let at = self
+            .at
+            .map_or(Some(Timestamp::from_nanos(0)), json::parse_secs)?;
+        let row = match (self.mtime?, self.size?) {
+            ("null", "null") => Row::dir(self.digest.and_then(parse_digest)),
+            (mtime, size) => {
+                let row = Row::file(size.parse().ok()?, json::parse_secs(mtime)?);
+                match self.remote_mtime.and_then(json::parse_secs) {
+                    Some(remote) => row.with_remote_mtime(remote),
+                    None => row,
+                }
+            }
+        };
+        Some(Row {
             at_nanos: at.as_nanos(),
             ..row
-        },
-        extra.map(String::into_boxed_str),
-    ))
+        })
+    }
 }
 
 fn parse_digest(text: &str) -> Option<u64> {
@@ -984,13 +1222,25 @@ mod tests {
     }
 
     fn text(metadata: &Metadata) -> String {
-        let mut out = Vec::new();
-        metadata.serialize(NOW, &mut out);
+        let (mut out, mut piece) = (Vec::new(), [0; 100]);
+        let mut text = metadata.text(NOW);
+        loop {
+            let count = text.take(&mut piece);
+            out.extend_from_slice(&piece[..count]);
+            if count == 0 {
+                break;
+            }
+        }
+        assert_eq!(metadata.text(NOW).count(), out.len() as u64);
         String::from_utf8(out).unwrap()
     }
 
+    fn read(mut file: &[u8], user: &str) -> Result<Metadata, Unreadable> {
+        Metadata::read(&mut file, &peer(user))
+    }
+
     fn parse(text: &str, user: &str) -> Metadata {
-        Metadata::parse(text.as_bytes(), &peer(user)).unwrap()
+        read(text.as_bytes(), user).unwrap()
     }
 
     fn shown(records: &Records) -> Vec<(String, RecordKind)> {
@@ -1039,6 +1289,7 @@ mod tests {
             NOW,
         );
         metadata.set_record(name("a"), RecordKind::Dir { digest: Some(0xab) }, NOW);
+        metadata.mark_synced(NOW);
         let time = TrueTime {
             mtime: half,
             size: 5,
@@ -1108,6 +1359,31 @@ mod tests {
     }
 
     #[test]
+    fn peers_may_stand_in_any_order() {
+        let own = r#""ftp://bob@nas:21/backup":{"a":{"m":10,"r":99,"s":1,"u":5},"b":{"m":7,"s":1,"u":5}}"#;
+        let mirror = r#""nas/backup":{"b":{"m":8,"s":1,"u":6},"a":{"m":10,"s":1,"u":5}}"#;
+        let other = r#""ftp://eve@nas:21/backup":{"z":{"m":1,"s":1,"u":1}}"#;
+        let read = |peers: [&str; 3]| {
+            let peers = peers.join(",");
+            let file_text =
+                format!(r#"{{"peer_sync":{{{peers}}},"mtimes":{{}},"_file_version":3}}"#);
+            shown(parse(&file_text.replace("{,", "{").replace(",}", "}"), "bob").records())
+        };
+        let remote_mtime = Some(Timestamp::from_secs(99));
+        let a = RecordKind::File {
+            size: 1,
+            mtime: Timestamp::from_secs(10),
+            remote_mtime,
+        };
+        let followed = [("a".into(), a), ("b".into(), file(1, 8))];
+        assert_eq!(read([own, mirror, ""]), followed);
+        assert_eq!(read([mirror, own, ""]), followed);
+        let alone = [("a".into(), a), ("b".into(), file(1, 7))];
+        assert_eq!(read([mirror, own, other]), alone);
+        assert_eq!(read([other, mirror, own]), alone);
+    }
+
+    #[test]
     fn two_accounts_on_one_path_do_not_share_records() {
         let mut of_bob = Metadata::empty(&peer("bob"));
         of_bob.set_record(name("a"), file(1, 10), NOW);
@@ -1160,10 +1436,26 @@ mod tests {
         let mut metadata = Metadata::empty(&peer("bob"));
         assert!(metadata.is_empty_of_content());
         metadata.set_record(name("a"), file(1, 10), NOW);
+        metadata.mark_synced(NOW);
         metadata.forget_record(b"a");
         assert!(metadata.records().is_empty() && metadata.records().is_known());
         let again = parse(&text(&metadata), "bob");
         assert!(again.records().is_known() && !again.is_empty_of_content());
+    }
+
+    #[test]
+    fn a_first_sync_that_was_cut_off_is_not_over() {
+        let mut metadata = Metadata::empty(&peer("bob"));
+        metadata.mark_synced(NOW);
+        assert!(
+            !metadata.records().is_synced() && !metadata.is_changed(),
+            "nothing is recorded"
+        );
+        metadata.set_record(name("a"), file(1, 10), NOW);
+        let mut again = parse(&text(&metadata), "bob");
+        assert!(again.records().is_known() && !again.records().is_synced());
+        again.mark_synced(NOW);
+        assert!(again.is_changed() && parse(&text(&again), "bob").records().is_synced());
     }
 
     #[test]
@@ -1211,7 +1503,7 @@ mod tests {
 
     #[test]
     fn another_version_is_told_from_damage() {
-        let of = |text: &str| Metadata::parse(text.as_bytes(), &peer("bob")).err();
+        let of = |text: &str| read(text.as_bytes(), "bob").err();
         let version = |text: &str| Some(Unreadable::Version(text.into()));
         assert_eq!(of(r#"{"_file_version":2,"files":[]}"#), version("2"));
         assert_eq!(of(r#"{"_file_version":4,"mtimes":7}"#), version("4"));
@@ -1243,7 +1535,7 @@ mod tests {
         );
         let whole = text(&metadata);
         for end in 0..whole.len() {
-            let cut = Metadata::parse(&whole.as_bytes()[..end], &peer("bob"));
+            let cut = read(&whole.as_bytes()[..end], "bob");
             assert!(matches!(cut, Err(Unreadable::Corrupt(_))), "{end}");
         }
     }
@@ -1270,7 +1562,7 @@ mod tests {
             for bit in 0..8 {
                 let mut flipped = whole.clone();
                 flipped[place] ^= 1 << bit;
-                if let Ok(read) = Metadata::parse(&flipped, &peer("bob")) {
+                if let Ok(read) = read(&flipped, "bob") {
                     readable += 1;
                     let again = parse(&text(&read), "bob");
                     assert_eq!(shown(again.records()), shown(read.records()));

@@ -52,6 +52,10 @@ pub struct DirPlan {
     pub has_remote_metadata: bool,
     /// Metadata files in it that cannot be read and are to be set aside.
     pub damaged: Sides<bool>,
+    /// Whether all that is in it was seen and decided on. Only then can a first sync of it be over.
+    pub is_whole: bool,
+    /// Whether an earlier run left its first sync unfinished, and this one can end it.
+    pub was_unfinished: bool,
 }
 
 /// What becomes of a directory's own record.
@@ -265,6 +269,8 @@ impl DirPlan {
             is_local,
             has_remote_metadata: false,
             damaged: Sides::new(false, false),
+            is_whole: false,
+            was_unfinished: false,
         }
     }
 
@@ -281,5 +287,6 @@ impl DirPlan {
             && self.litter.local.is_empty()
             && self.litter.remote.is_empty()
             && self.damaged == Sides::new(false, false)
+            && !self.was_unfinished
     }
 }

@@ -1,10 +1,12 @@
 //! Brings metadata files from their target into memory and back, atomically and only when something in them changed.
 
+use std::io::{self, Read};
+
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::path::{CORRUPT_METADATA_NAME, METADATA_NAME, Name, RelPath, partial_name};
-use crate::sync::metadata::{METADATA_MAX_BYTES, Metadata, Unreadable};
+use crate::sync::metadata::{METADATA_MAX_BYTES, Metadata, Text, Unreadable};
 use crate::sync::peer::PeerKey;
-use crate::target::{self, Bytes, NewFile, Removal, Target, Unwatched};
+use crate::target::{Bytes, NewFile, Removal, Source, Target, Unwatched};
 use crate::time::Timestamp;
 
 /// What the metadata file of a directory held.
@@ -42,17 +44,8 @@ pub fn load(
     other_version: OtherVersion,
 ) -> Result<Loaded> {
     let path = metadata_path(dir);
-    let file = match target::load(home, &path, METADATA_MAX_BYTES) {
-        Ok(Some(file)) => file,
-        Ok(None) => {
-            return Ok(Loaded {
-                metadata: Metadata::empty(key),
-                is_damaged: false,
-            });
-        }
-        Err(error) => return Err(error.while_doing(format!("reading {path}"))),
-    };
-    match Metadata::parse(&file, key) {
+    let read = read(home, &path, key).doing(|| format!("reading {path}"))?;
+    match read.unwrap_or_else(|| Ok(Metadata::empty(key))) {
         Ok(metadata) => Ok(Loaded {
             metadata,
             is_damaged: false,
@@ -75,6 +68,65 @@ pub fn load(
     }
 }
 
+/// Reads a metadata file while it comes; none when it is not there.
+fn read(
+    home: &mut dyn Target,
+    path: &RelPath,
+    key: &PeerKey,
+) -> Result<Option<Result<Metadata, Unreadable>>> {
+    let source = match home.open(path, 0) {
+        Ok(source) => source,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut feed = Feed {
+        source,
+        left: METADATA_MAX_BYTES,
+        is_over: false,
+        failure: None,
+    };
+    let read = Metadata::read(&mut feed, key);
+    // A file that makes no sense may be one that did not come whole: that shows at the end.
+    let mut rest = [0; 512];
+    while feed.read(&mut rest).is_ok_and(|count| count > 0) {}
+    if let Some(failure) = feed.failure {
+        return Err(failure);
+    }
+    feed.source.finish()?;
+    Ok(Some(read))
+}
+
+/// Hands out a file of ours, and keeps what goes wrong.
+struct Feed<'a> {
+    source: Box<dyn Source + 'a>,
+    left: usize,
+    is_over: bool,
+    failure: Option<Error>,
+}
+
+impl Read for Feed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_over {
+            return Ok(0);
+        }
+        let failure = match self.source.read(buffer) {
+            Ok(count) if count <= self.left => {
+                self.left -= count;
+                self.is_over = count == 0;
+                return Ok(count);
+            }
+            Ok(_) => ErrorKind::Metadata(format!(
+                "it is larger than {METADATA_MAX_BYTES} bytes and cannot be ours"
+            ))
+            .into(),
+            Err(error) => error,
+        };
+        self.is_over = true;
+        self.failure = Some(failure);
+        Err(io::ErrorKind::Other.into())
+    }
+}
+
 /// Writes the metadata of a directory if it changed; removes the file when there is nothing to remember.
 pub fn save(
     home: &mut dyn Target,
@@ -93,18 +145,33 @@ pub fn save(
             .collect::<Result<()>>()
             .doing(|| format!("removing {path}"))?;
     } else {
-        let mut content = Vec::new();
-        metadata.serialize(now, &mut content);
-        write_own(home, &path, &content)?;
+        let size = metadata.text(now).count();
+        write(home, &path, size, &mut Taken(metadata.text(now)))?;
     }
     metadata.mark_saved();
     Ok(())
 }
 
+/// A metadata file on its way out.
+struct Taken<'m>(Text<'m>);
+
+impl Source for Taken<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        Ok(self.0.take(buffer))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes a small file of ours, replacing what is there.
 pub fn write_own(home: &mut dyn Target, path: &RelPath, content: &[u8]) -> Result<()> {
+    write(home, path, content.len() as u64, &mut Bytes(content))
+}
+
+fn write(home: &mut dyn Target, path: &RelPath, size: u64, content: &mut dyn Source) -> Result<()> {
     let name = path.name().expect("our files have names");
-    let size = content.len() as u64;
     // Always the same, so that one that was left is taken the next time, even where nobody would see it.
     let partial_bytes = partial_name(name, 0, None);
     let partial = path
@@ -124,7 +191,7 @@ pub fn write_own(home: &mut dyn Target, path: &RelPath, content: &[u8]) -> Resul
         set_aside: None,
         keep_partial: false,
     };
-    home.write(&file, &mut Bytes(content), &mut Unwatched)
+    home.write(&file, content, &mut Unwatched)
         .doing(|| format!("writing {path}"))?;
     Ok(())
 }

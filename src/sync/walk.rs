@@ -380,14 +380,24 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             found.complete.remote = false;
         }
         let mut below = Vec::new();
+        let mut has_young = false;
         for places in &pairs {
             let pair = found.pair(*places);
+            has_young |= self.is_too_young(&pair);
             self.decide_entry(visit, &found, pair, &mut below)?;
         }
         self.draft.plan_litter(dir, &found, self.walk.job.direction);
         if found.metadata.is_changed() && dir.there.local {
             // pyftpsync's records are taken over, or it has changed them since.
             self.draft.planned(dir);
+        }
+        if found.complete == Sides::new(true, true) && !has_young {
+            self.draft.mark_whole(dir);
+            let records = found.metadata.records();
+            if dir.there.local && !records.is_synced() && !records.is_empty() {
+                let index = self.draft.planned(dir);
+                self.draft.plan.dirs[index].was_unfinished = true;
+            }
         }
         if let Some(index) = dir.place() {
             self.draft.plan.dirs[index].has_remote_metadata = found.has_remote_metadata;
@@ -821,6 +831,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         let on = gone_from.peer();
         let mut dirs: HashMap<RelPath, Rc<Dir>> = HashMap::new();
         dirs.insert(visit.dir.paths.of(on).clone(), Rc::clone(&visit.dir));
+        self.draft.mark_whole(&visit.dir);
         for entry in judged {
             let parent = Rc::clone(&dirs[&entry.path.parent()]);
             let name = entry.path.name().expect("entries have names");
@@ -844,6 +855,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 }
                 (Kind::Dir, _) => {
                     let child = Rc::new(Dir::below(&parent, &pair, parent.there));
+                    self.draft.mark_whole(&child);
                     let index = self.draft.planned(&child);
                     self.draft.plan.dirs[index].remove_on = Some((on, DeletedFor::Missing));
                     dirs.insert(entry.path.clone(), child);

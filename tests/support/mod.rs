@@ -15,3 +15,10 @@ pub mod tls;
 pub mod tls_front;
 pub mod tree;
 pub mod world;
+
+/// How many connections runs have: as many as `CORACLE_CONNECTIONS` says, else `usual`.
+pub fn connections(usual: u8) -> u8 {
+    std::env::var("CORACLE_CONNECTIONS").map_or(usual, |text| {
+        text.parse().expect("CORACLE_CONNECTIONS is a number")
+    })
+}

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use coracle::path::{METADATA_NAME, Name};
 use coracle::side::{Side, Sides};
 
+use super::connections;
 use super::ftp_server::{Config, FtpServer};
 use super::servers::{Kind, Options, Server};
 use super::temp::TempDir;
@@ -107,7 +108,7 @@ impl World {
             place,
             keeps_times,
             timeout_secs: 10,
-            connections: 4,
+            connections: connections(4),
         }
     }
 

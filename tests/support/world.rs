@@ -28,6 +28,7 @@ use coracle::target::{
 };
 use coracle::time::Timestamp;
 
+use super::connections;
 use super::memory::{Manners, MemoryTarget, Node, Tree};
 
 /// The beginning: tick 0, in seconds since 1970.
@@ -312,7 +313,7 @@ pub fn plain_job(direction: Direction) -> Job {
         },
         selection: Selection::default(),
         limits: Limits {
-            connections: NonZeroU8::MIN,
+            connections: NonZeroU8::new(connections(1)).expect("CORACLE_CONNECTIONS is not 0"),
             timeout: Duration::from_secs(5),
             retries: 0,
             max_duration: None,
