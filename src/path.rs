@@ -143,6 +143,12 @@ impl RelPath {
             .fold(self.clone(), |path, name| path.join(name))
     }
 
+    /// Where this path leads once `from`, which it is below, is called `to`.
+    pub fn moved(&self, from: &Self, to: &Self) -> Option<Self> {
+        let below = self.0.strip_prefix(&from.0[..])?.strip_prefix(b"/")?;
+        Some(to.join_path(&Self::parse(below).ok()?))
+    }
+
     /// Whether this is the root.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()

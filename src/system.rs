@@ -281,6 +281,8 @@ pub struct Status {
     pub size: u64,
     /// When its content changed.
     pub mtime: Timestamp,
+    /// When it was made, where the file system tells.
+    pub born: Option<Timestamp>,
     /// Its permission bits, without the type.
     pub mode: u32,
     /// Whose it is: user and group.
@@ -322,7 +324,7 @@ fn status_of(dir: BorrowedFd<'_>, name: &CStr, flags: i32) -> io::Result<Status>
                 dir.as_raw_fd(),
                 name.as_ptr(),
                 flags,
-                libc::STATX_BASIC_STATS,
+                libc::STATX_BASIC_STATS | libc::STATX_BTIME,
                 found.as_mut_ptr(),
             )
         };
@@ -350,6 +352,8 @@ impl Status {
             kind: FileKind::from_mode(mode),
             size: found.stx_size,
             mtime: timestamp(found.stx_mtime.tv_sec, i64::from(found.stx_mtime.tv_nsec)),
+            born: (found.stx_mask & libc::STATX_BTIME != 0)
+                .then(|| timestamp(found.stx_btime.tv_sec, i64::from(found.stx_btime.tv_nsec))),
             mode: mode & 0o7777,
             owner: (found.stx_uid, found.stx_gid),
             identity: Identity {
@@ -367,6 +371,7 @@ impl Status {
             kind: FileKind::from_mode(mode),
             size: found.st_size as u64,
             mtime: timestamp(found.st_mtime as i64, found.st_mtime_nsec as i64),
+            born: None,
             mode: mode & 0o7777,
             owner: (found.st_uid, found.st_gid),
             identity: Identity {
@@ -463,6 +468,25 @@ pub fn file_system(fd: BorrowedFd<'_>) -> io::Result<FileSystem> {
         free_bytes: (found.f_bavail as u64).saturating_mul(found.f_frsize as u64),
         id: found.f_fsid as u64,
     })
+}
+
+/// File systems that number their files anew with every mount, or whenever they please (statfs(2), `f_type`): FAT,
+/// exFAT, FUSE, and the three of SMB.
+const RENUMBERING: [u32; 6] = [
+    0x4d44,
+    0x2011_bab0,
+    0x6573_5546,
+    0x517b,
+    0xff53_4d42,
+    0xfe53_4d42,
+];
+
+/// Whether a file in this directory keeps its inode for as long as it lives.
+// The width of the type differs from machine to machine.
+#[allow(clippy::unnecessary_cast)]
+pub fn keeps_inodes(dir: BorrowedFd<'_>) -> bool {
+    nix::sys::statfs::fstatfs(dir)
+        .is_ok_and(|found| !RENUMBERING.contains(&(found.filesystem_type().0 as u32)))
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -724,6 +748,10 @@ mod tests {
         assert_eq!(done, 0);
         // SAFETY: the call has filled it.
         let old = Status::from_stat(&unsafe { old.assume_init() });
-        assert_eq!(old, status(file.as_fd()).unwrap());
+        let new = Status {
+            born: None,
+            ..status(file.as_fd()).unwrap()
+        };
+        assert_eq!(old, new);
     }
 }

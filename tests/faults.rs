@@ -106,6 +106,32 @@ fn of_conflicts_of_which_both_files_are_kept() {
 }
 
 #[test]
+fn of_renames() {
+    fail_all(&RENAMES);
+}
+
+#[test]
+fn of_renames_where_times_are_lost() {
+    fail_all(&Story {
+        remote: Times::Lost,
+        ..RENAMES
+    });
+}
+
+#[test]
+fn of_renamed_directories() {
+    fail_all(&RENAMED_DIRS);
+}
+
+#[test]
+fn of_renamed_directories_where_times_are_lost() {
+    fail_all(&Story {
+        remote: Times::Lost,
+        ..RENAMED_DIRS
+    });
+}
+
+#[test]
 fn of_a_run_with_trash() {
     fail_all(&Story {
         job: |job| {
@@ -170,6 +196,32 @@ const CHANGES: Story = Story {
         world.put_remote("b=other@9 new2/r=down@9 o=down@8");
         world.take(Side::Local, "d c");
         world.take(Side::Remote, "e k");
+    },
+    job: |_| {},
+};
+
+const RENAMES: Story = Story {
+    remote: Times::Kept,
+    synced: SYNCED,
+    changed: |world| {
+        world.rename(Side::Local, "a", "new/a");
+        world.rename(Side::Local, "d/x", "d/w");
+        world.rename(Side::Local, "e/f/z", "z");
+        world.put_local("new/l=up@9");
+        world.take(Side::Local, "e c");
+    },
+    job: |_| {},
+};
+
+const RENAMED_DIRS: Story = Story {
+    remote: Times::Kept,
+    synced: SYNCED,
+    changed: |world| {
+        world.rename(Side::Local, "e/f", "new/f");
+        world.rename(Side::Local, "d", "w");
+        world.rename(Side::Local, "m", "w/m");
+        world.put_local("w/new=up@9 new/f/more=up@9");
+        world.take(Side::Local, "c");
     },
     job: |_| {},
 };

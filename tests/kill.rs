@@ -78,6 +78,7 @@ fn at_moments(make: &mut dyn FnMut(&str) -> World, seed: u64) {
         let world = make("kill-moment");
         scenario.play(&world);
         let reference = world.reference(scenario.run);
+        assert_eq!(reference.renames > 0, scenario.name == "renames");
         for _ in 0..kills() {
             let moment = Duration::from_nanos(random.below(reference.took.as_nanos() as u64));
             let mut child = world.coracle(scenario.run).spawn().unwrap();
@@ -104,6 +105,7 @@ fn at_commands_of(seed: u64, configure: fn(&mut Config)) {
         });
         scenario.play(&world);
         let reference = world.reference(scenario.run);
+        assert_eq!(reference.renames > 0, scenario.name == "renames");
         let commands = reference.commands;
         for _ in 0..kills() {
             let nth = 1 + random.below(commands);

@@ -52,6 +52,28 @@ fn the_root_itself_is_never_changed() {
 }
 
 #[test]
+fn a_file_is_known_by_its_identity_whatever_its_name() {
+    let (temp, mut target) = fresh(Links::Skip);
+    let before = Timestamp::now().plus_secs(-1);
+    let written = write(&mut target, "f", b"content").unwrap();
+    fs::create_dir(temp.path().join("d")).unwrap();
+    symlink("f", temp.path().join("link")).unwrap();
+    let identity = target.identify(&path("f")).unwrap().unwrap();
+    let inode = fs::metadata(temp.path().join("f")).unwrap().ino();
+    assert_eq!((identity.inode, written.inode), (inode, inode));
+    assert!(identity.born.is_none_or(|born| born > before));
+    fs::rename(temp.path().join("f"), temp.path().join("g")).unwrap();
+    assert_eq!(target.identify(&path("g")).unwrap(), Some(identity));
+    assert!(target.identify(&path("f")).unwrap_err().is_not_found());
+    let mut listing = Listing::new();
+    target.list(&RelPath::root(), &mut listing).unwrap();
+    let inodes: Vec<u64> = listing.iter().map(|entry| entry.inode).collect();
+    assert_eq!(inodes, [0, inode, 0], "directories and links have none");
+    assert_eq!(target.identify(&path("d")).unwrap(), None);
+    assert_eq!(target.identify(&path("link")).unwrap(), None);
+}
+
+#[test]
 fn a_root_is_known_by_its_identity() {
     let (temp, target) = fresh(Links::Skip);
     fs::create_dir(temp.path().join("d")).unwrap();

@@ -104,7 +104,7 @@ fn a_renamed_directory_keeps_its_files_though_its_records_say_they_were_synced()
         (Direction::Upload, Delete::Missing),
     ] {
         let mut world = World::synced("old/file=one@1 old/in/deep=two@2 other=x@1");
-        world.rename_dir(Local, "old", "new");
+        world.rename(Local, "old", "new");
         let mut world = world
             .command(direction)
             .job(|job| job.policy.delete = delete);

@@ -38,7 +38,7 @@ impl Line {
             Deed::Copied { from, status, .. } => {
                 Self::new("copy", word(status), arrow(from), V::WRITES)
             }
-            Deed::Renamed { from } => Self::new("copy", "renamed", arrow(from), V::WRITES),
+            Deed::Renamed { from } => Self::new("rename", "moved", arrow(from), V::WRITES),
             Deed::Deleted {
                 on,
                 why: DeletedFor::Missing,
@@ -110,8 +110,8 @@ impl Line {
         match (self.action, self.status) {
             ("copy", "new") if to_local => Some(BRIGHT_GREEN),
             ("copy", "new") => Some(BRIGHT_CYAN),
-            ("copy" | "restore" | "both", _) if to_local => Some(GREEN),
-            ("copy" | "restore" | "both", _) => Some(CYAN),
+            ("copy" | "restore" | "both" | "rename", _) if to_local => Some(GREEN),
+            ("copy" | "restore" | "both" | "rename", _) => Some(CYAN),
             ("delete", _) => Some(RED),
             (_, "conflict") => Some(LIGHT_RED),
             ("skip", _) | (_, "equal" | "visit") => Some(GRAY),

@@ -516,10 +516,11 @@ fn exit_code(ending: &Ending<'_>) -> ExitCode {
 
 fn detail(totals: &Totals) -> String {
     format!(
-        "{} bytes to local, {} bytes to remote; directories made: {}; deleted: {} files, {} directories; conflicts: {}",
+        "{} bytes to local, {} bytes to remote; directories made: {}; renamed: {}; deleted: {} files, {} directories; conflicts: {}",
         grouped(totals.bytes_written.local),
         grouped(totals.bytes_written.remote),
         totals.dirs_created,
+        totals.renamed,
         totals.files_deleted,
         totals.dirs_deleted,
         totals.conflicts
@@ -622,6 +623,7 @@ mod tests {
         let cases = [
             (COPY, "COPY NEW          >  x\n"),
             (copied(Remote, Status::Modified), "COPY MODIFIED     <  x\n"),
+            (Deed::Renamed { from: Local }, "RENAME MOVED      >  x\n"),
             (Deed::Equal, "EQUAL             =  x\n"),
             (Deed::Visited, "VISIT             ?  x\n"),
             (

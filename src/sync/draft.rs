@@ -8,7 +8,9 @@ use crate::path::RelPath;
 use crate::side::{Side, Sides};
 use crate::sync::classify::{Baseline, Status};
 use crate::sync::found::{Found, Pair, baseline};
+use crate::sync::metadata::RecordKind;
 use crate::sync::plan::{DirPlan, OwnRecord, Plan, Step, Todo};
+use crate::sync::rename::{Gone, Place};
 use crate::sync::transfer::partial_path;
 
 /// A directory, and the way up from it.
@@ -47,6 +49,18 @@ impl Dir {
             parent: Some(Rc::clone(parent)),
             there,
             depth: parent.depth + 1,
+            planned: Cell::new(None),
+            is_whole: Cell::new(false),
+        }
+    }
+
+    /// This directory, as it is on the remote side under its old path.
+    pub fn moved_from(&self, remote: RelPath) -> Self {
+        Self {
+            paths: Sides::new(self.paths.local.clone(), remote),
+            parent: self.parent.clone(),
+            there: Sides::new(true, true),
+            depth: self.depth,
             planned: Cell::new(None),
             is_whole: Cell::new(false),
         }
@@ -157,6 +171,25 @@ impl Draft {
         self.plan.dirs[index].steps.push(step(pair, todo));
     }
 
+    /// Notes a file that is to be deleted by the step that is added next, because it may have another name now.
+    pub fn note_gone(&mut self, dir: &Dir, pair: &Pair<'_>) {
+        let Some(record) = pair.record.filter(|record| record.inode != 0) else {
+            return;
+        };
+        let RecordKind::File { size, mtime, .. } = record.what else {
+            return;
+        };
+        let dir = self.planned(dir);
+        let step = self.plan.dirs[dir].steps.len();
+        self.plan.gone.push(Gone {
+            at: Place { dir, step },
+            inode: record.inode,
+            size,
+            mtime,
+            recorded_at: record.recorded_at,
+        });
+    }
+
     /// Notes a file that is not to be copied, but is to be recorded anew if nothing but its time has moved.
     pub fn note_retimed(&mut self, dir: &Dir, pair: &Pair<'_>) {
         let index = self.planned(dir);
@@ -223,6 +256,7 @@ fn step(pair: &Pair<'_>, todo: Todo) -> Step {
         name: pair.name.as_bytes().into(),
         remote_name: pair.remote_name.map(|name| name.as_bytes().into()),
         stats: pair.stats,
+        inode: pair.inode,
         remote_shown: pair
             .shown
             .remote

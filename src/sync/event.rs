@@ -241,6 +241,8 @@ pub struct Totals {
     pub files_written: Sides<u64>,
     /// Bytes copied to each side.
     pub bytes_written: Sides<u64>,
+    /// Files and directories renamed on the remote side, as they had been on the local one.
+    pub renamed: u64,
     /// Directories made on either side.
     pub dirs_created: u64,
     /// Files deleted on either side.

@@ -6,7 +6,7 @@
 //! a directory in which an earlier step failed.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
@@ -19,15 +19,17 @@ use crate::sync::digest;
 use crate::sync::event::{Deed, DeletedFor, Event, Resolved};
 use crate::sync::journal::Doomed;
 use crate::sync::lock::{self, RemoteLock};
-use crate::sync::plan::{DirPlan, OwnRecord, Plan, Step, Todo};
+use crate::sync::moving::{Moving, move_batch};
+use crate::sync::plan::{DirPlan, OldName, OwnRecord, Plan, Step, Todo};
 use crate::sync::pool::{Failure, Hands, Pool};
 use crate::sync::record::{Change, copied, recorded};
+use crate::sync::rename::Place;
 use crate::sync::store;
 use crate::sync::survey::Terms;
 use crate::sync::transfer::{self, Copy, KeepBoth, ancestors};
 use crate::sync::trash;
 use crate::sync::{Done, Summary};
-use crate::target::{Kind, Removal, Stat};
+use crate::target::{Kind, Removal, Stat, Times, Written};
 use crate::time::Timestamp;
 
 /// How many names travel in one batch of questions or deletions.
@@ -80,6 +82,7 @@ pub fn execute(execution: Execution<'_, '_, '_>) -> Result<Summary> {
         stopped_by: None,
         needs_journal: false,
         unsettled: HashSet::new(),
+        unmoved: HashMap::new(),
         unsaved: false,
         work: execution,
     };
@@ -90,7 +93,9 @@ pub fn execute(execution: Execution<'_, '_, '_>) -> Result<Summary> {
         run.take_lock()?;
         run.prepare();
         run.make_dirs();
+        run.rename_files();
         run.copy_files();
+        run.keep_unmoved();
         run.delete_files();
         run.delete_dirs();
         run.finish();
@@ -107,6 +112,13 @@ pub fn tell_plan(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) {
                 path,
                 kind: Kind::Dir,
                 deed: made(side),
+            });
+        }
+        if dir.moved_from.is_some() {
+            tell(Event::Entry {
+                path,
+                kind: Kind::Dir,
+                deed: Deed::Renamed { from: Side::Local },
             });
         }
         for step in &dir.steps {
@@ -141,8 +153,9 @@ const fn made(on: Side) -> Deed {
 fn deed_of(step: &Step) -> Option<Deed> {
     let bytes = |side: Side| step.stat_on(side).map_or(0, |stat| stat.size);
     match step.todo {
-        Todo::Record { .. } => None,
+        Todo::Record { .. } | Todo::RenamedAway => None,
         Todo::Forget => Some(Deed::Forgotten),
+        Todo::Rename { .. } => Some(Deed::Renamed { from: Side::Local }),
         Todo::Copy {
             from,
             status,
@@ -217,6 +230,8 @@ struct Run<'w, 'scope, 'env> {
     needs_journal: bool,
     /// Entries of which only the journal tells what became of them, by directory and name.
     unsettled: HashSet<(RelPath, Box<[u8]>)>,
+    /// Files that could not be renamed and are not copied yet: directory and step of the new name, place of the old.
+    unmoved: HashMap<(usize, usize), Place>,
     /// Whether something that was done could not be recorded.
     unsaved: bool,
 }
@@ -376,26 +391,97 @@ impl<'env> Run<'_, '_, 'env> {
         }
     }
 
+    /// Makes directories, and renames those that are there under another name: each once the one it is to be in is
+    /// there.
     fn make_dirs(&mut self) {
         for side in Side::BOTH {
-            let all: Vec<usize> = (0..self.work.plan.dirs.len())
-                .filter(|index| self.work.plan.dirs[*index].make_on == Some(side))
-                .collect();
-            for batch in all.chunks(BATCH) {
-                if self.is_stopped() {
-                    return;
+            let mut waiting = Vec::new();
+            for index in 0..self.work.plan.dirs.len() {
+                let dir = &self.work.plan.dirs[index];
+                if dir.make_on == Some(side) {
+                    waiting.push(index);
                 }
-                let paths: Vec<RelPath> = batch
-                    .iter()
-                    .map(|index| self.work.plan.dirs[*index].paths.of(side).clone())
-                    .collect();
-                let results = self.each(batch.len(), move |hands| {
-                    hands.sides.of_mut(side).make_dirs(&paths)
-                });
-                for (index, result) in batch.iter().zip(results) {
-                    self.dir_made(*index, side, result);
+                if let (Side::Remote, Some(old)) = (side, dir.moved_from.clone()) {
+                    self.make_all(side, &std::mem::take(&mut waiting));
+                    self.move_dir(index, &old);
                 }
             }
+            self.make_all(side, &waiting);
+        }
+    }
+
+    fn make_all(&mut self, side: Side, all: &[usize]) {
+        for batch in all.chunks(BATCH) {
+            if self.is_stopped() {
+                return;
+            }
+            let paths: Vec<RelPath> = batch
+                .iter()
+                .map(|index| self.work.plan.dirs[*index].paths.of(side).clone())
+                .collect();
+            let results = self.each(batch.len(), move |hands| {
+                hands.sides.of_mut(side).make_dirs(&paths)
+            });
+            for (index, result) in batch.iter().zip(results) {
+                self.dir_made(*index, side, result);
+            }
+        }
+    }
+
+    fn move_dir(&mut self, index: usize, old: &OldName) {
+        let parent = self.work.plan.dirs[index].parent;
+        if self.is_stopped() || parent.is_some_and(|parent| self.states[parent].unmade) {
+            self.leave_unmoved(index, old);
+            return;
+        }
+        let plan = &self.work.plan;
+        let moving = Moving {
+            from: plan.old_paths(old),
+            to: plan.dirs[index].paths.clone(),
+            listed: Sides::new(Stat::dir(), Stat::dir()),
+            times: Times::Unknown,
+        };
+        let path = moving.to.local.clone();
+        match self.move_all(vec![moving]).pop() {
+            Some(Ok(_)) => {
+                let name = old.names.local.clone();
+                self.states[old.parent]
+                    .changes
+                    .push(Change::Forget { name });
+                self.work.plan.totals.renamed += 1;
+                (self.work.tell)(Event::Entry {
+                    path: &path,
+                    kind: Kind::Dir,
+                    deed: Deed::Renamed { from: Side::Local },
+                });
+            }
+            Some(Err(error)) => {
+                self.leave_unmoved(index, old);
+                if self.stopped_by.is_none() {
+                    // Its records were about the old name. Without them the next run takes it for new, and copies it.
+                    self.states[index].changes = vec![Change::ForgetAll];
+                    self.save_dir(index, When::Meanwhile);
+                    let error = error.while_doing(
+                        "renaming the directory on the remote side (the next run copies it)",
+                    );
+                    self.take_failure(Some(index), &path, Failure::Entry(error));
+                }
+            }
+            None => unreachable!("one answer for one directory"),
+        }
+    }
+
+    /// Nothing is done in a directory that has not got its new name, nor with what has the old one.
+    fn leave_unmoved(&mut self, index: usize, old: &OldName) {
+        self.keep(old.parent);
+        self.states[index].unmade = true;
+        // Parents stand before their children.
+        for below in index..self.work.plan.dirs.len() {
+            let parent = self.work.plan.dirs[below].parent;
+            if parent.is_some_and(|parent| self.states[parent].unmade) {
+                self.states[below].unmade = true;
+            }
+            self.states[below].failed |= self.states[below].unmade;
         }
     }
 
@@ -422,6 +508,123 @@ impl<'env> Run<'_, '_, 'env> {
                     self.take_failure(Some(index), &path, Failure::Entry(error));
                 }
             }
+        }
+    }
+
+    /// Renames files on the remote side that were renamed on the local one. Those that cannot be renamed are copied.
+    fn rename_files(&mut self) {
+        let (doable, hopeless): (Vec<_>, Vec<_>) = self
+            .work
+            .plan
+            .renames()
+            .into_iter()
+            .partition(|(to, _)| !self.states[to.dir].unmade);
+        for (to, from) in hopeless {
+            self.unmoved.insert((to.dir, to.step), from);
+        }
+        for batch in doable.chunks(BATCH) {
+            if self.is_stopped() {
+                return;
+            }
+            let moves = batch
+                .iter()
+                .map(|(to, from)| self.moving(*to, *from))
+                .collect();
+            for ((to, from), moved) in batch.iter().zip(self.move_all(moves)) {
+                match moved {
+                    Ok(written) => self.file_renamed(*to, *from, &written),
+                    Err(error) => {
+                        let path = self.work.plan.path_of(*to, Side::Local);
+                        log::info!("renaming to {path}: {error}; it is sent instead");
+                        self.work.plan.copy_instead(*to);
+                        self.unmoved.insert((to.dir, to.step), *from);
+                    }
+                }
+            }
+            self.refresh_lock();
+            self.checkpoint_if_due();
+        }
+    }
+
+    fn moving(&self, to: Place, from: Place) -> Moving {
+        let plan = &self.work.plan;
+        let (new, old) = (plan.step(to), plan.step(from));
+        let path_of = |at, side| plan.path_of(at, side);
+        let listed = (new.stat_on(Side::Local), old.shown_on(Side::Remote));
+        let (Some(local), Some(remote)) = listed else {
+            unreachable!("what is renamed was listed under both names");
+        };
+        Moving {
+            from: Sides::new(path_of(from, Side::Local), path_of(from, Side::Remote)),
+            to: Sides::new(
+                path_of(to, Side::Local),
+                plan.dirs[to.dir]
+                    .paths
+                    .remote
+                    .join(new.name_on(Side::Remote)),
+            ),
+            listed: Sides::new(local, remote),
+            times: match old.remote_shown {
+                Some(_) => Times::Lost,
+                None => Times::Kept,
+            },
+        }
+    }
+
+    fn move_all(&mut self, moves: Vec<Moving>) -> Vec<Result<Written>> {
+        let journal = self.work.copying.journal;
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let slot = Arc::clone(&written);
+        let moved = self.each(moves.len(), move |hands| {
+            let mut written = slot
+                .lock()
+                .expect("nobody panics with what was moved in hand");
+            written.clear();
+            let mut results = Vec::new();
+            for moved in move_batch(hands, journal, &moves) {
+                written.push(moved.as_ref().ok().copied());
+                results.push(moved.map(drop));
+            }
+            results
+        });
+        let written = written
+            .lock()
+            .expect("nobody panics with what was moved in hand");
+        let shown = written.iter().copied().chain(std::iter::repeat(None));
+        moved
+            .into_iter()
+            .zip(shown)
+            .map(|(moved, shown)| moved.map(|()| shown.expect("what was moved was looked at")))
+            .collect()
+    }
+
+    fn file_renamed(&mut self, to: Place, from: Place, written: &Written) {
+        let plan = &self.work.plan;
+        let new = plan.step(to);
+        let changes = copied(
+            &new.name,
+            new.stat_on(Side::Local),
+            new.inode,
+            Side::Local,
+            written,
+            plan.dirs[to.dir].has_remote_metadata,
+        );
+        let old = &plan.step(from).name;
+        let forgotten = [
+            Change::ForgetTrueTime { name: old.clone() },
+            Change::Forget { name: old.clone() },
+        ];
+        let path = plan.path_of(to, Side::Local);
+        self.work.plan.totals.renamed += 1;
+        self.states[to.dir].changes.extend(changes);
+        self.states[from.dir].changes.extend(forgotten);
+        self.tell_step(to.dir, to.step, &path);
+    }
+
+    /// What could neither be renamed nor copied stays where it is on the remote side.
+    fn keep_unmoved(&mut self) {
+        for (_, from) in std::mem::take(&mut self.unmoved) {
+            self.keep(from.dir);
         }
     }
 
@@ -482,7 +685,8 @@ impl<'env> Run<'_, '_, 'env> {
                 });
                 None
             }
-            Todo::Delete { .. } => None,
+            // A rename that is still one was never tried.
+            Todo::Delete { .. } | Todo::Rename { .. } | Todo::RenamedAway => None,
             Todo::Copy {
                 from,
                 partial_bytes,
@@ -575,12 +779,12 @@ impl<'env> Run<'_, '_, 'env> {
                 self.take_failure(Some(dir), &path, failure);
             }
         }
-        if self
-            .work
-            .copying
-            .journal
-            .is_some_and(|journal| journal.bytes() >= JOURNAL_BYTES)
-        {
+        self.checkpoint_if_due();
+    }
+
+    fn checkpoint_if_due(&mut self) {
+        let journal = self.work.copying.journal;
+        if journal.is_some_and(|journal| journal.bytes() >= JOURNAL_BYTES) {
             self.checkpoint();
         }
     }
@@ -597,9 +801,9 @@ impl<'env> Run<'_, '_, 'env> {
         }
     }
 
-    fn step_done(&mut self, dir: usize, step: usize, done: &Done) {
+    fn step_done(&mut self, dir: usize, index: usize, done: &Done) {
         let plan = &self.work.plan.dirs[dir];
-        let step = &plan.steps[step];
+        let step = &plan.steps[index];
         let totals = &mut self.work.plan.totals;
         let mut count = |to: Side, stat: Option<Stat>| {
             *totals.files_written.of_mut(to) += 1;
@@ -611,6 +815,7 @@ impl<'env> Run<'_, '_, 'env> {
                 copied(
                     &step.name,
                     step.stat_on(from),
+                    step.inode,
                     from,
                     written,
                     plan.has_remote_metadata,
@@ -625,6 +830,8 @@ impl<'env> Run<'_, '_, 'env> {
                 let mut changes = copied(
                     &aside,
                     step.stat_on(loser),
+                    // A loser on the local side keeps it under its new name.
+                    step.inode,
                     loser,
                     loser_written,
                     has_metadata,
@@ -632,6 +839,7 @@ impl<'env> Run<'_, '_, 'env> {
                 let of_winner = copied(
                     &step.name,
                     step.stat_on(winner),
+                    step.inode,
                     winner,
                     winner_written,
                     has_metadata,
@@ -642,6 +850,9 @@ impl<'env> Run<'_, '_, 'env> {
             _ => unreachable!("a step's task brings what the step is about"),
         };
         self.states[dir].changes.extend(changes);
+        if let Some(from) = self.unmoved.remove(&(dir, index)) {
+            self.work.plan.delete_renamed(from);
+        }
     }
 
     fn tell_step(&mut self, dir: usize, step: usize, path: &RelPath) {
@@ -922,7 +1133,7 @@ impl<'env> Run<'_, '_, 'env> {
             && self.work.plan.dirs[dir].is_whole
             && !self.states[dir].failed
             && self.stopped_by.is_none();
-        let digest = Arc::new(std::sync::Mutex::new(None));
+        let digest = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&digest);
         let of_remote = changes
             .iter()

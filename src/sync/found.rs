@@ -142,6 +142,7 @@ impl Found {
                 local.map(|entry| entry.shown),
                 remote.map(|entry| entry.shown),
             ),
+            inode: local.map_or(0, |entry| entry.inode),
             record: record.filter(|_| self.records_apply || is_in_records_alone),
         }
     }
@@ -158,6 +159,8 @@ pub struct Pair<'a> {
     pub stats: Sides<Option<Stat>>,
     /// The same as each side itself shows it, see [`Entry::shown`](crate::target::Entry).
     pub shown: Sides<Option<Stat>>,
+    /// The inode of the local file; 0 where there is none that is known.
+    pub inode: u64,
     /// Its record.
     pub record: Option<Record<'a>>,
     /// Whether a cut-off run placed it and could not record it; with the upload time where the server could not keep

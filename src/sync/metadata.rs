@@ -1,7 +1,7 @@
 //! The metadata file of a directory: what both sides were after the last sync, in pyftpsync's format, version 3.
 //!
 //! Bytes in, bytes out; opening and writing the file is the caller's. The file is kept compact in memory because a
-//! directory may hold 50,000 files and the router 32 MB: names in one arena, a row of 40 bytes for each record, and
+//! directory may hold 50,000 files and the router 32 MB: names in one arena, a row of 48 bytes for each record, and
 //! everything that is not ours (other peers, unknown keys) as the text it was. It is read while it comes, and written
 //! in pieces ([`Text`]), so that what is ours is never there as text.
 //!
@@ -140,6 +140,25 @@ impl Metadata {
             self.records.last_sync = Some(at);
             self.is_changed = true;
         }
+    }
+
+    /// Adds to the record of the file `name` which inode it has on the local side, to be recognised by when it is
+    /// renamed. A record that is there already is made anew: the file is as recorded at this time.
+    pub fn set_inode(&mut self, name: &[u8], inode: u64, at: Timestamp) {
+        if let Some(row) = self.records.table.find_mut(name)
+            && row.kind == RowKind::File
+            && row.inode != inode
+        {
+            row.inode = inode;
+            row.at_nanos = at.as_nanos();
+            self.is_changed = true;
+        }
+    }
+
+    /// Forgets everything that is recorded for this peer, and that anything ever was.
+    pub fn forget_records(&mut self) {
+        self.is_changed |= self.records.is_known();
+        self.records = Records::default();
     }
 
     /// Forgets the record of `name`, if there is one.
@@ -610,6 +629,8 @@ pub struct Record<'a> {
     pub what: RecordKind,
     /// When it was recorded.
     pub recorded_at: Timestamp,
+    /// The inode of a file on the local side; 0 where it is not known.
+    pub inode: u64,
 }
 
 /// What an entry was.
@@ -799,7 +820,7 @@ struct Table {
     extras: BTreeMap<Box<[u8]>, Box<str>>,
 }
 
-/// How long the tail may grow: inserting into so many rows of 40 bytes costs less than writing one file.
+/// How long the tail may grow: inserting into so many rows of 48 bytes costs less than writing one file.
 const TAIL_ROWS: usize = 512;
 
 #[derive(Debug, Clone, Copy)]
@@ -809,6 +830,8 @@ struct Row {
     mtime_nanos: i64,
     remote_mtime_nanos: i64,
     at_nanos: i64,
+    /// 0 where it is not known.
+    inode: u64,
     name_start: u32,
     name_bytes: u16,
     kind: RowKind,
@@ -968,6 +991,7 @@ impl Row {
             mtime_nanos: mtime.as_nanos(),
             remote_mtime_nanos: 0,
             at_nanos: 0,
+            inode: 0,
             name_start: 0,
             name_bytes: 0,
             kind: RowKind::File,
@@ -1038,6 +1062,7 @@ impl Row {
             name: Name::new(name).ok()?,
             what,
             recorded_at: self.at(),
+            inode: self.inode,
         })
     }
 
@@ -1049,7 +1074,7 @@ impl Row {
         Timestamp::from_nanos(self.at_nanos)
     }
 
-    /// Whether both say the same of their entry; when they were recorded does not matter.
+    /// Whether both say the same of their entry; when they were recorded does not matter, nor by which inode.
     fn is_same(&self, other: &Self) -> bool {
         self.kind == other.kind
             && self.has_addition == other.has_addition
@@ -1070,6 +1095,7 @@ impl Row {
     fn adopt_additions(&mut self, own: &Self) {
         self.has_addition = own.has_addition;
         self.remote_mtime_nanos = own.remote_mtime_nanos;
+        self.inode = own.inode;
         if self.kind == RowKind::Dir {
             self.size_or_digest = own.size_or_digest;
         }
@@ -1089,6 +1115,9 @@ impl Row {
         let has_addition = self.has_addition && additions == Additions::Written;
         match self.kind {
             RowKind::File => {
+                if self.inode != 0 && additions == Additions::Written {
+                    json::push(out, format_args!("\"i\":{},", self.inode));
+                }
                 out.extend_from_slice(b"\"m\":");
                 json::write_secs(self.mtime(), out);
                 if has_addition {
@@ -1131,6 +1160,7 @@ fn parse_row(name: &[u8], text: &str) -> Result<Option<RowAndExtra>, Malformed> 
         b"u" => fields.at = Some(value),
         b"r" => fields.remote_mtime = Some(value),
         b"d" => fields.digest = Some(value),
+        b"i" => fields.inode = Some(value),
         // Written for people by a chatty pyftpsync, and stale as soon as it is not.
         b"mtime_str" | b"uploaded_str" => {}
         _ => {
@@ -1157,6 +1187,7 @@ struct RowFields<'t> {
     at: Option<&'t str>,
     remote_mtime: Option<&'t str>,
     digest: Option<&'t str>,
+    inode: Option<&'t str>,
 }
 
 impl RowFields<'_> {
@@ -1177,6 +1208,7 @@ impl RowFields<'_> {
         };
         Some(Row {
             at_nanos: at.as_nanos(),
+            inode: self.inode.and_then(|inode| inode.parse().ok()).unwrap_or(0),
             ..row
         })
     }
@@ -1687,7 +1719,38 @@ mod tests {
     }
 
     #[test]
+    fn an_inode_is_kept_beside_our_own_record_alone() {
+        let mut metadata = Metadata::empty(&peer("bob"));
+        metadata.set_record(name("a"), file(5, 100), NOW);
+        metadata.set_inode(b"a", u64::MAX, NOW);
+        metadata.set_record(name("d"), RecordKind::Dir { digest: None }, NOW);
+        metadata.set_inode(b"d", 7, NOW);
+        let text = text(&metadata);
+        assert_eq!(text.matches("\"i\":18446744073709551615,").count(), 1);
+        assert_eq!(text.matches("\"i\":").count(), 1, "{text}");
+        let mut again = parse(&text, "bob");
+        let inode = |metadata: &Metadata| metadata.records().find(b"a").unwrap().inode;
+        assert_eq!((inode(&again), again.is_changed()), (u64::MAX, false));
+        again.set_inode(b"a", u64::MAX, NOW.plus_secs(1));
+        again.set_record(name("a"), file(5, 100), NOW.plus_secs(1));
+        assert_eq!((inode(&again), again.is_changed()), (u64::MAX, false));
+        again.set_record(name("a"), file(6, 100), NOW);
+        assert_eq!((inode(&again), again.is_changed()), (0, true));
+    }
+
+    #[test]
+    fn forgetting_all_records_leaves_no_trace_of_the_peer() {
+        let mut metadata = Metadata::empty(&peer("bob"));
+        metadata.forget_records();
+        assert!(!metadata.is_changed());
+        metadata.set_record(name("a"), file(5, 100), NOW);
+        metadata.mark_saved();
+        metadata.forget_records();
+        assert!(metadata.is_changed() && metadata.is_empty_of_content());
+    }
+
+    #[test]
     fn a_row_stays_small() {
-        assert_eq!(size_of::<Row>(), 40);
+        assert_eq!(size_of::<Row>(), 48);
     }
 }

@@ -36,6 +36,10 @@ pub mod guard;
 
 pub mod execute;
 
+pub mod rename;
+
+pub mod moving;
+
 pub mod deletion;
 
 pub mod record;
@@ -80,7 +84,7 @@ use crate::sync::plan::Plan;
 use crate::sync::pool::{Connect, Failure, Pool, Stop};
 use crate::sync::survey::{Survey, Terms};
 use crate::sync::walk::{Walk, walk};
-use crate::target::{Listing, Written};
+use crate::target::{FileIdentity, Listing, Written};
 use crate::time::Timestamp;
 
 /// What a run needs besides its job.
@@ -131,6 +135,8 @@ pub enum Done {
     BothCopied(Written, Written),
     /// What became of each of several things.
     Each(Vec<Result<()>>),
+    /// Which things several files are.
+    Identified(Vec<Option<FileIdentity>>),
     /// How much room there is, on each side.
     Room(Sides<Option<u64>>),
     /// It is done.

@@ -7,6 +7,7 @@ use crate::side::{Side, Sides};
 use crate::sync::classify::Status;
 use crate::sync::event::{DeletedFor, Totals};
 use crate::sync::guard::{Changes, Losses};
+use crate::sync::rename::{Appeared, Gone, Move, Place};
 use crate::target::{Kind, Stat};
 use crate::time::Timestamp;
 
@@ -23,6 +24,8 @@ pub struct Plan {
     pub changes: Sides<Changes>,
     /// Files that are skipped, and recorded anew if their times moved and not their content; with their directories.
     pub retimed: Vec<(usize, Step)>,
+    /// Files that may have been renamed.
+    pub gone: Vec<Gone>,
     /// Whether a lock file was seen in the remote root.
     pub lock_seen: bool,
 }
@@ -36,6 +39,8 @@ pub struct DirPlan {
     pub parent: Option<usize>,
     /// It is to be made on this side first.
     pub make_on: Option<Side>,
+    /// What it is called on the remote side as yet.
+    pub moved_from: Option<OldName>,
     /// It is to be removed from this side at the end, when it is empty.
     pub remove_on: Option<(Side, DeletedFor)>,
     /// The side it was to be removed from before something was found in it that stays.
@@ -58,6 +63,15 @@ pub struct DirPlan {
     pub was_unfinished: bool,
 }
 
+/// What a directory was called before it was renamed on the local side.
+#[derive(Debug, Clone)]
+pub struct OldName {
+    /// The plan of the directory it was in.
+    pub parent: usize,
+    /// Its name there; the one it is recorded by, and the remote one.
+    pub names: Sides<Box<[u8]>>,
+}
+
 /// What becomes of a directory's own record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnRecord {
@@ -76,6 +90,8 @@ pub struct Step {
     pub remote_name: Option<Box<[u8]>>,
     /// What was listed on each side.
     pub stats: Sides<Option<Stat>>,
+    /// The inode of the local file; 0 where there is none that is known.
+    pub inode: u64,
     /// What the remote side itself shows, where its metadata knows a truer time. Rare, and a step is kept for each file.
     pub remote_shown: Option<Box<Stat>>,
     /// What is to be done.
@@ -113,6 +129,13 @@ pub enum Todo {
         /// Whether this resolves a conflict.
         is_resolution: bool,
     },
+    /// Rename what the remote side has under the old name of the file.
+    Rename {
+        /// The step of the old name.
+        from: Place,
+    },
+    /// Nothing: the file has another name now, and that one's step renames it.
+    RenamedAway,
     /// Keep both files, the loser under another name.
     KeepBoth {
         /// The side whose file keeps the name.
@@ -155,7 +178,8 @@ impl Step {
     /// The side that this step writes, if it writes entries.
     pub const fn writes(&self) -> Sides<bool> {
         match self.todo {
-            Todo::Record { .. } | Todo::Forget => Sides::new(false, false),
+            Todo::Record { .. } | Todo::Forget | Todo::RenamedAway => Sides::new(false, false),
+            Todo::Rename { .. } => Sides::new(false, true),
             Todo::Copy {
                 from: Side::Local, ..
             }
@@ -183,6 +207,7 @@ impl Plan {
     pub fn writes(&self, side: Side) -> bool {
         self.dirs.iter().any(|dir| {
             dir.make_on == Some(side)
+                || (side == Side::Remote && dir.moved_from.is_some())
                 || dir.remove_on.is_some_and(|(on, _)| on == side)
                 || !dir.litter.of(side).is_empty()
                 || dir.steps.iter().any(|step| *step.writes().of(side))
@@ -196,15 +221,98 @@ impl Plan {
             let sizes = match step.todo {
                 Todo::Copy { from, .. } if from == side.peer() => [step.stat_on(from), None],
                 Todo::KeepBoth { .. } => [step.stat_on(side.peer()), None],
-                Todo::Copy { .. } | Todo::Record { .. } | Todo::Forget | Todo::Delete { .. } => {
-                    [None, None]
-                }
+                Todo::Copy { .. }
+                | Todo::Record { .. }
+                | Todo::Forget
+                | Todo::Delete { .. }
+                | Todo::Rename { .. }
+                | Todo::RenamedAway => [None, None],
             };
             for stat in sizes.into_iter().flatten() {
                 copies = (copies.0 + 1, copies.1 + stat.size);
             }
         }
         copies
+    }
+
+    /// The files that are new on the local side, and that may be known under another name.
+    pub fn appeared(&self) -> impl Iterator<Item = Appeared> {
+        self.dirs.iter().enumerate().flat_map(|(dir, plan)| {
+            plan.steps.iter().enumerate().filter_map(move |(at, step)| {
+                let is_new = matches!(
+                    step.todo,
+                    Todo::Copy {
+                        from: Side::Local,
+                        status: Status::New | Status::Existing,
+                        is_resolution: false,
+                        // One that was sent in part before was new before.
+                        partial_bytes: 0,
+                    }
+                );
+                let stat = step
+                    .stats
+                    .local
+                    .filter(|_| is_new && step.inode != 0 && step.stats.remote.is_none())?;
+                Some(Appeared {
+                    at: Place { dir, step: at },
+                    inode: step.inode,
+                    size: stat.size,
+                    mtime: stat.exact_mtime()?,
+                })
+            })
+        })
+    }
+
+    /// The step at that place.
+    pub fn step(&self, at: Place) -> &Step {
+        &self.dirs[at.dir].steps[at.step]
+    }
+
+    /// The path of that step's entry on that side.
+    pub fn path_of(&self, at: Place, side: Side) -> RelPath {
+        let dir = &self.dirs[at.dir];
+        dir.paths.of(side).join(dir.steps[at.step].name_on(side))
+    }
+
+    /// Turns a deletion and a copy into the rename that they are. Nothing is lost by it.
+    pub fn rename(&mut self, found: Move) {
+        let Move { from, to, .. } = found;
+        self.dirs[from.dir].steps[from.step].todo = Todo::RenamedAway;
+        self.dirs[to.dir].steps[to.step].todo = Todo::Rename { from };
+        self.losses.remote.lost -= 1;
+    }
+
+    /// Turns a rename that was refused back into a copy. The old name is deleted once that has succeeded, see
+    /// [`Plan::delete_renamed`].
+    pub fn copy_instead(&mut self, to: Place) {
+        self.dirs[to.dir].steps[to.step].todo = Todo::Copy {
+            from: Side::Local,
+            status: Status::New,
+            is_resolution: false,
+            partial_bytes: 0,
+        };
+    }
+
+    /// The file is under its new name: what is under the old one is to be deleted.
+    pub fn delete_renamed(&mut self, from: Place) {
+        self.dirs[from.dir].steps[from.step].todo = Todo::Delete {
+            on: Side::Remote,
+            why: DeletedFor::Missing,
+            is_resolution: false,
+        };
+    }
+
+    /// All renames of files: the new place and the old one.
+    pub fn renames(&self) -> Vec<(Place, Place)> {
+        let mut renames = Vec::new();
+        for (dir, plan) in self.dirs.iter().enumerate() {
+            for (at, step) in plan.steps.iter().enumerate() {
+                if let Todo::Rename { from } = step.todo {
+                    renames.push((Place { dir, step: at }, from));
+                }
+            }
+        }
+        renames
     }
 
     /// Marks that something in this directory stays on both sides, so that neither it nor what it is in is removed.
@@ -234,6 +342,37 @@ impl Plan {
         }
     }
 
+    /// Says where everything is on the remote side once the directories have their new names. While they were planned
+    /// they had the old ones.
+    pub fn settle_moved(&mut self) {
+        if self.dirs.iter().all(|dir| dir.moved_from.is_none()) {
+            return;
+        }
+        // Parents stand before their children.
+        for index in 0..self.dirs.len() {
+            let dir = &self.dirs[index];
+            let own = match dir.moved_from {
+                Some(_) => dir.paths.local.name(),
+                None => dir.paths.remote.name(),
+            };
+            if let (Some(parent), Some(name)) = (dir.parent, own) {
+                let path = self.dirs[parent].paths.remote.join(name);
+                self.dirs[index].paths.remote = path;
+            }
+        }
+    }
+
+    /// The old path of a directory that is to be renamed.
+    pub fn old_paths(&self, old: &OldName) -> Sides<RelPath> {
+        let dir = &self.dirs[old.parent].paths;
+        let name_on =
+            |side| Name::new(old.names.of(side)).expect("plans are made of accepted names");
+        Sides::new(
+            dir.local.join(name_on(Side::Local)),
+            dir.remote.join(name_on(Side::Remote)),
+        )
+    }
+
     /// Turns copies between files of the same size into mere records: their times moved, not their content.
     pub fn accept_time_shift(&mut self) {
         for (dir, step) in std::mem::take(&mut self.retimed) {
@@ -261,6 +400,7 @@ impl DirPlan {
             paths,
             parent,
             make_on: None,
+            moved_from: None,
             remove_on: None,
             kept_on: None,
             own_record: OwnRecord::Keep,
@@ -281,6 +421,7 @@ impl DirPlan {
 
     fn is_empty(&self) -> bool {
         self.make_on.is_none()
+            && self.moved_from.is_none()
             && self.remove_on.is_none()
             && self.own_record == OwnRecord::Keep
             && self.steps.is_empty()

@@ -16,12 +16,16 @@ pub enum Change {
         name: Box<[u8]>,
         /// What it is.
         what: RecordKind,
+        /// Its inode on the local side; 0 where it is not known.
+        inode: u64,
     },
     /// Nothing is recorded any more.
     Forget {
         /// The entry.
         name: Box<[u8]>,
     },
+    /// Nothing that is recorded in this directory is true any more.
+    ForgetAll,
     /// A subdirectory is on both sides.
     SetDir {
         /// The directory.
@@ -52,12 +56,16 @@ impl Change {
     /// Applies what concerns the records, which live on the local side.
     pub fn apply_to_local(&self, metadata: &mut Metadata, now: Timestamp) {
         match self {
-            Self::Set { name, what } => {
+            Self::Set { name, what, inode } => {
                 if let Ok(name) = Name::new(name) {
                     metadata.set_record(name, *what, now);
                 }
+                if *inode != 0 {
+                    metadata.set_inode(name, *inode, now);
+                }
             }
             Self::Forget { name } => metadata.forget_record(name),
+            Self::ForgetAll => metadata.forget_records(),
             Self::SetDir { name } => {
                 let digest = match metadata.records().find(name).map(|record| record.what) {
                     Some(RecordKind::Dir { digest }) => digest,
@@ -89,15 +97,21 @@ impl Change {
                 }
             }
             Self::ForgetTrueTime { name } => metadata.forget_true_time(name),
-            Self::Set { .. } | Self::Forget { .. } | Self::SetDir { .. } | Self::Digest { .. } => {}
+            Self::Set { .. }
+            | Self::Forget { .. }
+            | Self::ForgetAll
+            | Self::SetDir { .. }
+            | Self::Digest { .. } => {}
         }
     }
 }
 
-/// What is to be recorded of a copied file: the source as it was listed, and the copy as its side reports it.
+/// What is to be recorded of a copied file: the source as it was listed, and the copy as its side reports it. `inode` is
+/// that of a source on the local side.
 pub fn copied(
     name: &[u8],
     source: Option<Stat>,
+    inode: u64,
     from: Side,
     written: &Written,
     has_remote_metadata: bool,
@@ -137,6 +151,10 @@ pub fn copied(
             mtime,
             remote_mtime,
         },
+        inode: match from {
+            Side::Local => inode,
+            Side::Remote => written.inode,
+        },
     });
     changes
 }
@@ -157,6 +175,7 @@ pub fn recorded(step: &Step, uploaded_at: Option<Timestamp>) -> Vec<Change> {
     let mut changes = vec![Change::Set {
         name: step.name.clone(),
         what,
+        inode: step.inode,
     }];
     if let Some(uploaded_at) = uploaded_at {
         let time = TrueTime {

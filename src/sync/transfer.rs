@@ -137,7 +137,12 @@ impl Copy {
         let there = look_up_one(target, path)?;
         Ok(there
             .filter(|stat| stat.may_equal(&placed))
-            .map(|stat| Written { stat, times }))
+            .map(|stat| Written {
+                stat,
+                times,
+                // It was not told, and asking is not worth it: it is only for recognising the file when it is renamed.
+                inode: 0,
+            }))
     }
 
     fn transfer(

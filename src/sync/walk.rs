@@ -5,6 +5,12 @@
 //!
 //! A directory that one side deleted is *doomed*: it is walked all the same, each file in it counts for itself, and
 //! it goes only when nothing in it is to be kept.
+//!
+//! A directory that was *renamed* on the local side looks like one that was deleted there and one that is new. Its
+//! metadata moved along; so what is new is visited after all that is on both sides, and what was deleted after that. If
+//! the records in a new directory are those of which a deleted one's record holds the digest, and the remote side is
+//! still what that digest says, the two are one: it is visited as a directory that both sides have, under its old path on
+//! the remote side, and renamed there before anything else is done in it.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -26,8 +32,9 @@ use crate::sync::found::{Found, Pair, baseline, kind_of, special_side};
 use crate::sync::guard;
 use crate::sync::journal::{Doomed, Leftover};
 use crate::sync::metadata::{Record, RecordKind};
-use crate::sync::plan::{OwnRecord, Plan, Todo};
+use crate::sync::plan::{OldName, OwnRecord, Plan, Todo};
 use crate::sync::pool::{Failure, Pool};
+use crate::sync::rename;
 use crate::sync::resolve::{self, Resolution};
 use crate::sync::scan::{Ambiguous, Places, pair_up};
 use crate::sync::subtree::{Evidence, Judged, Subtree, Verdict};
@@ -73,14 +80,19 @@ pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
         draft: Draft::default(),
         stack: Vec::new(),
         ahead: HashMap::new(),
+        fresh: Vec::new(),
+        vanished: Vec::new(),
+        knows_vanished: false,
         standing_answer: None,
         walk: terms,
     };
     walker.start();
-    while let Some(visit) = walker.stack.pop() {
+    while let Some(visit) = walker.next_visit() {
         walker.visit(visit)?;
     }
     walker.draft.plan.restore_kept();
+    walker.draft.plan.settle_moved();
+    walker.find_renames()?;
     Ok(walker.draft.plan)
 }
 
@@ -91,6 +103,12 @@ struct Walker<'w, 'scope, 'env> {
     stack: Vec<Visit>,
     /// Surveys under way, by the place on the stack of the visit they are for.
     ahead: HashMap<usize, u64>,
+    /// Directories that may be others under a new name; they wait until these are known.
+    fresh: Vec<Visit>,
+    /// Directories that the local side deleted, or renamed.
+    vanished: Vec<Vanished>,
+    /// Whether all that is on both sides was visited.
+    knows_vanished: bool,
     /// The answer that holds for all further conflicts.
     standing_answer: Option<Choice>,
 }
@@ -103,6 +121,16 @@ struct Visit {
     is_protected: bool,
     /// The digest in its record; none where it has no record.
     recorded_digest: Option<Option<u64>>,
+    /// It has no record: it may have had another name.
+    is_fresh: bool,
+}
+
+/// A directory that the local side has no more.
+struct Vanished {
+    visit: Visit,
+    why: DeletedFor,
+    /// The digest of all that was in it when it was last synced.
+    digest: u64,
 }
 
 /// Why a directory is to go.
@@ -134,7 +162,49 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             doom: Doom::Spared,
             is_protected: false,
             recorded_digest: None,
+            is_fresh: false,
         });
+    }
+
+    /// What both sides have first, then what is new, then what is gone.
+    fn next_visit(&mut self) -> Option<Visit> {
+        if self.stack.is_empty() {
+            self.knows_vanished = true;
+            if self.fresh.is_empty() {
+                // Nothing is left that these could be called now.
+                for vanished in std::mem::take(&mut self.vanished).into_iter().rev() {
+                    self.doom(&vanished.visit.dir, Side::Remote, vanished.why);
+                    self.stack.push(vanished.visit);
+                }
+            }
+            self.stack.extend(self.fresh.drain(..).rev());
+        }
+        self.stack.pop()
+    }
+
+    /// Has a directory removed at the end.
+    fn doom(&mut self, dir: &Dir, on: Side, why: DeletedFor) {
+        let index = self.draft.planned(dir);
+        self.draft.plan.dirs[index].remove_on = Some((on, why));
+    }
+
+    /// Whether the job renames directories: where it would have deleted the old one and copied the new one.
+    fn renames_dirs(&self) -> bool {
+        match self.walk.job.direction.follower() {
+            None => true,
+            Some(Side::Remote) => self.walk.job.policy.delete != Delete::Never,
+            Some(Side::Local) => false,
+        }
+    }
+
+    /// A directory without a record waits until all is known that it may have been called before.
+    fn visit_fresh(&mut self, mut visit: Visit, below: &mut Vec<Visit>) {
+        visit.is_fresh = true;
+        if self.knows_vanished {
+            below.push(visit);
+        } else {
+            self.fresh.push(visit);
+        }
     }
 
     fn visit(&mut self, mut visit: Visit) -> Result<()> {
@@ -150,10 +220,27 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         if visit.dir.parent.is_none() {
             self.face_missing_root(&mut visit, &mut survey)?;
         }
+        let mut tells_of_deletions = true;
+        if visit.is_fresh {
+            let before = self.find_vanished(&survey);
+            if visit.dir.there.remote {
+                // A server that does not rename at once was cut off in the middle of it.
+                tells_of_deletions = before.is_none();
+            } else if let Some(place) = before
+                && self.is_movable(place, &visit.dir)?
+            {
+                self.take_for_moved(&mut visit, place);
+                let id = self.submit_survey(&visit.dir);
+                survey = self.await_survey(id)?;
+            } else {
+                self.draft.ensure_there(&visit.dir, Side::Remote);
+            }
+        }
         let dir = Rc::clone(&visit.dir);
-        let Some(found) = self.unwrap_listings(&visit, survey)? else {
+        let Some(mut found) = self.unwrap_listings(&visit, survey)? else {
             return Ok(());
         };
+        found.records_apply &= tells_of_deletions;
         if dir.parent.is_none() {
             self.guard_roots(&dir, &found)?;
         }
@@ -171,10 +258,66 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             Some(id) => id,
             None => self.submit_survey(dir),
         };
+        self.await_survey(id)
+    }
+
+    fn await_survey(&mut self, id: u64) -> Result<Survey> {
         match self.walk.pool.wait_for(id).map_err(Failure::into_error)? {
             Done::Survey(survey) => Ok(*survey),
             _ => unreachable!("a survey's number brings a survey"),
         }
+    }
+
+    /// The place of the only vanished directory whose records these are.
+    fn find_vanished(&self, survey: &Survey) -> Option<usize> {
+        let records = survey.metadata.records();
+        // Empty directories are all alike.
+        let digest = digest::of_records(records).filter(|_| !records.is_empty())?;
+        let mut places =
+            (0..self.vanished.len()).filter(|place| self.vanished[*place].digest == digest);
+        let place = places.next()?;
+        places.next().is_none().then_some(place)
+    }
+
+    /// Whether the remote side still has exactly what was synced of a vanished directory, and all of it takes part under
+    /// the new name, too.
+    fn is_movable(&mut self, place: usize, dir: &Dir) -> Result<bool> {
+        let top = self.vanished[place].visit.dir.paths.remote.clone();
+        let subtree = match self.list_subtree(Side::Remote, &top) {
+            Ok(subtree) => subtree,
+            // It is not moved, and whoever visits it tells why it cannot be listed.
+            Err(Failure::Entry(_)) => return Ok(false),
+            Err(Failure::Job(error)) => return Err(error),
+        };
+        let evidence = Evidence::Digest(self.vanished[place].digest);
+        let judged = Subtree::new(subtree, &self.filter).judge(evidence);
+        Ok(judged.iter().all(|entry| {
+            let moved = entry.path.moved(&top, &dir.paths.local);
+            entry.verdict == Verdict::Unchanged
+                && entry.stat.kind != Kind::Special
+                && moved.is_some_and(|path| self.filter.accepts(&path, entry.stat.kind))
+        }))
+    }
+
+    /// From here on the visit is about the directory that both sides have.
+    fn take_for_moved(&mut self, visit: &mut Visit, place: usize) {
+        let old = self.vanished.remove(place).visit.dir;
+        visit.dir = Rc::new(visit.dir.moved_from(old.paths.remote.clone()));
+        let name_of = |path: &RelPath| path.name().map(|name| Box::from(name.as_bytes()));
+        let (Some(parent), Some(local), Some(remote)) = (
+            &old.parent,
+            name_of(&old.paths.local),
+            name_of(&old.paths.remote),
+        ) else {
+            unreachable!("a root does not vanish from its parent");
+        };
+        let parent = self.draft.planned(parent);
+        self.draft.own_record(&visit.dir, OwnRecord::Set);
+        let index = self.draft.planned(&visit.dir);
+        self.draft.plan.dirs[index].moved_from = Some(OldName {
+            parent,
+            names: Sides::new(local, remote),
+        });
     }
 
     /// Keeps the workers busy with what will be visited next.
@@ -633,7 +776,11 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                     });
                     let visit = self.descend(visit, found, &pair, Doom::Spared);
                     self.draft.own_record(&visit.dir, OwnRecord::Set);
-                    below.push(visit);
+                    if self.renames_dirs() {
+                        self.visit_fresh(visit, below);
+                    } else {
+                        below.push(visit);
+                    }
                 } else {
                     (self.walk.tell)(Event::Entry {
                         path,
@@ -648,9 +795,14 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             Action::Forget => self.draft.add_step(dir, &pair, Todo::Forget),
             Action::Copy { from } if kind == Kind::Dir => {
                 self.draft.keep(dir);
+                let is_new = matches!(source, Status::New | Status::Existing);
                 let visit = self.descend(visit, found, &pair, Doom::Spared);
-                self.draft.ensure_there(&visit.dir, from.peer());
-                below.push(visit);
+                if from == Side::Local && is_new && self.renames_dirs() {
+                    self.visit_fresh(visit, below);
+                } else {
+                    self.draft.ensure_there(&visit.dir, from.peer());
+                    below.push(visit);
+                }
             }
             Action::Copy { from } => {
                 self.draft.keep(dir);
@@ -664,12 +816,24 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 };
                 let only_there = Sides::new(on == Side::Local, on == Side::Remote);
                 let visit = self.descend_into(visit, found, &pair, doom, only_there);
-                let index = self.draft.planned(&visit.dir);
-                self.draft.plan.dirs[index].remove_on = Some((on, why));
-                below.push(visit);
+                match doom {
+                    Doom::DeletedOn {
+                        side: Side::Local,
+                        evidence: Evidence::Digest(digest),
+                    } if self.renames_dirs() => {
+                        self.vanished.push(Vanished { visit, why, digest });
+                    }
+                    _ => {
+                        self.doom(&visit.dir, on, why);
+                        below.push(visit);
+                    }
+                }
             }
             Action::Delete { on, why } => {
                 self.draft.plan.losses.of_mut(on).lost += 1;
+                if let (Side::Remote, DeletedFor::Missing) = (on, why) {
+                    self.draft.note_gone(dir, &pair);
+                }
                 self.draft.add_step(
                     dir,
                     &pair,
@@ -803,18 +967,9 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             unreachable!("only deleted directories come here");
         };
         let on = gone_from.peer();
-        let (top, terms) = (visit.dir.paths.of(on).clone(), self.walk.terms);
-        let listed = self.walk.pool.call(Box::new(move |hands| {
-            Ok(Done::Subtree(survey_subtree(
-                hands.sides.of_mut(on).as_mut(),
-                on,
-                terms,
-                &top,
-            )?))
-        }));
-        let subtree = match listed {
-            Ok(Done::Subtree(subtree)) => subtree,
-            Ok(_) => unreachable!("a subtree's number brings a subtree"),
+        let top = visit.dir.paths.of(on).clone();
+        let subtree = match self.list_subtree(on, &top) {
+            Ok(subtree) => subtree,
             Err(Failure::Entry(error)) => {
                 let error =
                     error.while_doing("listing what may have to be deleted; nothing of it is");
@@ -825,6 +980,26 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         };
         let judged = Subtree::new(subtree, &self.filter).judge(evidence);
         self.plan_subtree(visit, gone_from, judged)
+    }
+
+    fn list_subtree(
+        &mut self,
+        on: Side,
+        top: &RelPath,
+    ) -> std::result::Result<Vec<(RelPath, Listing)>, Failure> {
+        let (top, terms) = (top.clone(), self.walk.terms);
+        let listed = self.walk.pool.call(Box::new(move |hands| {
+            Ok(Done::Subtree(survey_subtree(
+                hands.sides.of_mut(on).as_mut(),
+                on,
+                terms,
+                &top,
+            )?))
+        }));
+        match listed? {
+            Done::Subtree(subtree) => Ok(subtree),
+            _ => unreachable!("a subtree's number brings a subtree"),
+        }
     }
 
     fn plan_subtree(&mut self, visit: &Visit, gone_from: Side, judged: Vec<Judged>) -> Result<()> {
@@ -845,6 +1020,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 remote_name: None,
                 stats,
                 shown,
+                inode: 0,
                 record: None,
                 placed: None,
             };
@@ -885,6 +1061,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                         doom: visit.doom,
                         is_protected: visit.is_protected,
                         recorded_digest: None,
+                        is_fresh: false,
                     };
                     let source = *status.of(on);
                     self.take_action(
@@ -971,7 +1148,37 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             doom,
             is_protected: found.is_protected,
             recorded_digest,
+            is_fresh: false,
         }
+    }
+
+    /// Finds the files that are only called otherwise, once the whole tree is known.
+    fn find_renames(&mut self) -> Result<()> {
+        let plan = &mut self.draft.plan;
+        let gone = std::mem::take(&mut plan.gone);
+        let found = rename::match_up(gone, plan.appeared());
+        if found.is_empty() {
+            return Ok(());
+        }
+        let paths: Vec<RelPath> = found
+            .iter()
+            .map(|found| plan.path_of(found.to, Side::Local))
+            .collect();
+        let identified = self.walk.pool.call(Box::new(move |hands| {
+            let local = hands.sides.local.as_mut();
+            // What cannot be told proves nothing.
+            let of_each = paths.iter().map(|path| local.identify(path).ok().flatten());
+            Ok(Done::Identified(of_each.collect()))
+        }));
+        let Done::Identified(identities) = identified.map_err(Failure::into_error)? else {
+            unreachable!("a question for identities brings them");
+        };
+        for (found, identity) in found.into_iter().zip(identities) {
+            if identity.is_some_and(|identity| found.is_proven_by(identity)) {
+                self.draft.plan.rename(found);
+            }
+        }
+        Ok(())
     }
 
     fn skip(&mut self, dir: &Dir, path: &RelPath, kind: Kind, why: Skipped) {

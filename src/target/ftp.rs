@@ -21,8 +21,8 @@ use crate::job::{ANONYMOUS, FtpLocation, Limits, Protection, ServerPath};
 use crate::net::{TlsClient, is_private};
 use crate::path::RelPath;
 use crate::target::{
-    Algorithm, Capabilities, CaseSensitivity, Digest, Kind, Listing, NewFile, Removal, Source,
-    Stat, Target, Times, Watch, Written,
+    Algorithm, Capabilities, CaseSensitivity, Digest, Kind, Listing, NewFile, Removal, Renaming,
+    Source, Stat, Target, Times, Watch, Written,
 };
 use crate::time::Timestamp;
 
@@ -303,9 +303,44 @@ impl Target for FtpTarget {
         let (from, to) = (self.full(from), self.full(to));
         // Servers replace a file without a word, so it is asked for before.
         if self.look_at_one(&to)?.is_some() {
-            return Err(ErrorKind::Changed("there is something under the new name already").into());
+            return Err(taken());
         }
         self.rename_path(&from, &to)
+    }
+
+    fn rename_each(&mut self, renames: &[Renaming]) -> Vec<Result<()>> {
+        let places: Vec<Vec<u8>> = renames.iter().map(|one| self.full(&one.to)).collect();
+        let mut results: Vec<Result<()>> = self
+            .look_at(&places)
+            .into_iter()
+            .zip(&places)
+            .map(|(there, place)| match there? {
+                Some(_) => Err(taken()),
+                None if self.rewrites(place) => Err(unkept_name()),
+                None => Ok(()),
+            })
+            .collect();
+        let free: Vec<usize> = (0..results.len())
+            .filter(|index| results[*index].is_ok())
+            .collect();
+        let olds: Vec<Vec<u8>> = free
+            .iter()
+            .map(|index| self.full(&renames[*index].from))
+            .collect();
+        // RNTO after a refused RNFR is refused, too, so all of them can travel together.
+        let commands: Vec<Command<'_>> = free
+            .iter()
+            .zip(&olds)
+            .flat_map(|(index, old)| [Command::Rnfr(old), Command::Rnto(&places[*index])])
+            .collect();
+        let mut replies = self.ask_each(&commands).into_iter();
+        for index in free {
+            results[index] = match (replies.next(), replies.next()) {
+                (Some(rnfr), Some(rnto)) => self.check_renamed([rnfr, rnto]),
+                _ => Err(self.session.failure()),
+            };
+        }
+        results
     }
 
     fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>> {
@@ -401,6 +436,10 @@ impl FtpTarget {
         let replies = self
             .session
             .ask_all(&[Command::Rnfr(from), Command::Rnto(to)])?;
+        self.check_renamed(replies)
+    }
+
+    fn check_renamed(&self, replies: impl IntoIterator<Item = Result<Reply>>) -> Result<()> {
         for reply in replies {
             let reply = reply?;
             if !reply.is_success() && !reply.is_intermediate() {
@@ -433,6 +472,10 @@ impl FtpTarget {
         }
         self.session.ask(&Command::Hash(path)).map(Some)
     }
+}
+
+fn taken() -> Error {
+    ErrorKind::Changed("there is something under the new name already").into()
 }
 
 /// The root's full path: the login directory comes from the server.

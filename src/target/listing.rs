@@ -1,6 +1,6 @@
 //! What a directory holds: compact, because a directory may hold 50,000 names and the router 32 MB.
 //!
-//! All names of a listing lie in one arena, and a row is 24 bytes.
+//! All names of a listing lie in one arena, and a row is 32 bytes.
 
 use std::collections::BTreeMap;
 
@@ -139,6 +139,8 @@ pub struct Entry<'a> {
     /// The same with the time that the target itself shows, where `stat` has a true time that is remembered elsewhere:
     /// whoever looks the entry up sees this.
     pub shown: Stat,
+    /// The inode of a file on this machine, where it stays the same for as long as the file lives; 0 for anything else.
+    pub inode: u64,
 }
 
 /// The entries of one directory, and whether they are all.
@@ -155,6 +157,7 @@ pub struct Listing {
 #[derive(Debug, Clone, Copy)]
 struct Row {
     size: u64,
+    inode: u64,
     mtime_nanos: i64,
     name_start: u32,
     name_bytes: u16,
@@ -181,17 +184,17 @@ impl Listing {
     /// Adds an entry. A name that must not be used is left out and makes the listing incomplete.
     pub fn push(&mut self, name: &[u8], stat: Stat) {
         match Name::new(name) {
-            Ok(name) => self.push_name(name, stat),
+            Ok(name) => self.push_name(name, stat, 0),
             Err(why) => self.push_refused(name, why),
         }
     }
 
     /// Adds an entry of a disk that this program can read. A name that must not be used is kept apart, see
     /// [`Listing::unusable`], and the listing stays complete: no other target can have an entry of that name, so
-    /// nothing is taken for missing because of it.
-    pub fn push_local(&mut self, name: &[u8], stat: Stat) {
+    /// nothing is taken for missing because of it. For `inode` see [`Entry::inode`].
+    pub fn push_local(&mut self, name: &[u8], stat: Stat, inode: u64) {
         match Name::new(name) {
-            Ok(name) => self.push_name(name, stat),
+            Ok(name) => self.push_name(name, stat, inode),
             Err(_) => self.unusable.push(name.into()),
         }
     }
@@ -202,7 +205,7 @@ impl Listing {
         self.unusable.iter().map(|name| Escaped(name))
     }
 
-    fn push_name(&mut self, name: Name<'_>, stat: Stat) {
+    fn push_name(&mut self, name: Name<'_>, stat: Stat, inode: u64) {
         let Ok(name_start) = u32::try_from(self.arena.len()) else {
             return self.mark_incomplete("the listing is too large");
         };
@@ -212,6 +215,7 @@ impl Listing {
         self.arena.extend_from_slice(name.as_bytes());
         self.rows.push(Row {
             size: stat.size,
+            inode,
             mtime_nanos: stat.mtime.map_or(0, |mtime| mtime.at.as_nanos()),
             name_start,
             // A name is at most `MAX_NAME_BYTES` long.
@@ -354,6 +358,7 @@ impl Row {
             name,
             stat,
             shown: stat,
+            inode: self.inode,
         }
     }
 }
@@ -393,7 +398,7 @@ mod tests {
     #[test]
     fn a_bad_name_on_a_disk_is_kept_apart() {
         let mut listing = listing(&["a"]);
-        listing.push_local(b"b\nc", Stat::dir());
+        listing.push_local(b"b\nc", Stat::dir(), 0);
         let unusable: Vec<String> = listing.unusable().map(|name| name.to_string()).collect();
         assert_eq!(unusable, [r"b\x0ac"]);
         assert_eq!((listing.len(), listing.gap()), (1, None));
@@ -411,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_row_stays_small() {
-        assert_eq!(size_of::<Row>(), 24);
+        assert_eq!(size_of::<Row>(), 32);
     }
 
     #[test]

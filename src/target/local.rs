@@ -16,8 +16,8 @@ use crate::job::Links;
 use crate::path::{Escaped, RelPath};
 use crate::system::{self, FileKind, Identity, Status};
 use crate::target::{
-    Algorithm, Capabilities, CaseSensitivity, Digest, Hasher, Kind, Listing, Mtime, NewFile,
-    Removal, Source, Stat, Target, Times, Watch, Written,
+    Algorithm, Capabilities, CaseSensitivity, Digest, FileIdentity, Hasher, Kind, Listing, Mtime,
+    NewFile, Removal, Source, Stat, Target, Times, Watch, Written,
 };
 
 /// How much is read at a time: large enough that system calls do not count, small beside the 32 MB of a router.
@@ -252,6 +252,11 @@ impl Target for LocalTarget {
             .doing(|| format!("renaming {from} to {to}"))
     }
 
+    fn identify(&mut self, file: &RelPath) -> Result<Option<FileIdentity>> {
+        self.identify_one(file)
+            .doing(|| format!("looking up {file}"))
+    }
+
     fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>> {
         let Some(algorithm) = algorithms.first() else {
             return Ok(None);
@@ -278,21 +283,24 @@ impl Target for LocalTarget {
 impl LocalTarget {
     fn list_into(&self, place: &Place, listing: &mut Listing) -> Result<()> {
         let dir = system::open_dir_at(place.as_fd(), b".").map_err(failure)?;
+        let keeps_inodes = system::keeps_inodes(dir.as_fd());
         let mut seen = false;
         let read = system::read_dir(dir, |name, kind| {
             seen = true;
             // The kind alone says all about these; a file's size and time, and whatever is unclear, must be asked for.
             let stat = match (kind, self.links) {
-                (Some(FileKind::Dir), _) => Ok(Some(Stat::dir())),
+                (Some(FileKind::Dir), _) => Ok(Some((Stat::dir(), 0))),
                 (Some(FileKind::Special), _) | (Some(FileKind::Link), Links::Skip) => {
-                    Ok(Some(SPECIAL))
+                    Ok(Some((SPECIAL, 0)))
                 }
                 (Some(FileKind::File) | None, _) | (Some(FileKind::Link), Links::Follow) => {
-                    self.stat_in(place, name)
+                    self.look_in(place, name)
                 }
             };
             match stat {
-                Ok(Some(stat)) => listing.push_local(name, stat),
+                Ok(Some((stat, inode))) => {
+                    listing.push_local(name, stat, if keeps_inodes { inode } else { 0 });
+                }
                 // It was removed since its name was read.
                 Ok(None) => {}
                 Err(error) => listing.mark_incomplete(format!("{}: {error}", Escaped(name))),
@@ -321,19 +329,39 @@ impl LocalTarget {
 
     /// What is at that name, or that there is certainly nothing; a link is looked through where links are followed.
     fn stat_in(&self, place: &Place, name: &[u8]) -> Result<Option<Stat>> {
+        Ok(self.look_in(place, name)?.map(|(stat, _)| stat))
+    }
+
+    /// The same with the inode; 0 for what a link leads to, which has another name as well.
+    fn look_in(&self, place: &Place, name: &[u8]) -> Result<Option<(Stat, u64)>> {
         let status = match system::status_at(place.as_fd(), name) {
             Ok(status) => status,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failure(error)),
         };
         let (FileKind::Link, Some(trail)) = (status.kind, &place.trail) else {
-            return Ok(Some(stat_of(&status)));
+            let inode = match status.kind {
+                FileKind::File => status.identity.inode,
+                FileKind::Dir | FileKind::Link | FileKind::Special => 0,
+            };
+            return Ok(Some((stat_of(&status), inode)));
         };
-        Ok(Some(match trail.clone().follow(self, name)? {
+        let stat = match trail.clone().follow(self, name)? {
             Led::ToDir(identity) if trail.passed.contains(&identity) => SPECIAL,
             Led::ToDir(_) => Stat::dir(),
             Led::ToEntry { status, .. } => stat_of(&status),
             Led::Nowhere => SPECIAL,
+        };
+        Ok(Some((stat, 0)))
+    }
+
+    fn identify_one(&self, file: &RelPath) -> Result<Option<FileIdentity>> {
+        let place = self.enter(&file.parent())?;
+        let status = system::status_at(place.as_fd(), last_name(file)?).map_err(failure)?;
+        let is_lasting = status.kind == FileKind::File && system::keeps_inodes(place.as_fd());
+        Ok(is_lasting.then_some(FileIdentity {
+            inode: status.identity.inode,
+            born: status.born,
         }))
     }
 
@@ -539,9 +567,14 @@ impl LocalTarget {
     }
 
     fn look_at_result(&self, file: &NewFile<'_>, place: &Place, times: Times) -> Result<Written> {
-        match self.stat_in(place, last_name(file.path)?)? {
-            Some(stat) if stat.kind == Kind::File && stat.size == file.size => {
-                Ok(Written { stat, times })
+        match self.look_in(place, last_name(file.path)?)? {
+            Some((stat, inode)) if stat.kind == Kind::File && stat.size == file.size => {
+                let is_lasting = system::keeps_inodes(place.as_fd());
+                Ok(Written {
+                    stat,
+                    times,
+                    inode: if is_lasting { inode } else { 0 },
+                })
             }
             _ => Err(
                 ErrorKind::Changed("somebody else changed it right after it was written").into(),

@@ -64,6 +64,20 @@ pub trait Target: Send {
     /// Renames a file or directory, replacing nothing: an existing `to` is an error where the target can tell.
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()>;
 
+    /// Renames several, one after the other, as [`Target::rename`] does.
+    fn rename_each(&mut self, renames: &[Renaming]) -> Vec<Result<()>> {
+        renames
+            .iter()
+            .map(|renaming| self.rename(&renaming.from, &renaming.to))
+            .collect()
+    }
+
+    /// Which thing the file is, whatever its name; none where this target cannot tell for good.
+    fn identify(&mut self, file: &RelPath) -> Result<Option<FileIdentity>> {
+        let _ = file;
+        Ok(None)
+    }
+
     /// The file's digest in the first of these algorithms that this target can compute; none where it can do none.
     fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>>;
 
@@ -170,6 +184,8 @@ pub struct Written {
     pub stat: Stat,
     /// Whether it has the mtime that was asked for; never `Unknown` when one was asked for.
     pub times: Times,
+    /// Its inode, see [`Entry::inode`]; 0 where this target has none.
+    pub inode: u64,
 }
 
 /// Watches a write: counts, slows down, remembers, stops.
@@ -193,6 +209,24 @@ impl Watch for Unwatched {
     fn placing(&mut self, _stat: &Stat, _times: Times) -> Result<()> {
         Ok(())
     }
+}
+
+/// An entry to be renamed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renaming {
+    /// What it is called.
+    pub from: RelPath,
+    /// What it is to be called.
+    pub to: RelPath,
+}
+
+/// What a file is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileIdentity {
+    /// Its inode, see [`Entry::inode`].
+    pub inode: u64,
+    /// When it was made, where the file system tells: an inode is given to another file as soon as it is free.
+    pub born: Option<crate::time::Timestamp>,
 }
 
 /// Something to be removed.

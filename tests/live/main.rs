@@ -9,7 +9,7 @@ mod tree;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -69,6 +69,7 @@ on_each_server! {
     brings_changes_of_both_sides_together
     brings_deletions_to_the_other_side
     renames_over_an_existing_file
+    renames_what_was_renamed_here
     outlives_an_idle_session
     goes_on_with_an_upload
     goes_on_with_a_download
@@ -91,6 +92,7 @@ macro_rules! on_each_timeless_server {
 on_each_timeless_server! {
     remembers_times_that_the_server_loses
     notices_a_change_though_times_are_lost
+    renames_what_was_renamed_here_though_times_are_lost
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -402,6 +404,57 @@ fn brings_deletions_to_the_other_side(kind: Kind) {
         .succeeds();
     pair.is_in_step();
     assert!(!pair.there().join("d/two").exists());
+}
+
+fn renames_what_was_renamed_here(kind: Kind) {
+    let pair = Pair::new(kind, Options::default(), &[]);
+    move_about(&pair, 5);
+    pair.is_in_step();
+}
+
+fn renames_what_was_renamed_here_though_times_are_lost(kind: Kind) {
+    let pair = Pair::new(kind, timeless(), &[]);
+    move_about(&pair, 5);
+    let (here, there) = (look(&pair.here()), look(pair.there()));
+    assert_eq!(differences(&users(&here), &users(&there), false), [""; 0]);
+}
+
+/// Renames three files and a directory on the local side: they are renamed on the server, and no file is sent.
+fn move_about(pair: &Pair, dirs: usize) {
+    let here = pair.here();
+    let moves = [
+        ("same", "d/the same"),
+        ("d/one", "new/one"),
+        ("d/two", "d/second"),
+        ("e", "new/else where"),
+    ];
+    fs::create_dir(here.join("new")).unwrap();
+    for (from, to) in moves {
+        fs::rename(here.join(from), here.join(to)).unwrap();
+    }
+    let mark = Mark::now(&pair.server);
+    let run = pair.sync(&["-vvv", "--max-delete", "0"]).wrote(0);
+    assert!(run.stdout.contains("renamed: 4;"), "{run}");
+    let commands: Vec<String> = mark.since(&pair.server).concat();
+    for (from, to) in moves {
+        let sent = |verb: &str, path: &str| {
+            let end = format!("/{path}");
+            let is_it = |line: &&String| line.starts_with(verb) && line.ends_with(&end);
+            commands.iter().filter(is_it).count()
+        };
+        assert_eq!(sent("RNFR", from), 1, "{from}: {commands:#?}");
+        assert_eq!(sent("RNTO", to), 1, "{to}: {commands:#?}");
+        assert_eq!(sent("DELE", from), 0, "{from}: {commands:#?}");
+        let metadata = fs::metadata(here.join(to)).unwrap();
+        let nanos = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
+        let name = to.rsplit('/').next().unwrap();
+        let name = coracle::path::Name::new(name.as_bytes()).unwrap();
+        let partial = coracle::path::partial_name(name, metadata.len(), Some(nanos));
+        let partial = String::from_utf8(partial).unwrap();
+        let is_sent = commands.iter().any(|line| line.contains(&partial));
+        assert!(!is_sent, "{to}: {commands:#?}");
+    }
+    second_run_is_silent(&pair.user, "sync", &here, &pair.server, "", dirs);
 }
 
 fn renames_over_an_existing_file(kind: Kind) {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use coracle::error::{Error, ErrorKind, Phase, Result};
 use coracle::path::RelPath;
 use coracle::target::{
-    Algorithm, Capabilities, Digest, Listing, NewFile, Removal, Source, Stat, Target, Watch,
-    Written,
+    Algorithm, Capabilities, Digest, FileIdentity, Listing, NewFile, Removal, Source, Stat, Target,
+    Watch, Written,
 };
 
 /// What goes wrong.
@@ -185,6 +185,10 @@ impl<T: Target> Target for FaultyTarget<T> {
 
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()> {
         self.script.around(|| self.target.rename(from, to))
+    }
+
+    fn identify(&mut self, file: &RelPath) -> Result<Option<FileIdentity>> {
+        self.script.around(|| self.target.identify(file))
     }
 
     fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>> {

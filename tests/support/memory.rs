@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use coracle::error::{Doing, Error, ErrorKind, Result};
 use coracle::path::RelPath;
 use coracle::target::{
-    Algorithm, Capabilities, CaseSensitivity, Digest, Hasher, Kind, Listing, NewFile, Removal,
-    Source, Stat, Target, Times, Watch, Written,
+    Algorithm, Capabilities, CaseSensitivity, Digest, FileIdentity, Hasher, Kind, Listing, NewFile,
+    Removal, Source, Stat, Target, Times, Watch, Written,
 };
 use coracle::time::Timestamp;
 
@@ -97,6 +97,8 @@ pub struct Tree(Arc<Mutex<Inside>>);
 
 struct Inside {
     nodes: BTreeMap<RelPath, Node>,
+    /// The inodes of the files, and when each of them was made.
+    inodes: BTreeMap<RelPath, FileIdentity>,
     manners: Manners,
     /// The tree's own time; each written file moves it on by a second.
     clock: Timestamp,
@@ -114,6 +116,7 @@ impl Tree {
     pub fn with(manners: Manners) -> Self {
         Self(Arc::new(Mutex::new(Inside {
             nodes: BTreeMap::new(),
+            inodes: BTreeMap::new(),
             manners,
             clock: Timestamp::from_secs(1_600_000_000),
             broken: Vec::new(),
@@ -129,7 +132,32 @@ impl Tree {
             inside.nodes.entry(above.clone()).or_insert(Node::Dir);
             above = above.parent();
         }
+        inside.number(&path);
         inside.nodes.insert(path, node);
+    }
+
+    /// Gives what is at `from` another name, as its user does; what is at `to` is replaced.
+    pub fn rename(&self, from: &str, to: &str) {
+        self.take(to);
+        let (from, to) = (parse(from), parse(to));
+        let mut inside = self.inside();
+        let mut above = to.parent();
+        while !above.is_root() {
+            inside.nodes.entry(above.clone()).or_insert(Node::Dir);
+            above = above.parent();
+        }
+        inside.rename(&from, &to).expect("it is there");
+    }
+
+    /// Gives a file another inode, or one that another file has, and says when it was made.
+    pub fn set_inode(&self, path: &str, inode: u64, born: Option<Timestamp>) {
+        let identity = FileIdentity { inode, born };
+        self.inside().inodes.insert(parse(path), identity);
+    }
+
+    /// The inode of a file.
+    pub fn inode(&self, path: &str) -> u64 {
+        self.inside().inodes[&parse(path)].inode
     }
 
     /// Takes away what is at `path` and all below it.
@@ -243,6 +271,16 @@ impl Inside {
         self.nodes.values().map(|node| node.stat().size).sum()
     }
 
+    /// A file that is written has a new inode.
+    fn number(&mut self, path: &RelPath) {
+        let last = self.inodes.values().map(|known| known.inode).max();
+        let identity = FileIdentity {
+            inode: last.unwrap_or(100) + 1,
+            born: None,
+        };
+        self.inodes.insert(path.clone(), identity);
+    }
+
     fn tick(&mut self) -> Timestamp {
         self.clock = self.clock.plus_secs(1);
         self.clock
@@ -267,6 +305,9 @@ impl Inside {
             let below = &path.as_bytes()[from.as_bytes().len()..];
             let new = RelPath::parse(&[to.as_bytes(), below].concat())
                 .expect("both halves are good paths");
+            if let Some(inode) = self.inodes.remove(&path) {
+                self.inodes.insert(new.clone(), inode);
+            }
             self.nodes.insert(new, node);
         }
         Ok(())
@@ -300,7 +341,11 @@ impl Target for MemoryTarget {
         let dir = inside.find(dir).unwrap_or_default();
         for (path, node) in inside.children(&dir).filter(|(path, _)| !path.is_root()) {
             let name = path.name().expect("only the root has none");
-            listing.push(name.as_bytes(), node.stat());
+            let inode = match node {
+                Node::File { .. } => inside.inodes[path].inode,
+                Node::Dir | Node::Special => 0,
+            };
+            listing.push_local(name.as_bytes(), node.stat(), inode);
         }
         if inside.broken.contains(&dir) {
             listing.mark_incomplete("the listing was cut short");
@@ -356,6 +401,7 @@ impl Target for MemoryTarget {
             if file.keep_partial && is_right_so_far {
                 let partial = inside.place(file.partial)?;
                 let mtime = inside.tick();
+                inside.number(&partial);
                 inside.nodes.insert(partial, Node::File { content, mtime });
             } else if let Some(partial) = inside.find(file.partial) {
                 inside.nodes.remove(&partial);
@@ -406,6 +452,11 @@ impl Target for MemoryTarget {
 
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()> {
         self.0.inside().rename(from, to)
+    }
+
+    fn identify(&mut self, file: &RelPath) -> Result<Option<FileIdentity>> {
+        let inside = self.0.inside();
+        Ok(inside.find(file).map(|path| inside.inodes[&path]))
     }
 
     fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>> {
@@ -508,6 +559,8 @@ impl MemoryTarget {
         let partial = inside.place(file.partial)?;
         inside.nodes.remove(&partial);
         let path = inside.place(file.path)?;
+        inside.number(&path);
+        let inode = inside.inodes[&path].inode;
         inside.nodes.insert(
             path,
             Node::File {
@@ -515,7 +568,7 @@ impl MemoryTarget {
                 mtime: stat.exact_mtime().expect("it was just made with one"),
             },
         );
-        Ok(Written { stat, times })
+        Ok(Written { stat, times, inode })
     }
 }
 

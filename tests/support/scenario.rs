@@ -164,6 +164,13 @@ impl World {
         }
     }
 
+    /// Renames a file or directory, into a directory that is made where it is not there.
+    pub fn rename(&self, side: Side, from: &str, to: &str) {
+        let to = self.root(side).join(to);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::rename(self.root(side).join(from), to).unwrap();
+    }
+
     /// The program, with `args` (the first is the command) and both roots.
     pub fn coracle(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
@@ -237,18 +244,18 @@ impl World {
         let saved = self.dir.path().join("saved");
         let _none_the_first_time = fs::remove_dir_all(&saved);
         fs::create_dir(&saved).unwrap();
-        copy_tree(&self.dir.path().join("now"), &saved.join("now"));
-        copy_tree(&self.remote, &saved.join("remote"));
+        copy_tree("-al", &self.dir.path().join("now"), &saved.join("now"));
+        copy_tree("-a", &self.remote, &saved.join("remote"));
     }
 
     /// Brings back what was saved. The remote root stays the same directory.
     pub fn restore(&self) {
         let saved = self.dir.path().join("saved");
         fs::remove_dir_all(self.dir.path().join("now")).unwrap();
-        copy_tree(&saved.join("now"), &self.dir.path().join("now"));
+        copy_tree("-al", &saved.join("now"), &self.dir.path().join("now"));
         // A server may still make something for a client that is gone.
         until(|| fs::remove_dir_all(&self.remote).is_ok());
-        copy_tree(&saved.join("remote"), &self.remote);
+        copy_tree("-a", &saved.join("remote"), &self.remote);
         self.hand_over();
     }
 
@@ -266,6 +273,8 @@ impl World {
     /// Runs undisturbed, makes sure that nothing is left to do then, and goes back to the start.
     pub fn reference(&self, args: &[&str]) -> Reference {
         self.save();
+        // What is undone later must not differ from what was there at first, inodes included.
+        self.restore();
         let before = self.trees();
         self.commands();
         let ended = self.run(args);
@@ -279,6 +288,7 @@ impl World {
         let reference = Reference {
             commands: self.commands(),
             conflicts: conflict_lines(&ended.printed),
+            renames: ended.printed.matches("RENAME ").count(),
             took: ended.took,
             before,
             after,
@@ -423,6 +433,8 @@ pub struct Reference {
     pub after: Sides<Tree>,
     /// Its lines about conflicts.
     pub conflicts: Vec<String>,
+    /// How many files and directories it renamed.
+    pub renames: usize,
     /// How long it took.
     pub took: Duration,
     /// How many commands a server in process was sent.
@@ -613,9 +625,10 @@ fn walk(dir: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata)) {
     }
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+/// With `-al` the copy's files are the same ones: they keep their inodes, and are replaced but never written.
+fn copy_tree(how: &str, from: &Path, to: &Path) {
     let copied = Command::new("cp")
-        .arg("-a")
+        .arg(how)
         .arg(from)
         .arg(to)
         .status()
@@ -726,7 +739,7 @@ impl Scenario {
     }
 
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self {
             name: "first upload",
             born: |world| some_files(world, Side::Local),
@@ -856,6 +869,20 @@ impl Scenario {
                 }
             },
             run: &["sync", "--resolve", "both"],
+        },
+        Self {
+            name: "renames",
+            born: |world| some_files(world, Side::Local),
+            first: Some(&["sync"]),
+            changed: |world| {
+                world.rename(Side::Local, "d1/file 0", "new/deep/moved");
+                world.rename(Side::Local, "d1/file 1", "d1/other name");
+                world.rename(Side::Local, "at the top", "d3/at the top");
+                world.rename(Side::Local, "d2", "called otherwise");
+                world.rename(Side::Local, "d4/sub", "new/sub");
+                world.put(Side::Local, "new/one", "new one", 700, 1);
+            },
+            run: &["sync"],
         },
         Self {
             name: "trash",

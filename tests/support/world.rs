@@ -23,8 +23,8 @@ use coracle::sync::journal::Leftover;
 use coracle::sync::pool::{Connect, Stop};
 use coracle::sync::{self, Setting, Summary};
 use coracle::target::{
-    Algorithm, Capabilities, Digest, Listing, NewFile, Removal, Source, Stat, Target, Watch,
-    Written,
+    Algorithm, Capabilities, Digest, FileIdentity, Listing, NewFile, Removal, Source, Stat, Target,
+    Watch, Written,
 };
 use coracle::time::Timestamp;
 
@@ -141,16 +141,9 @@ impl World {
         }
     }
 
-    /// Renames a directory of a tree, metadata and all.
-    pub fn rename_dir(&mut self, side: Side, from: &str, to: &str) {
-        let tree = self.trees.of(side);
-        let inside = format!("{from}/");
-        for (path, node) in tree.paths() {
-            if let Some(rest) = path.strip_prefix(&inside) {
-                tree.put(&format!("{to}/{rest}"), node);
-            }
-        }
-        tree.take(from);
+    /// Renames a file or a directory of a tree, metadata and all; what has the new name is replaced.
+    pub fn rename(&mut self, side: Side, from: &str, to: &str) {
+        self.trees.of(side).rename(from, to);
     }
 
     /// What a tree holds, in words; without coracle's own files.
@@ -554,6 +547,10 @@ impl Target for Watched {
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()> {
         self.note("rename", from);
         self.target.rename(from, to)
+    }
+
+    fn identify(&mut self, file: &RelPath) -> Result<Option<FileIdentity>> {
+        self.target.identify(file)
     }
 
     fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>> {

@@ -228,6 +228,7 @@ impl FtpTarget {
         Ok(Written {
             stat,
             times: stored.times,
+            inode: 0,
         })
     }
 
