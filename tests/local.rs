@@ -34,6 +34,17 @@ fn a_missing_root_is_not_found_and_can_be_made() {
 }
 
 #[test]
+fn a_root_that_another_handle_has_made_is_written_to() {
+    let temp = TempDir::new("local");
+    let root = temp.path().join("not/yet");
+    let open = || LocalTarget::open_or_absent(&root, Links::Skip).unwrap();
+    let (mut early, mut maker) = (open(), open());
+    maker.make_dirs(&[RelPath::root()]).remove(0).unwrap();
+    write(&mut early, "f", b"content").unwrap();
+    assert_eq!(fs::read(root.join("f")).unwrap(), b"content");
+}
+
+#[test]
 fn a_file_is_no_root() {
     let temp = TempDir::new("local");
     let file = temp.path().join("f");

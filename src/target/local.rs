@@ -97,6 +97,16 @@ impl LocalTarget {
         }
     }
 
+    /// Opens a root that another handle has made meanwhile. It is listed only by who made it or was there before: a disk
+    /// that appears in the middle of a run must not look like one side's new files.
+    fn catch_up(&mut self) {
+        if self.root.is_none()
+            && let Ok(opened) = Self::open(&self.path, self.links)
+        {
+            *self = opened;
+        }
+    }
+
     fn root(&self) -> Result<&OwnedFd> {
         self.root.as_ref().ok_or_else(|| ErrorKind::NotFound.into())
     }
@@ -207,6 +217,7 @@ impl Target for LocalTarget {
     }
 
     fn look_up(&mut self, paths: &[RelPath]) -> Vec<Result<Option<Stat>>> {
+        self.catch_up();
         let mut parents = Parents::default();
         paths
             .iter()
@@ -218,6 +229,7 @@ impl Target for LocalTarget {
     }
 
     fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>> {
+        self.catch_up();
         let source = self
             .open_source(file, offset)
             .doing(|| format!("reading {file}"))?;
@@ -230,11 +242,13 @@ impl Target for LocalTarget {
         source: &mut dyn Source,
         watch: &mut dyn Watch,
     ) -> Result<Written> {
+        self.catch_up();
         self.write_file(file, source, watch)
             .doing(|| format!("writing {}", file.path))
     }
 
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
+        self.catch_up();
         let mut parents = Parents::default();
         let mut made: Vec<Result<()>> = dirs
             .iter()
