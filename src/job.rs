@@ -367,6 +367,8 @@ pub enum Verify {
 pub enum RemoteScan {
     /// It is.
     Full,
+    /// Only those directories of which the server does not tell at a glance that they are as recorded.
+    Quick,
     /// It is not: the records say what is there (upload only).
     Trusted,
 }

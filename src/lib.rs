@@ -6,6 +6,7 @@
 //!  argv ─cli─▶ Job ─run─▶ targets, locks, memory
 //!                            │
 //!   ┌────────────────────────▼───────────────────────────────────────────────┐
+//!   │ glance    what is proven to be as recorded (--quick-scan) (a worker)   │
 //!   │ survey    both listings and the records of a directory    (workers)    │
 //!   │ scan      local ∪ remote ∪ recorded names, in order       ─▶ Pair      │
 //!   │ classify  each side against its record                    ─▶ Status    │ pure

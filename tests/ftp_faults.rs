@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use coracle::error::{ErrorKind, Result, Scope};
-use coracle::job::{DataMode, FtpLocation, Limits, Protection, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Limits, Location, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
+use coracle::sync::peer::PeerKey;
+use coracle::sync::store::{self, OtherVersion};
 use coracle::target::{
     Bytes, FtpConnector, FtpTarget, Listing, NewFile, Removal, Stat, Target, Times, Unwatched, load,
 };
@@ -61,12 +63,12 @@ fn effects() -> Vec<(&'static str, Effect)> {
 
 #[test]
 fn a_failure_at_any_command_loses_nothing_and_the_next_try_succeeds() {
-    sweep(|_| {});
+    sweep(&["a"], |_| {});
 }
 
 #[test]
 fn the_same_without_mlsd() {
-    sweep(|config| {
+    sweep(&["a"], |config| {
         config.mlsd = false;
         config.mfmt = false;
         config.list_zone_secs = 3600;
@@ -75,10 +77,19 @@ fn the_same_without_mlsd() {
 
 #[test]
 fn the_same_without_renaming_over() {
-    sweep(|config| config.rename_over = false);
+    sweep(&["a"], |config| config.rename_over = false);
 }
 
-fn sweep(change: impl Fn(&mut Config)) {
+/// Where the next data connection stands before its command.
+#[test]
+fn the_same_on_a_server_that_can_be_hurried() {
+    sweep(&["a", "c"], |config| {
+        config.greeting = "(vsFTPd 3.0.5)".to_owned()
+    });
+}
+
+/// Writes those names; `a` is there already.
+fn sweep(names: &[&str], change: impl Fn(&mut Config)) {
     for (name, effect) in effects() {
         for number in 1..=MAX_COMMANDS {
             let root = TempDir::new("ftp-faults");
@@ -90,8 +101,8 @@ fn sweep(change: impl Fn(&mut Config)) {
             config.faults = vec![Fault::at_command(number).then(effect.clone())];
             let server = FtpServer::start(config);
             let case = format!("{name} at command {number}");
-            let first =
-                connect_within(&server, IMPATIENCE).and_then(|mut target| work(&mut target, &case));
+            let first = connect_within(&server, IMPATIENCE)
+                .and_then(|mut target| work(&mut target, names, &case));
             let reached = server.commands().len() >= number;
             let content = fs::read(root.path().join("a"));
             match &first {
@@ -108,9 +119,13 @@ fn sweep(change: impl Fn(&mut Config)) {
                     "{case}: {content:?}"
                 ),
             }
+            if let Ok(later) = fs::read(root.path().join("c")) {
+                assert_eq!(later, b"new", "{case}");
+            }
             server.heal();
             let mut target = connect(&server).unwrap();
-            work(&mut target, &case).unwrap_or_else(|error| panic!("{case}, again: {error}"));
+            work(&mut target, names, &case)
+                .unwrap_or_else(|error| panic!("{case}, again: {error}"));
             assert_eq!(fs::read(root.path().join("a")).unwrap(), b"new", "{case}");
             assert_eq!(
                 fs::read(root.path().join("b")).unwrap(),
@@ -125,7 +140,7 @@ fn sweep(change: impl Fn(&mut Config)) {
 }
 
 /// Lists, reads and writes; whatever is reported as done is checked.
-fn work(target: &mut FtpTarget, case: &str) -> Result<()> {
+fn work(target: &mut FtpTarget, names: &[&str], case: &str) -> Result<()> {
     let mut listing = Listing::new();
     target.list(&RelPath::root(), &mut listing)?;
     if listing.gap().is_none() {
@@ -139,7 +154,11 @@ fn work(target: &mut FtpTarget, case: &str) -> Result<()> {
         // Whether all of it came only the listed size tells; nothing else may come.
         assert!(b"bystander".starts_with(&bystander), "{case}");
     }
-    let path = rel("a");
+    names.iter().try_for_each(|name| put(target, name, case))
+}
+
+fn put(target: &mut FtpTarget, name: &str, case: &str) -> Result<()> {
+    let path = rel(name);
     let old = target.look_up(std::slice::from_ref(&path)).remove(0)?;
     let written = target.write(
         &NewFile {
@@ -157,6 +176,64 @@ fn work(target: &mut FtpTarget, case: &str) -> Result<()> {
     )?;
     assert_eq!(written.stat.size, 3, "{case}");
     Ok(())
+}
+
+#[test]
+fn a_server_that_spoils_a_port_asked_for_at_the_end_of_data_is_asked_no_more() {
+    let spoilt = [
+        ("refused", Effect::reply(450, "data transfer in progress")),
+        ("unknown", Effect::reply(500, "what?")),
+        ("dropped", Effect::drop_reply()),
+        ("closed", Effect::close_control(Close::Fin)),
+    ];
+    for (case, effect) in spoilt {
+        let root = TempDir::new("ftp-haste");
+        fs::write(root.path().join("a"), b"content").unwrap();
+        let server = FtpServer::start(Config {
+            faults: vec![Fault::on("EPSV").nth(2).then(effect)],
+            ..Config::serving(root.path())
+        });
+        let connector = connector(&server, IMPATIENCE);
+        let mut target = connector.connect().unwrap();
+        let mut read = || load(&mut target, &rel("a"), 100);
+        // The server confirmed this one.
+        assert_eq!(read().unwrap().unwrap(), b"content", "{case}");
+        let is_lost = read().is_err();
+        assert_eq!(is_lost, ["dropped", "closed"].contains(&case), "{case}");
+        let mut target = connector.connect().unwrap();
+        server.take_commands();
+        for _ in 0..2 {
+            let again = load(&mut target, &rel("a"), 100).unwrap().unwrap();
+            assert_eq!(again, b"content", "{case}");
+        }
+        let commands = server.take_commands();
+        assert_eq!(commands, ["EPSV", "RETR /a", "EPSV", "RETR /a"], "{case}");
+    }
+}
+
+#[test]
+fn a_server_that_overlooks_a_connection_opened_ahead_loses_nothing() {
+    let root = TempDir::new("ftp-haste");
+    let server = FtpServer::start(Config {
+        greeting: "(vsFTPd 3.0.5)".to_owned(),
+        faults: vec![
+            Fault::on("STOR")
+                .nth(2)
+                .then(Effect::reply(425, "no connection")),
+        ],
+        ..Config::serving(root.path())
+    });
+    let connector = connector(&server, TIMEOUT);
+    let mut target = connector.connect().unwrap();
+    put(&mut target, "a", "first").unwrap();
+    let error = put(&mut target, "b", "second").unwrap_err();
+    // Whoever called tries again with a new connection.
+    assert_eq!(error.scope(), Scope::Session, "{error}");
+    let mut target = connector.connect().unwrap();
+    for name in ["b", "c", "d"] {
+        put(&mut target, name, "again").unwrap();
+        assert_eq!(fs::read(root.path().join(name)).unwrap(), b"new");
+    }
 }
 
 #[test]
@@ -284,7 +361,7 @@ fn uploads_where_not_ahead(verbs: &'static [&'static str]) {
     for (manner, effect) in MANNERS {
         let root = TempDir::new("ftp-strict");
         let (server, met) = strict_server(&root, verbs, effect);
-        let connector = connector_within(&server, IMPATIENCE).unwrap();
+        let connector = connector(&server, IMPATIENCE);
         let what = format!("{verbs:?} ahead are answered with {manner}");
         stubbornly(&connector, &what, upload_two);
         for name in ["a", "b"] {
@@ -325,7 +402,7 @@ fn batches_go_one_by_one_where_they_must() {
     for (manner, effect) in MANNERS {
         let root = TempDir::new("ftp-strict");
         let (server, met) = strict_server(&root, &["MKD", "RMD", "DELE"], effect);
-        let connector = connector_within(&server, IMPATIENCE).unwrap();
+        let connector = connector(&server, IMPATIENCE);
         let what = format!("batches are answered with {manner}");
         stubbornly(&connector, &what, |target| {
             target.make_dirs(&names).into_iter().collect()
@@ -373,7 +450,7 @@ fn a_port_is_not_kept_where_another_command_spoils_it() {
             }
             _ => None,
         });
-        let connector = connector_within(&server, IMPATIENCE).unwrap();
+        let connector = connector(&server, IMPATIENCE);
         stubbornly(&connector, "a spoilt port", upload_two);
         assert_eq!(spoilt.swap(0, Ordering::Relaxed), 1);
         assert_eq!(stubbornly(&connector, "again", upload_two), 1);
@@ -386,10 +463,10 @@ fn connect(server: &FtpServer) -> Result<FtpTarget> {
 }
 
 fn connect_within(server: &FtpServer, timeout: Duration) -> Result<FtpTarget> {
-    connector_within(server, timeout)?.connect()
+    connector(server, timeout).connect()
 }
 
-fn connector_within(server: &FtpServer, timeout: Duration) -> Result<FtpConnector> {
+fn connector(server: &FtpServer, timeout: Duration) -> FtpConnector {
     let location = FtpLocation {
         host: server.addr().ip().to_string(),
         port: server.addr().port(),
@@ -406,9 +483,33 @@ fn connector_within(server: &FtpServer, timeout: Duration) -> Result<FtpConnecto
         bytes_per_sec: None,
         data: DataMode::Passive,
     };
-    FtpConnector::new(&location, &limits)
+    FtpConnector::new(&location, &limits).unwrap()
 }
 
 fn rel(path: &str) -> RelPath {
     RelPath::parse(path.as_bytes()).unwrap()
+}
+
+#[test]
+fn metadata_that_does_not_come_whole_is_not_taken_for_damaged() {
+    let dir = TempDir::new("ftp-faults-metadata");
+    let whole = r#"{"_file_version":3,"mtimes":{"a":{"m":1,"s":2,"u":3}},"peer_sync":{}}"#;
+    let path = dir.path().join(".pyftpsync-meta.json");
+    fs::write(&path, whole).unwrap();
+    let server = FtpServer::start(Config::serving(dir.path()));
+    let key = PeerKey::of(&Location::Path(dir.path().to_owned()));
+    let load = || {
+        let mut target = connect_within(&server, IMPATIENCE)?;
+        store::load(&mut target, &RelPath::root(), &key, OtherVersion::Refuse)
+    };
+    let loaded = load().unwrap();
+    assert!(!loaded.is_damaged && loaded.metadata.true_time(b"a").is_some());
+    for bytes in 0..whole.len() as u64 {
+        server.inject(Fault::on("RETR").then(Effect::cut_data(bytes)));
+        let cut = load();
+        assert!(cut.is_err(), "after {bytes} bytes: {cut:?}");
+        server.heal();
+    }
+    fs::write(&path, &whole[..40]).unwrap();
+    assert!(load().unwrap().is_damaged);
 }

@@ -2,20 +2,23 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::num::NonZeroU8;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use coracle::error::{Error, ErrorKind, Result};
-use coracle::job::{DataMode, FtpLocation, Limits, Protection, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Limits, Links, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
 use coracle::target::{
-    Algorithm, Bytes, FtpTarget, Kind, Listing, NewFile, Precision, Removal, Source, Stat, Target,
-    Times, Unwatched, Watch, Written,
+    Algorithm, Bytes, FtpTarget, Kind, Listing, LocalTarget, Mtime, NewFile, Precision, Removal,
+    Source, Stat, Target, Times, Unwatched, Watch, Written,
 };
 use coracle::time::Timestamp;
 use support::servers::{Kind as Brand, Options, Server};
+use support::temp::TempDir;
 
 /// 2024-02-29 12:34:56 UTC.
 const LEAP_DAY: Timestamp = Timestamp::from_secs(1_709_210_096);
@@ -423,6 +426,96 @@ fn reads_from_any_offset_and_survives_a_dropped_source() {
     });
 }
 
+/// Sizes around those of buffers and pipes, with one connection and one handle of the local directory, as a worker has.
+#[test]
+fn downloads_files_of_any_size_whole() {
+    each_server(|server, target| {
+        let here = TempDir::new("download");
+        let mut local = LocalTarget::open(here.path(), Links::Skip).unwrap();
+        for size in [
+            0, 1, 65_535, 65_536, 65_537, 262_143, 262_144, 262_145, 1_500_007,
+        ] {
+            let content: Vec<u8> = (0..size).map(|place| (place % 251) as u8).collect();
+            fs::write(server.root().join("f"), &content).unwrap();
+            server.own_files();
+            for resume_at in [0, size / 3] {
+                let partial = here.path().join(".coracle-part-test");
+                if resume_at > 0 {
+                    fs::write(partial, &content[..resume_at]).unwrap();
+                }
+                let written = download(target, &mut local, size, resume_at, &mut Unwatched);
+                assert_eq!(written.unwrap().stat.size, size as u64);
+                assert!(
+                    fs::read(here.path().join("f")).unwrap() == content,
+                    "{size}"
+                );
+                fs::remove_file(here.path().join("f")).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_download_that_stops_or_is_too_long_leaves_nothing_for_the_next() {
+    const SIZE: usize = 2_000_000;
+    each_server(|server, target| {
+        let here = TempDir::new("download");
+        let mut local = LocalTarget::open(here.path(), Links::Skip).unwrap();
+        let content: Vec<u8> = (0..SIZE).map(|place| (place % 251) as u8).collect();
+        fs::write(server.root().join("f"), &content).unwrap();
+        server.own_files();
+        let stopped = download(target, &mut local, SIZE, 0, &mut StopsAfter(300_000));
+        let error = stopped.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Interrupted(_)), "{error}");
+        for wrong in [SIZE - 1, SIZE + 1] {
+            let error = download(target, &mut local, wrong, 0, &mut Unwatched).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Verify(_)), "{error}");
+        }
+        assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0);
+        let written = download(target, &mut local, SIZE, 0, &mut Unwatched);
+        assert_eq!(written.unwrap().stat.size, SIZE as u64);
+        assert!(fs::read(here.path().join("f")).unwrap() == content);
+    });
+}
+
+fn download(
+    target: &mut FtpTarget,
+    local: &mut LocalTarget,
+    size: usize,
+    resume_at: usize,
+    watch: &mut dyn Watch,
+) -> Result<Written> {
+    let file = NewFile {
+        path: &rel("f"),
+        partial: &rel(".coracle-part-test"),
+        size: size as u64,
+        mtime: Some(LEAP_DAY),
+        resume_at: resume_at as u64,
+        replaces: None,
+        set_aside: None,
+        keep_partial: false,
+    };
+    let mut source = target.open(&rel("f"), resume_at as u64)?;
+    local.write(&file, source.as_mut(), watch)
+}
+
+/// Stops when that many bytes were moved.
+struct StopsAfter(u64);
+
+impl Watch for StopsAfter {
+    fn moved(&mut self, bytes: u64) -> Result<()> {
+        self.0 = self.0.saturating_sub(bytes);
+        match self.0 {
+            0 => Err(Error::new(ErrorKind::Interrupted("the test"))),
+            _ => Ok(()),
+        }
+    }
+
+    fn placing(&mut self, _stat: &Stat, _times: Times) -> Result<()> {
+        unreachable!("it stops before")
+    }
+}
+
 #[test]
 fn makes_and_removes_directories_and_says_what_it_could_not() {
     each_server(|server, target| {
@@ -632,4 +725,144 @@ impl Watch for Stops {
     fn placing(&mut self, _stat: &Stat, _times: Times) -> Result<()> {
         Err(Error::new(ErrorKind::Interrupted("the test")))
     }
+}
+
+/// What a glance at these directories tells: of each, the names, and when it was changed.
+fn glance(target: &mut FtpTarget, dirs: &[&[u8]]) -> Vec<(Vec<String>, Option<Mtime>)> {
+    let paths: Vec<RelPath> = dirs
+        .iter()
+        .map(|dir| RelPath::parse(dir).unwrap())
+        .collect();
+    let mut names = vec![Vec::new(); dirs.len()];
+    let changed = target
+        .glance(&paths, &mut |place, name, _| {
+            names[place].push(String::from_utf8_lossy(name).into_owned());
+        })
+        .unwrap();
+    names.iter_mut().for_each(|names| names.sort());
+    names.into_iter().zip(changed).collect()
+}
+
+#[test]
+fn a_glance_tells_names_sizes_times_and_when_the_directory_was_changed() {
+    each_server(|server, target| {
+        let dir = server.root().join("dir");
+        fs::create_dir_all(dir.join("sub")).unwrap();
+        let old = UNIX_EPOCH + Duration::from_secs(LEAP_DAY.as_secs().unsigned_abs());
+        let recent = SystemTime::now() - Duration::from_secs(30 * 86_400);
+        for (name, time) in [("old", old), (".dot", old), ("recent", recent)] {
+            fs::write(dir.join(name), b"12345").unwrap();
+            let file = fs::File::options()
+                .append(true)
+                .open(dir.join(name))
+                .unwrap();
+            file.set_modified(time).unwrap();
+        }
+        let now = SystemTime::now();
+        fs::File::open(&dir).unwrap().set_modified(now).unwrap();
+        server.own_files();
+        let mut seen = Vec::new();
+        let changed = target
+            .glance(&[rel("dir")], &mut |place, name, stat| {
+                assert_eq!(place, 0);
+                seen.push((String::from_utf8(name.to_vec()).unwrap(), stat));
+            })
+            .unwrap();
+        seen.sort_by(|one, other| one.0.cmp(&other.0));
+        let names: Vec<&str> = seen.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, [".dot", "old", "recent", "sub"]);
+        for (name, stat) in &seen[..3] {
+            assert_eq!((stat.kind, stat.size), (Kind::File, 5), "{name}");
+            let mtime = stat.mtime.unwrap();
+            let (precision, time) = match name.as_str() {
+                "recent" => (Precision::Minute, Timestamp::from(recent)),
+                _ => (Precision::Day, LEAP_DAY),
+            };
+            assert_eq!(mtime.precision, precision, "{name}");
+            // To the zone.
+            assert!(mtime.at.as_secs().abs_diff(time.as_secs()) < 86_400 + 14 * 3600);
+        }
+        assert_eq!(seen[3].1, Stat::dir());
+        let precision = match server.kind() {
+            Brand::Vsftpd => Precision::Minute,
+            Brand::Proftpd | Brand::PureFtpd | Brand::Pyftpdlib => Precision::Exact,
+        };
+        let changed = changed[0].unwrap();
+        assert_eq!(changed.precision, precision);
+        if precision == Precision::Exact {
+            assert_eq!(changed.at.as_secs(), Timestamp::from(now).as_secs());
+        }
+    });
+}
+
+#[test]
+fn a_glance_tells_the_right_directory_or_nothing() {
+    each_server(|server, target| {
+        let dirs: [&[u8]; 17] = [
+            b"plain",
+            b"plain plain",
+            b" lead",
+            b"-la",
+            b"-a x",
+            b"%41",
+            b"semi;colon",
+            b"quote\"q",
+            b"a -> b",
+            "gr\u{fc}\u{df}e-\u{65e5}\u{672c}".as_bytes(),
+            b"caf\xe9",
+            b"[br]",
+            b"st*r",
+            b"qu?",
+            b"{a,b}",
+            b"~tilde",
+            b"back\\slash",
+        ];
+        for dir in dirs {
+            let path = server.root().join(OsStr::from_bytes(dir));
+            fs::create_dir(&path).unwrap();
+            // Each holds another name, so that the wrong one shows.
+            let name: String = dir.iter().map(|byte| format!("{byte:02x}")).collect();
+            fs::write(path.join(name), b"").unwrap();
+        }
+        server.own_files();
+        let told = glance(target, &dirs);
+        let mut untold = Vec::new();
+        for (dir, (names, changed)) in dirs.into_iter().zip(told) {
+            let name: String = dir.iter().map(|byte| format!("{byte:02x}")).collect();
+            match changed {
+                Some(_) => assert_eq!(names, [name], "{}", String::from_utf8_lossy(dir)),
+                None => untold.push(dir),
+            }
+        }
+        let blanks: [&[u8]; 4] = [b"plain plain", b" lead", b"-a x", b"a -> b"];
+        let mut expected: Vec<&[u8]> = match server.kind() {
+            Brand::PureFtpd => blanks.to_vec(),
+            Brand::Pyftpdlib => vec![b"caf\xe9"],
+            Brand::Vsftpd | Brand::Proftpd => Vec::new(),
+        };
+        expected.extend(&dirs[11..]);
+        assert_eq!(untold, expected);
+    });
+}
+
+#[test]
+fn a_glance_at_what_is_no_directory_tells_nothing() {
+    each_server(|server, target| {
+        fs::create_dir_all(server.root().join("closed")).unwrap();
+        fs::write(server.root().join("file"), b"").unwrap();
+        server.own_files();
+        let closed = fs::Permissions::from_mode(0o000);
+        fs::set_permissions(server.root().join("closed"), closed).unwrap();
+        for (dir, (_, changed)) in [&b"file"[..], b"missing", b"missing/below"]
+            .iter()
+            .zip(glance(target, &[b"file", b"missing", b"missing/below"]))
+        {
+            assert_eq!(changed, None, "{}", String::from_utf8_lossy(dir));
+        }
+        // It may look empty, but not as anything that was ever recorded.
+        let (names, changed) = glance(target, &[b"closed"]).remove(0);
+        assert!(changed.is_none() || names.is_empty(), "{names:?}");
+        // And the session goes on.
+        assert_eq!(glance(target, &[b""])[0].0, ["closed", "file"]);
+    });
 }

@@ -4,12 +4,12 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use support::ftp_server::{Config, Effect, Fault, FtpServer};
-use support::program::{Ended, Place, Snapshot, content, finish, put};
+use support::program::{Ended, Place, Snapshot, content, faketime, finish, put};
 
 const DAY_SECS: u64 = 86_400;
 
@@ -500,17 +500,6 @@ fn nearly_all_times_changed_and_no_size_is_refused() {
 }
 
 // The clock
-
-/// The library that tells a program another time; `tests/run` installs it.
-fn faketime() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let library = target.join("servers/lib/libfaketimeMT.so.1");
-    assert!(
-        library.exists(),
-        "libfaketime is not installed; run tests/run --install-only"
-    );
-    library
-}
 
 #[test]
 fn a_clock_that_was_never_set_is_refused() {

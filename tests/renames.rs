@@ -7,7 +7,9 @@ use coracle::path::RelPath;
 use coracle::side::Side::{Local, Remote};
 use coracle::target::Times;
 use coracle::time::Timestamp;
+use support::ftp_server::{Effect, Fault};
 use support::memory::{Manners, Node, Tree};
+use support::scenario::World as Served;
 use support::world::{BEGINNING_SECS, Ran, World, metadata_of};
 
 /// Whether no file of the user was written or removed on the remote side.
@@ -447,4 +449,103 @@ fn a_renamed_directory_is_no_deletion_to_the_guard() {
         World::synced(&words.join(" ")).job(|job| job.policy.allow.delete = MaxDelete::Files(0));
     world.rename(Local, "d", "e");
     assert_eq!(world.run().expect_clean().totals().renamed, 1);
+}
+
+// Servers that refuse
+
+/// A local directory with `d/a`, `d/b` and `top`, synced with a server in this process, and then changed.
+fn synced_with_server(change: impl FnOnce(&Served)) -> Served {
+    let world = Served::of_process("renames", |_| {});
+    for path in ["d/a", "d/b", "top"] {
+        world.put(Local, path, path, 100, 0);
+    }
+    assert_eq!(world.run(&["sync"]).code, Some(0));
+    change(&world);
+    world
+}
+
+/// The user's paths on the remote side.
+fn remote_paths(world: &Served) -> Vec<String> {
+    let tree = world.trees().remote;
+    tree.users().map(|(path, _)| path.clone()).collect()
+}
+
+#[test]
+fn a_file_that_cannot_be_renamed_is_sent_and_then_deleted() {
+    let world = synced_with_server(|world| {
+        world.rename(Local, "d/a", "c");
+        world.rename(Local, "top", "d/top");
+    });
+    let fault = Fault::on("RNFR").containing("/d/a").always();
+    world.server().inject(fault.then(Effect::reply(550, "no")));
+    world.server().take_commands();
+    let ended = world.run(&["sync", "--max-delete", "0"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.printed);
+    assert_eq!(remote_paths(&world), ["c", "d", "d/b", "d/top"]);
+    let commands = world.server().take_commands();
+    let stored = commands.iter().position(|line| line.starts_with("STOR"));
+    let deleted = commands
+        .iter()
+        .position(|line| line.starts_with("DELE") && line.ends_with("/d/a"));
+    assert!(stored.is_some() && stored < deleted, "{commands:#?}");
+}
+
+#[test]
+fn a_file_that_can_be_neither_renamed_nor_sent_stays_under_its_old_name() {
+    let world = synced_with_server(|world| world.rename(Local, "d/a", "new/a"));
+    for fault in [
+        Fault::on("RNFR").containing("/d/a"),
+        Fault::on("RNTO").containing("/new/a"),
+    ] {
+        world
+            .server()
+            .inject(fault.always().then(Effect::reply(550, "no")));
+    }
+    let ended = world.run(&["sync"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.printed);
+    assert_eq!(remote_paths(&world), ["d", "d/a", "d/b", "new", "top"]);
+    world.server().heal();
+    let ended = world.run(&["sync"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.printed);
+    assert_eq!(remote_paths(&world), ["d", "d/b", "new", "new/a", "top"]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_renamed_is_copied_by_the_next_run() {
+    let world = synced_with_server(|world| world.rename(Local, "d", "e"));
+    let fault = Fault::on("RNFR").containing("/d").always();
+    world.server().inject(fault.then(Effect::reply(550, "no")));
+    let ended = world.run(&["sync"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.printed);
+    assert!(
+        ended.printed.contains("the next run copies it"),
+        "{}",
+        ended.printed
+    );
+    assert_eq!(remote_paths(&world), ["d", "d/a", "d/b", "top"]);
+    let ended = world.run(&["sync"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.printed);
+    assert_eq!(remote_paths(&world), ["e", "e/a", "e/b", "top"]);
+    let ended = world.run(&["sync"]);
+    assert!(ended.printed.contains("Wrote 0/3"), "{}", ended.printed);
+}
+
+#[test]
+fn many_renames_cost_few_round_trips() {
+    const FILES: usize = 100;
+    let world = Served::of_process("renames", |_| {});
+    for n in 0..FILES {
+        world.put(Local, &format!("d/{n}"), "x", 10, n as i64);
+    }
+    assert_eq!(world.run(&["sync"]).code, Some(0));
+    for n in 0..FILES {
+        world.rename(Local, &format!("d/{n}"), &format!("new/{n}"));
+    }
+    let before = world.server().data_connections();
+    let ended = world.run(&["sync"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.printed);
+    assert_eq!(ended.printed.matches("RENAME MOVED").count(), FILES);
+    // Three listings, and the lock; the directory that became empty stays.
+    let used = world.server().data_connections() - before;
+    assert!(used <= 5, "{used} data connections");
 }

@@ -245,6 +245,16 @@ fn invocation(
     if debug_classify && verbosity < Verbosity::EQUALS {
         return Err(usage("--debug needs -v"));
     }
+    let remote_scan = match (options.no_remote_scan, options.quick_scan) {
+        (true, true) => {
+            return Err(usage(
+                "--no-remote-scan and --quick-scan exclude each other",
+            ));
+        }
+        (true, false) => RemoteScan::Trusted,
+        (false, true) => RemoteScan::Quick,
+        (false, false) => RemoteScan::Full,
+    };
     let prompt = match (options.prompt, options.no_prompt) {
         (true, true) => return Err(usage("--prompt and --no-prompt exclude each other")),
         (true, false) => Prompt::Always,
@@ -308,11 +318,7 @@ fn invocation(
                 keep_days: options.trash_days,
             }),
             verify: options.verify,
-            remote_scan: if options.no_remote_scan {
-                RemoteScan::Trusted
-            } else {
-                RemoteScan::Full
-            },
+            remote_scan,
             allow: Overrides {
                 empty: options.allow_empty,
                 time_shift: options.accept_time_shift,
@@ -625,6 +631,10 @@ mod tests {
             option("--no-remote-scan").job.policy.remote_scan,
             RemoteScan::Trusted
         );
+        assert_eq!(
+            option("--quick-scan").job.policy.remote_scan,
+            RemoteScan::Quick
+        );
         assert_eq!(option("--no-color").color, Color::Never);
         assert_eq!(option("--progress").progress, ShowProgress::Always);
         assert!(!option("--no-netrc").credentials.netrc);
@@ -820,7 +830,12 @@ mod tests {
 
     #[test]
     fn options_that_contradict_each_other_are_refused() {
-        assert!(refused_option(&["--prompt", "--no-prompt"]).contains("exclude each other"));
+        for two in [
+            ["--prompt", "--no-prompt"],
+            ["--no-remote-scan", "--quick-scan"],
+        ] {
+            assert!(refused_option(&two).contains("exclude each other"));
+        }
         assert_eq!(
             refused_option(&["--trash-days=3"]),
             "--trash-days needs --trash"

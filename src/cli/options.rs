@@ -162,6 +162,11 @@ pub(super) struct Options {
     #[argh(switch)]
     pub(super) no_remote_scan: bool,
 
+    /// list only the directories that the server does not tell at a glance (STAT) to be as recorded; a file that was
+    /// overwritten in place and dated back to the same minute goes unnoticed
+    #[argh(switch)]
+    pub(super) quick_scan: bool,
+
     /// let the server open the data connections (active FTP)
     #[argh(switch)]
     pub(super) ftp_active: bool,

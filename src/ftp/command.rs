@@ -38,6 +38,10 @@ pub enum Command<'a> {
     Cwd(&'a [u8]),
     Mlsd(&'a [u8]),
     Mlst(&'a [u8]),
+    /// `STAT` of a directory: a listing on the control connection
+    Stat(&'a [u8]),
+    /// `STAT -a` of a directory: with dot files, where they are hidden otherwise
+    StatAll(&'a [u8]),
     /// `LIST` of the current directory
     List,
     /// `LIST -a` of the current directory
@@ -163,6 +167,8 @@ impl Command<'_> {
             Self::Cwd(path) => ("CWD ", path),
             Self::Mlsd(path) => ("MLSD ", path),
             Self::Mlst(path) => ("MLST ", path),
+            Self::Stat(path) => ("STAT ", path),
+            Self::StatAll(path) => ("STAT -a ", path),
             Self::List => ("LIST", b""),
             Self::ListAll => ("LIST -a", b""),
             Self::Size(path) => ("SIZE ", path),

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -15,7 +16,7 @@ use super::reply::Reply;
 use super::session::{MAX_PRELIMINARY, Session};
 use crate::error::{Error, ErrorKind, Phase, Result, Scope};
 use crate::job::DataMode;
-use crate::net::{Secured, Stream, connect};
+use crate::net::{Pipe, Secured, Stream, connect};
 
 /// How long a server that let the data connection fail may take to say why.
 const EXCUSE_WAIT: Duration = Duration::from_secs(5);
@@ -25,6 +26,9 @@ const HANDSHAKE_TOTAL: Duration = Duration::from_secs(60);
 
 /// How long the reply to a transfer that we gave up may take.
 const ABANDON_WAIT: Duration = Duration::from_secs(5);
+
+/// How long the passive port may take that was asked for at the end of a download, once that end was confirmed.
+const PORT_WAIT: Duration = Duration::from_secs(5);
 
 /// How long after a second preliminary reply the final one may come.
 const AFTERTHOUGHT_WAIT: Duration = Duration::from_secs(1);
@@ -57,6 +61,10 @@ struct Course {
     is_upload: bool,
     /// Whether the TLS session of the control connection was resumed.
     is_resumed: bool,
+    /// Whether the connection stood before the command was sent.
+    was_spare: bool,
+    /// Whether the server has sent all that it wanted to.
+    has_ended: bool,
     /// Whether the connection failed, so that nothing more can be said on it.
     is_broken: bool,
     moved_bytes: u64,
@@ -93,6 +101,7 @@ impl Session {
             }
             self.is_on_spare_port = false;
             if !reply.is_preliminary() {
+                self.judge_spare(transfer.course, &reply);
                 let refusal = (!reply.is_success()).then(|| self.refusal(&reply));
                 transfer.end = Some(reply);
                 if let Some(refusal) = refusal {
@@ -192,8 +201,17 @@ impl Session {
         drop(stream);
         let reply = match end {
             Some(reply) => reply,
-            None => self.last_reply(started, wait)?,
+            None if course.has_ended => self.last_reply_and_port(started, wait)?,
+            None => {
+                let reply = self.last_reply(started, wait).inspect_err(|error| {
+                    if course.was_spare {
+                        self.settings.pace.early_connection_failed(error);
+                    }
+                });
+                reply?
+            }
         };
+        self.judge_spare(course, &reply);
         if reply.is_success() {
             if let Some(protection) = &self.protection
                 && is_secured
@@ -224,6 +242,56 @@ impl Session {
         Err(self.fail_chatting())
     }
 
+    /// A server that finds no data connection may have overlooked the one that stood before its command.
+    fn judge_spare(&self, course: Course, reply: &Reply) {
+        if course.was_spare && matches!(reply.code, 425 | 426) {
+            self.settings
+                .pace
+                .early_connection_failed(&self.refusal(reply));
+        }
+    }
+
+    /// The reply that ends a download, with the next passive port, for which it is asked at the same time: everything has
+    /// arrived, so the server is done but for saying so, and some say so only once they have seen us close.
+    fn last_reply_and_port(&mut self, started: bool, wait: Duration) -> Result<Reply> {
+        let pace = Arc::clone(&self.settings.pace);
+        let command = match self.port_command() {
+            Some(command) if pace.asks_port_at_end() => command,
+            Some(_) | None => return self.last_reply(started, wait),
+        };
+        self.queue(&command)?;
+        self.flush()?;
+        let replies = self.last_reply(started, wait).map(|reply| {
+            let port = self.final_reply(Phase::Reply, PORT_WAIT.min(wait));
+            (reply, port)
+        });
+        let is_port = |reply: &Reply| matches!(reply.code, 227 | 229);
+        match replies {
+            Ok((reply, Ok(port))) if !is_port(&reply) && is_port(&port) => {
+                self.take_port(&port);
+                Ok(reply)
+            }
+            Ok((reply, Ok(port))) if !is_port(&reply) && !port.is_success() => {
+                pace.port_at_end_failed(&self.refusal(&port));
+                Ok(reply)
+            }
+            Ok((_, Ok(port))) => {
+                let text = "its replies came in another order than the commands".to_owned();
+                pace.port_at_end_failed(&self.refusal(&port));
+                Err(self.fail(ErrorKind::Protocol(text).into()))
+            }
+            // The transfer was answered, so it counts; the session is lost for what follows.
+            Ok((reply, Err(error))) if !is_port(&reply) => {
+                pace.port_at_end_failed(&error);
+                Ok(reply)
+            }
+            Ok((_, Err(error))) | Err(error) => {
+                pace.port_at_end_failed(&error);
+                Err(error)
+            }
+        }
+    }
+
     /// Lists the login directory, unless a data connection was seen to work: a server that refuses data connections
     /// after it has taken `STOR` leaves an empty file.
     fn prove_data(&mut self) -> Result<()> {
@@ -249,6 +317,14 @@ impl Session {
     }
 
     fn begin_passive(&mut self, command: &Command<'_>, offset: u64) -> Result<Transfer> {
+        if let Some(stream) = self.connection_in_hand() {
+            self.restart_at(offset)?;
+            self.queue(command)?;
+            self.flush()?;
+            let mut transfer = Transfer::new(stream, command);
+            transfer.course.was_spare = true;
+            return Ok(transfer);
+        }
         let mut in_hand = self.port_in_hand();
         loop {
             let is_spare = in_hand.is_some();
@@ -367,28 +443,47 @@ impl Session {
     }
 
     fn transfer(&self, socket: TcpStream, command: &Command<'_>) -> Transfer {
-        Transfer {
-            stream: Stream::new(socket, self.settings.timeout, Phase::Data),
+        let stream = Stream::new(socket, self.settings.timeout, Phase::Data);
+        Transfer::new(stream, command)
+    }
+}
+
+impl Transfer {
+    fn new(stream: Stream, command: &Command<'_>) -> Self {
+        Self {
+            stream,
             started: false,
             end: None,
             course: Course {
                 is_upload: matches!(command, Command::Stor(_)),
                 is_resumed: false,
+                was_spare: false,
+                has_ended: false,
                 is_broken: false,
                 moved_bytes: 0,
             },
             since: Instant::now(),
         }
     }
-}
 
-impl Transfer {
     /// Reads the next bytes; 0 at the end.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let read = self.stream.read(buffer);
         let count = self.note(read)?;
+        self.course.has_ended |= count == 0 && !buffer.is_empty();
         self.count(count)?;
         Ok(count)
+    }
+
+    /// Moves up to `max` bytes into the pipe inside the kernel; see [`Stream::read_into`].
+    pub fn read_into(&mut self, pipe: &Pipe, max: usize) -> Result<Option<usize>> {
+        let moved = self.stream.read_into(pipe, max);
+        let Some(count) = self.note(moved)? else {
+            return Ok(None);
+        };
+        self.course.has_ended |= count == 0;
+        self.count(count)?;
+        Ok(Some(count))
     }
 
     /// Writes all of the bytes.
@@ -412,18 +507,13 @@ impl Transfer {
         self.course.moved_bytes
     }
 
-    /// The descriptor, where bytes can be moved through it inside the kernel.
-    pub fn clear_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.stream.clear_fd()
-    }
-
     const fn note<T>(&mut self, result: Result<T>) -> Result<T> {
         self.course.is_broken |= result.is_err();
         result
     }
 
     /// Counts bytes and refuses a drip.
-    pub fn count(&mut self, bytes: usize) -> Result<()> {
+    fn count(&mut self, bytes: usize) -> Result<()> {
         self.course.moved_bytes += bytes as u64;
         let elapsed = self.since.elapsed();
         let wanted = elapsed.as_secs() / 60 * MIN_BYTES_PER_MINUTE;

@@ -7,6 +7,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::error::Error;
+
 /// Commands on their way without a reply: enough to hide a round trip, few enough to know what was done when the
 /// connection is lost.
 const MOST_AHEAD: usize = 256;
@@ -27,6 +29,10 @@ struct Learnt {
     means_refusals: bool,
     /// Whether a passive port is still good when other commands came after it.
     keeps_ports: bool,
+    /// Whether it may be asked for the next port at the end of a download, before the reply that ends it.
+    asks_port_at_end: bool,
+    /// Whether a data connection may be opened before the command that is to use it.
+    connects_early: bool,
 }
 
 impl Default for Pace {
@@ -37,6 +43,8 @@ impl Default for Pace {
             has_lost: false,
             means_refusals: false,
             keeps_ports: true,
+            asks_port_at_end: true,
+            connects_early: true,
         }))
     }
 }
@@ -99,6 +107,28 @@ impl Pace {
     /// A passive port that was in hand led nowhere.
     pub(super) fn port_failed(&self) {
         self.lock().keeps_ports = false;
+    }
+
+    /// Whether the next passive port may be asked for behind the last byte of a download, before the reply that ends it.
+    pub(super) fn asks_port_at_end(&self) -> bool {
+        self.lock().asks_port_at_end
+    }
+
+    /// It was asked for there, and that went wrong.
+    pub(super) fn port_at_end_failed(&self, why: &Error) {
+        self.lock().asks_port_at_end = false;
+        log::debug!("no more ports are asked for at the end of a download: {why}");
+    }
+
+    /// Whether a data connection may be opened before the command that is to use it.
+    pub(super) fn connects_early(&self) -> bool {
+        self.lock().connects_early
+    }
+
+    /// One was opened so early, and the server overlooked it.
+    pub(super) fn early_connection_failed(&self, why: &Error) {
+        self.lock().connects_early = false;
+        log::debug!("no more data connections are opened before their command: {why}");
     }
 
     fn lock(&self) -> MutexGuard<'_, Learnt> {

@@ -9,6 +9,10 @@ pub(super) const MAX_REPLY_BYTES: usize = 64 * 1024;
 /// The most lines of a reply, for the same reason.
 pub(super) const MAX_REPLY_LINES: usize = 512;
 
+/// The longest reply that is taken in line by line: the listing of some 10,000 names, which a directory may have grown
+/// to since it was small.
+const MAX_LONG_REPLY_BYTES: usize = 1 << 20;
+
 /// One reply: its code, and the text of its lines without the codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -36,6 +40,76 @@ impl fmt::Display for Malformed {
             Self::LongLine => "a line of a reply is longer than 8 KiB",
             Self::LongReply => "a reply is longer than 64 KiB or 512 lines",
         })
+    }
+}
+
+/// How a reply is taken from what has arrived.
+pub(super) trait Form {
+    /// The reply, once its last line has arrived, and how many bytes at the front of `input` are done with.
+    fn parse(&mut self, input: &[u8]) -> Result<(Option<Reply>, usize), Malformed>;
+}
+
+/// A reply with all its lines.
+pub(super) struct Whole;
+
+impl Form for Whole {
+    fn parse(&mut self, input: &[u8]) -> Result<(Option<Reply>, usize), Malformed> {
+        Ok(match Reply::parse(input)? {
+            Some((reply, taken)) => (Some(reply), taken),
+            None => (None, 0),
+        })
+    }
+}
+
+/// A reply whose lines between the first and the last are given away as they arrive: a listing may be long.
+pub(super) struct LongReply<'t> {
+    take: &'t mut dyn FnMut(&[u8]),
+    code: Option<u16>,
+    bytes: usize,
+}
+
+impl<'t> LongReply<'t> {
+    /// A reply of which nothing has arrived.
+    pub(super) fn new(take: &'t mut dyn FnMut(&[u8])) -> Self {
+        Self {
+            take,
+            code: None,
+            bytes: 0,
+        }
+    }
+}
+
+impl Form for LongReply<'_> {
+    fn parse(&mut self, input: &[u8]) -> Result<(Option<Reply>, usize), Malformed> {
+        let mut taken = 0;
+        while let Some(end) = input[taken..].iter().position(|byte| *byte == b'\n') {
+            if end > MAX_LINE_BYTES {
+                return Err(Malformed::LongLine);
+            }
+            let line = &input[taken..taken + end];
+            taken += end + 1;
+            self.bytes += end + 1;
+            if self.bytes > MAX_LONG_REPLY_BYTES {
+                return Err(Malformed::LongReply);
+            }
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let code = code_of(line);
+            match (self.code, code, line.get(3)) {
+                (None, None, _) => return Err(Malformed::NoCode),
+                (None, Some(code), Some(b'-')) => self.code = Some(code),
+                (first, Some(code), Some(b' ') | None)
+                    if first.is_none_or(|first| first == code) =>
+                {
+                    let text = line.get(4..).unwrap_or_default().to_vec();
+                    (self.code, self.bytes) = (None, 0);
+                    return Ok((Some(Reply { code, text }), taken));
+                }
+                (None, Some(_), _) => return Err(Malformed::NoCode),
+                (Some(first), Some(code), Some(b'-')) if first == code => (self.take)(&line[4..]),
+                (Some(_), _, _) => (self.take)(line),
+            }
+        }
+        incomplete(&input[taken..], self.code.is_none()).map(|_| (None, taken))
     }
 }
 
@@ -262,5 +336,73 @@ mod tests {
             wide.push(b'\n');
         }
         assert_eq!(Reply::parse(&wide), Err(Malformed::LongReply));
+    }
+
+    const LISTING: &[u8] = b"213-Status follows:\r\n-rw-r--r-- 1 a b 5 Feb 13 2009 x\r\n 226 y\r\n213-z\r\n\r\n213 End\r\n";
+
+    type Streamed = (Option<Reply>, Vec<Vec<u8>>, usize);
+
+    /// What a long reply comes to when it arrives cut at these places: the reply, its lines, and what is left over.
+    fn stream(input: &[u8], ends: &[usize]) -> Result<Streamed, Malformed> {
+        let mut lines = Vec::new();
+        let mut take = |line: &[u8]| lines.push(line.to_vec());
+        let mut form = LongReply::new(&mut take);
+        let mut start = 0;
+        for end in ends.iter().copied().chain([input.len()]) {
+            let (reply, taken) = form.parse(&input[start..end])?;
+            start += taken;
+            if reply.is_some() {
+                return Ok((reply, lines, input.len() - start));
+            }
+        }
+        Ok((None, lines, input.len() - start))
+    }
+
+    #[test]
+    fn a_long_reply_is_the_same_however_it_arrives() {
+        for full in [FEAT, BANNER, LISTING, b"450 no such directory\r\n"] {
+            let whole = parse(full);
+            let between: Vec<Vec<u8>> = whole.lines().map(<[u8]>::to_vec).collect();
+            let between = match between.len() {
+                1 => &[][..],
+                count => &between[1..count - 1],
+            };
+            for one in 0..=full.len() {
+                for other in (one..=full.len()).step_by(7) {
+                    let (reply, lines, left) = stream(full, &[one, other]).unwrap();
+                    let reply = reply.unwrap();
+                    assert_eq!((reply.code, reply.text()), (whole.code, whole.last_line()));
+                    assert_eq!((&lines[..], left), (between, 0), "{one} {other}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_reply_with_any_changed_byte_is_what_the_whole_one_is() {
+        for place in 0..LISTING.len() {
+            for byte in 0..=255 {
+                let mut changed = LISTING.to_vec();
+                changed[place] = byte;
+                let whole = Reply::parse(&changed)
+                    .map(|parsed| parsed.map(|(reply, taken)| (reply.code, changed.len() - taken)));
+                let long = stream(&changed, &[place])
+                    .map(|(reply, _, left)| reply.map(|reply| (reply.code, left)));
+                assert_eq!(long, whole, "{place} {byte}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_reply_may_be_long_but_not_endless() {
+        let mut lines = b"213-x\r\n".to_vec();
+        for _ in 0..10_000 {
+            lines.extend_from_slice(b"-rw-r--r-- 1 a b 5 Feb 13 2009 some name or other\r\n");
+        }
+        let ended = [&lines[..], b"213 End\r\n"].concat();
+        let (reply, taken, left) = stream(&ended, &[5_000, 90_000]).unwrap();
+        assert_eq!((reply.unwrap().code, taken.len(), left), (213, 10_000, 0));
+        assert_eq!(stream(&lines.repeat(3), &[]), Err(Malformed::LongReply));
+        assert_eq!(stream(&[b'2'; 9_000], &[]), Err(Malformed::LongLine));
     }
 }

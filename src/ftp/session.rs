@@ -1,8 +1,8 @@
 //! The control connection: login, and commands and replies in step.
 //!
 //! Replies come in the order of the commands, so commands can be sent ahead: that is what makes FTP bearable on a
-//! slow line. Nothing is sent while a transfer runs, because servers run such commands at once, drop them or mix up
-//! their replies. A session on which something unexpected happened is closed and never used again.
+//! slow line. Nothing is sent while the bytes of a transfer are on their way, because servers run such commands at
+//! once, drop them or mix up their replies. A session on which something unexpected happened is closed and never used again.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,10 +14,10 @@ use super::command::{Command, Iac};
 use super::features::Features;
 use super::pace::Pace;
 use super::passive::{parse_epsv, parse_pasv};
-use super::reply::{Malformed, Reply};
+use super::reply::{Form, LongReply, Malformed, Reply, Whole};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::job::DataMode;
-use crate::net::{Stream, Tickets, TlsClient, dial};
+use crate::net::{Stream, Tickets, TlsClient, connect, dial};
 use crate::path::Escaped;
 
 /// Where the wire is logged: every line in both directions, without the password.
@@ -121,6 +121,8 @@ pub struct Session {
     passive: PassiveWay,
     /// A passive port that the server offered, and when.
     port: Option<(u16, Instant)>,
+    /// A data connection that no command has used yet, and when it was opened.
+    spare: Option<(Stream, Instant)>,
     /// Whether a transfer begins on a port that had been in hand.
     pub(super) is_on_spare_port: bool,
     failed: Option<ErrorKind>,
@@ -199,6 +201,7 @@ impl Session {
             flight: 0,
             passive: PassiveWay::Epsv,
             port: None,
+            spare: None,
             is_on_spare_port: false,
             failed: None,
             greeting: Vec::new(),
@@ -255,7 +258,32 @@ impl Session {
     /// What is refused when it was sent ahead is sent once more alone, until it is known whether this server minds; where it
     /// does, so is all behind it. So a command may be run twice, but no rename is that was confirmed.
     pub fn ask_all(&mut self, commands: &[Command<'_>]) -> Result<Vec<Result<Reply>>> {
-        let mut replies = self.ask_ahead(commands)?;
+        self.ask_doubting(commands, |_| {})
+    }
+
+    /// The same; and while the commands travel, opens the data connection that the next transfer will use.
+    pub fn ask_all_and_connect(&mut self, commands: &[Command<'_>]) -> Result<Vec<Result<Reply>>> {
+        self.ask_doubting(commands, Self::connect_ahead)
+    }
+
+    /// Like [`Session::ask_all`] for replies that hold listings: the lines between the first and the last go to `take`
+    /// as they come, with the place of their command, and are not in the replies. No refusal is doubted.
+    pub fn ask_long(
+        &mut self,
+        commands: &[Command<'_>],
+        take: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<Vec<Result<Reply>>> {
+        self.ask_ahead(commands, |_| {}, &mut |session, place| {
+            session.long_reply(&mut |line| take(place, line))
+        })
+    }
+
+    fn ask_doubting(
+        &mut self,
+        commands: &[Command<'_>],
+        meanwhile: fn(&mut Self),
+    ) -> Result<Vec<Result<Reply>>> {
+        let mut replies = self.ask_ahead(commands, meanwhile, &mut |session, _| session.reply())?;
         let Some(first) = self.first_doubted(commands, &replies) else {
             return Ok(replies);
         };
@@ -299,8 +327,14 @@ impl Session {
         (1..commands.len()).find(is_doubted)
     }
 
-    fn ask_ahead(&mut self, commands: &[Command<'_>]) -> Result<Vec<Result<Reply>>> {
+    fn ask_ahead(
+        &mut self,
+        commands: &[Command<'_>],
+        meanwhile: fn(&mut Self),
+        read: &mut dyn FnMut(&mut Self, usize) -> Result<Reply>,
+    ) -> Result<Vec<Result<Reply>>> {
         self.check_quiet()?;
+        let mut meanwhile = Some(meanwhile);
         let most = self.settings.pace.most();
         let mut replies: Vec<Option<Result<Reply>>> = Vec::with_capacity(commands.len());
         let mut waiting = VecDeque::new();
@@ -331,7 +365,11 @@ impl Session {
             let Some(index) = waiting.pop_front() else {
                 break;
             };
-            let reply = self.reply()?;
+            self.flush()?;
+            if let Some(meanwhile) = meanwhile.take() {
+                meanwhile(self);
+            }
+            let reply = read(self, index)?;
             replies[index] = Some(Ok(reply));
         }
         self.settings.pace.answered(self.flight);
@@ -402,9 +440,11 @@ impl Session {
     /// The command that asks for the next passive port, to be put behind a batch; none in active mode and where one
     /// is in hand.
     pub fn port_command(&self) -> Option<Command<'static>> {
-        let in_hand = self
-            .port
-            .is_some_and(|(_, since)| since.elapsed() < PORT_LIFE);
+        let port_since = self.port.map(|(_, since)| since);
+        let spare_since = self.spare.as_ref().map(|(_, since)| *since);
+        let in_hand = port_since
+            .or(spare_since)
+            .is_some_and(|since| since.elapsed() < PORT_LIFE);
         match (self.settings.data, self.passive) {
             _ if in_hand || !self.settings.pace.keeps_ports() => None,
             (DataMode::Active, _) => None,
@@ -423,6 +463,8 @@ impl Session {
         if port.is_none() && self.passive == PassiveWay::Epsv {
             self.passive = PassiveWay::Pasv;
         }
+        // Whoever asks for a new port gives the old one up.
+        self.spare = None;
         self.port = port.map(|port| (port, Instant::now()));
     }
 
@@ -430,6 +472,33 @@ impl Session {
     pub(super) fn port_in_hand(&mut self) -> Option<u16> {
         let (port, since) = self.port.take()?;
         (since.elapsed() < PORT_LIFE).then_some(port)
+    }
+
+    /// Opens a data connection to the port in hand, where the server looks at it only once it runs the command. A
+    /// failure only means that there is none.
+    fn connect_ahead(&mut self) {
+        if !self.settings.pace.connects_early()
+            || !self.takes_data_early()
+            || self.settings.data != DataMode::Passive
+        {
+            return;
+        }
+        let Some(port) = self.port_in_hand() else {
+            return;
+        };
+        let address = SocketAddr::new(self.peer.ip(), port);
+        let wait = self.settings.timeout;
+        if let Ok(socket) = connect(address, wait, Phase::DataConnect) {
+            let stream = Stream::new(socket, wait, Phase::Data);
+            self.spare = Some((stream, Instant::now()));
+        }
+    }
+
+    /// The data connection in hand, while it is fresh and stands.
+    pub(super) fn connection_in_hand(&mut self) -> Option<Stream> {
+        let (mut stream, since) = self.spare.take()?;
+        // The server has nothing to say on it yet, but the end.
+        (since.elapsed() < PORT_LIFE && !stream.is_readable(Duration::ZERO)).then_some(stream)
     }
 
     /// Asks for a passive port.
@@ -524,6 +593,21 @@ impl Session {
         Err(self.fail_chatting())
     }
 
+    /// Like [`Session::reply`], with the lines between the first and the last given to `take`.
+    fn long_reply(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<Reply> {
+        self.flush()?;
+        let wait = self.settings.timeout;
+        let total = Some(REPLY_TOTAL.max(wait));
+        for _ in 0..MAX_PRELIMINARY {
+            let reply = self.next_reply_in(Phase::Reply, wait, total, &mut LongReply::new(take))?;
+            if !reply.is_preliminary() {
+                self.sent.pop_front();
+                return Ok(reply);
+            }
+        }
+        Err(self.fail_chatting())
+    }
+
     pub(super) fn fail_chatting(&mut self) -> Error {
         let text = "preliminary replies without end".to_owned();
         self.fail(ErrorKind::Protocol(text).into())
@@ -587,14 +671,27 @@ impl Session {
         idle: Duration,
         total: Option<Duration>,
     ) -> Result<Reply> {
+        self.next_reply_in(phase, idle, total, &mut Whole)
+    }
+
+    fn next_reply_in(
+        &mut self,
+        phase: Phase,
+        idle: Duration,
+        total: Option<Duration>,
+        form: &mut dyn Form,
+    ) -> Result<Reply> {
         if let Some(kind) = &self.failed {
             return Err(copy_kind(kind).into());
         }
         self.stream.enter(phase, idle, total);
         loop {
-            match Reply::parse(&self.input) {
-                Ok(Some((reply, taken))) => {
-                    self.input.drain(..taken);
+            let parsed = form.parse(&self.input).map(|(reply, taken)| {
+                self.input.drain(..taken);
+                reply
+            });
+            match parsed {
+                Ok(Some(reply)) => {
                     log::trace!(target: WIRE, "< {} {}", reply.code, self.shown(&reply));
                     if reply.code != 421 {
                         return Ok(reply);

@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 
+use super::pipe::Pipe;
 use super::tls::{Secured, Tickets, TlsClient};
 use crate::error::{Error, ErrorKind, Phase, Result};
 
@@ -148,6 +149,26 @@ impl Stream {
         moved.map_err(|error| self.failure(error))
     }
 
+    /// Moves up to `max` bytes into the pipe inside the kernel; 0 at the end, none where this connection cannot.
+    pub fn read_into(&mut self, pipe: &Pipe, max: usize) -> Result<Option<usize>> {
+        use nix::errno::Errno;
+        let (Layer::Clear(wire), None) = (&mut self.layer, self.ahead) else {
+            return Ok(None);
+        };
+        let moved = loop {
+            if let Err(error) = wire.prepare_read() {
+                break Err(error);
+            }
+            match pipe.fill(wire.socket.as_fd(), max) {
+                Ok(count) => return Ok(Some(count)),
+                Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => return Ok(None),
+                Err(Errno::EINTR) => {}
+                Err(errno) => break Err(errno.into()),
+            }
+        };
+        moved.map_err(|error| self.failure(error))
+    }
+
     /// Whether something (bytes or the end) can be read within that time.
     pub fn is_readable(&mut self, within: Duration) -> bool {
         if self.ahead.is_some() {
@@ -165,14 +186,6 @@ impl Stream {
             if !ready || matches!(self.layer, Layer::Clear(_)) {
                 return ready;
             }
-        }
-    }
-
-    /// The descriptor, where bytes can be moved through it: TLS bytes mean nothing to the kernel.
-    pub fn clear_fd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.layer {
-            Layer::Clear(wire) => Some(wire.socket.as_fd()),
-            Layer::Secured(_) => None,
         }
     }
 
@@ -287,6 +300,15 @@ impl Wire {
         })
     }
 
+    fn prepare_read(&mut self) -> io::Result<()> {
+        let wait = self.wait()?;
+        if self.timeouts.0 != wait {
+            self.socket.set_read_timeout(Some(wait))?;
+            self.timeouts.0 = wait;
+        }
+        Ok(())
+    }
+
     fn prepare_write(&mut self) -> io::Result<()> {
         let wait = self.wait()?;
         if self.timeouts.1 != wait {
@@ -312,11 +334,7 @@ impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = if self.waits {
-                let wait = self.wait()?;
-                if self.timeouts.0 != wait {
-                    self.socket.set_read_timeout(Some(wait))?;
-                    self.timeouts.0 = wait;
-                }
+                self.prepare_read()?;
                 self.socket.read(buffer)
             } else {
                 recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT).map_err(Into::into)

@@ -205,8 +205,29 @@ struct DirState {
     unmade: bool,
     /// It is gone from the side it was to be removed from.
     removed: bool,
-    /// What its metadata, on both sides, does not yet say.
+    /// What its metadata, on both sides, does not yet say, but for what follows from steps that only record.
     changes: Vec<Change>,
+    /// How many of its steps were come to.
+    begun: usize,
+    /// Up to which step those are recorded that only record.
+    recorded: usize,
+}
+
+impl DirState {
+    /// What follows from steps that only record and are not yet recorded: made when it is written, because a first run
+    /// over two equal trees is all of it.
+    fn records(&self, plan: &DirPlan) -> impl Iterator<Item = Change> {
+        let steps = plan.steps[self.recorded..self.begun].iter();
+        steps.flat_map(|step| match step.todo {
+            Todo::Record { uploaded_at } => recorded(step, uploaded_at),
+            Todo::Forget
+            | Todo::Copy { .. }
+            | Todo::Delete { .. }
+            | Todo::Rename { .. }
+            | Todo::RenamedAway
+            | Todo::KeepBoth { .. } => Vec::new(),
+        })
+    }
 }
 
 /// When something is recorded.
@@ -636,6 +657,7 @@ impl<'env> Run<'_, '_, 'env> {
                 if self.is_stopped() {
                     break;
                 }
+                self.states[dir].begun = step + 1;
                 if let Some(task) = self.begin_step(dir, step) {
                     let id = self.work.pool.submit(task);
                     under_way.insert(id, (dir, step));
@@ -660,7 +682,7 @@ impl<'env> Run<'_, '_, 'env> {
         }
     }
 
-    /// Does what needs no transfer at once; otherwise makes the transfer's task.
+    /// Notes what needs no transfer; otherwise makes the transfer's task.
     fn begin_step(
         &mut self,
         dir: usize,
@@ -669,11 +691,7 @@ impl<'env> Run<'_, '_, 'env> {
         let plan = &self.work.plan.dirs[dir];
         let step = &plan.steps[step];
         match step.todo {
-            Todo::Record { uploaded_at } => {
-                let changes = recorded(step, uploaded_at);
-                self.states[dir].changes.extend(changes);
-                None
-            }
+            Todo::Record { .. } => None,
             Todo::Forget => {
                 let name = step.name.clone();
                 let path = plan.paths.local.join(step.name_on(Side::Local));
@@ -1049,7 +1067,9 @@ impl<'env> Run<'_, '_, 'env> {
     /// Records all that was done so far, and empties the journal.
     fn checkpoint(&mut self) {
         for dir in (0..self.work.plan.dirs.len()).rev() {
-            if !self.states[dir].changes.is_empty() {
+            let state = &self.states[dir];
+            let has_records = || state.records(&self.work.plan.dirs[dir]).next().is_some();
+            if !state.changes.is_empty() || has_records() {
                 self.save_dir(dir, When::Meanwhile);
             }
         }
@@ -1075,6 +1095,9 @@ impl<'env> Run<'_, '_, 'env> {
         for dir in (0..self.work.plan.dirs.len()).rev() {
             if self.states[dir].unmade || self.states[dir].removed {
                 continue;
+            }
+            if let Some(proof) = self.work.plan.dirs[dir].proof {
+                self.states[dir].changes.push(Change::Proof(proof));
             }
             let digest = self.save_dir(dir, When::AtTheEnd);
             let plan = &self.work.plan.dirs[dir];
@@ -1125,7 +1148,10 @@ impl<'env> Run<'_, '_, 'env> {
 
     /// Writes what changed in the metadata of a directory, on both sides; the digest of what is recorded now.
     fn save_dir(&mut self, dir: usize, when: When) -> Option<u64> {
-        let changes: Arc<[Change]> = std::mem::take(&mut self.states[dir].changes).into();
+        let state = &mut self.states[dir];
+        let mut changes = std::mem::take(&mut state.changes);
+        changes.extend(state.records(&self.work.plan.dirs[dir]));
+        state.recorded = state.begun;
         let paths = self.work.plan.dirs[dir].paths.clone();
         let (terms, now) = (self.work.terms, Timestamp::now());
         // What is not done yet, and has no record, must not look like something new to the next run.

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use crate::job::Case;
 use crate::path::{Name, RelPath};
 use crate::side::{Side, Sides};
 use crate::sync::classify::{Baseline, Status, classify};
 use crate::sync::journal::Intent;
 use crate::sync::metadata::{Metadata, Record, RecordKind};
-use crate::sync::scan::Places;
+use crate::sync::scan::{Ambiguous, Pairs, Places, pair_up};
 use crate::sync::survey::Terms;
 use crate::target::{Kind, Listing, Stat};
 use crate::time::Timestamp;
@@ -108,6 +109,18 @@ impl Found {
             records_apply: true,
             placed: HashMap::new(),
         }
+    }
+
+    /// Pairs the names up.
+    pub fn pair_up(&self, case: Case) -> Result<Pairs, Ambiguous> {
+        let Sides { local, remote } = &self.listings;
+        pair_up(local, remote, self.metadata.records(), case)
+    }
+
+    /// Where these pairs stand.
+    pub fn places<'f>(&'f self, pairs: &'f Pairs) -> impl Iterator<Item = Places> + use<'f> {
+        let Sides { local, remote } = &self.listings;
+        pairs.iter(local, remote, self.metadata.records())
     }
 
     /// The pair that stands at these places.

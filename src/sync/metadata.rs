@@ -1,7 +1,7 @@
 //! The metadata file of a directory: what both sides were after the last sync, in pyftpsync's format, version 3.
 //!
 //! Bytes in, bytes out; opening and writing the file is the caller's. The file is kept compact in memory because a
-//! directory may hold 50,000 files and the router 32 MB: names in one arena, a row of 48 bytes for each record, and
+//! directory may hold 50,000 files and the router 32 MB: names in one arena, a row of 40 bytes for each record, and
 //! everything that is not ours (other peers, unknown keys) as the text it was. It is read while it comes, and written
 //! in pieces ([`Text`]), so that what is ours is never there as text.
 //!
@@ -16,6 +16,9 @@
 //!
 //! Where a second account reaches the same path, pyftpsync's key no longer says whose records it holds; it is not
 //! believed then, and goes when the file is written.
+//!
+//! Beside its own records coracle keeps the proof that the remote directory is as they say ([`crate::sync::proof`]), and
+//! drops it when pyftpsync ran since.
 //!
 //! Unknown keys of the file, of `peer_sync` and of a record survive. Those of a record go when the record is
 //! replaced, for they described what was there before.
@@ -43,6 +46,9 @@ const LAST_SYNC: &[u8] = b":last_sync";
 
 /// That time as text, when pyftpsync was told to be chatty.
 const LAST_SYNC_TEXT: &[u8] = b":last_sync_str";
+
+/// What coracle keeps beside its own records: the proof that the remote directory is as they say.
+const PROOF: &[u8] = b":proof";
 
 /// Why a metadata file cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,12 +151,17 @@ impl Metadata {
     /// Adds to the record of the file `name` which inode it has on the local side, to be recognised by when it is
     /// renamed. A record that is there already is made anew: the file is as recorded at this time.
     pub fn set_inode(&mut self, name: &[u8], inode: u64, at: Timestamp) {
-        if let Some(row) = self.records.table.find_mut(name)
-            && row.kind == RowKind::File
-            && row.inode != inode
-        {
-            row.inode = inode;
-            row.at_nanos = at.as_nanos();
+        let Some(place) = self.records.table.place_of(name) else {
+            return;
+        };
+        let row = self.records.table.row_at(place);
+        if row.kind == RowKind::File && row.inode != inode {
+            let row = Row {
+                inode,
+                at_nanos: at.as_nanos(),
+                ..row
+            };
+            self.records.table.put(place, row);
             self.is_changed = true;
         }
     }
@@ -164,6 +175,19 @@ impl Metadata {
     /// Forgets the record of `name`, if there is one.
     pub fn forget_record(&mut self, name: &[u8]) {
         if self.records.table.forget(name) {
+            self.is_changed = true;
+        }
+    }
+
+    /// What was last told of the remote directory when it was as recorded, see [`crate::sync::proof`].
+    pub const fn proof(&self) -> Option<u64> {
+        self.records.proof
+    }
+
+    /// Keeps a proof. A directory in which something is called as the proof is has none.
+    pub fn set_proof(&mut self, proof: u64) {
+        if self.records.proof != Some(proof) && self.records.find(PROOF).is_none() {
+            self.records.proof = Some(proof);
             self.is_changed = true;
         }
     }
@@ -363,7 +387,7 @@ enum Part<'m> {
 
 struct RowsLeft<'m> {
     table: &'m Table,
-    rows: Box<dyn Iterator<Item = (&'m [u8], &'m Row)> + 'm>,
+    rows: Box<dyn Iterator<Item = (&'m [u8], Row)> + 'm>,
     additions: Additions,
     is_first: bool,
 }
@@ -683,6 +707,7 @@ pub struct TrueTime {
 pub struct Records {
     table: Table,
     last_sync: Option<Timestamp>,
+    proof: Option<u64>,
     /// What else is kept beside the records of the peer, as text.
     unknown: BTreeMap<Vec<u8>, Box<str>>,
 }
@@ -716,8 +741,8 @@ impl Records {
 
     /// The record of that name.
     pub fn find(&self, name: &[u8]) -> Option<Record<'_>> {
-        let row = self.table.find(name)?;
-        row.as_record(self.table.name(row))
+        let place = self.table.place_of(name)?;
+        self.table.record_at(place)
     }
 
     /// The record at that place, in the order of their names.
@@ -725,12 +750,15 @@ impl Records {
     /// # Panics
     /// When something was recorded or forgotten since the file was read or [`Metadata::settle`] was called.
     pub fn at(&self, index: usize) -> Option<Record<'_>> {
-        assert!(
-            self.table.is_settled(),
-            "places are only known of settled records"
-        );
-        let row = self.table.rows.get(index)?;
-        row.as_record(self.table.name(row))
+        (index < self.table.settled().len()).then(|| self.table.record_at(index))?
+    }
+
+    /// The bytes of the name at that place, which must be below [`Records::len`].
+    ///
+    /// # Panics
+    /// As [`Records::at`].
+    pub fn name_at(&self, index: usize) -> &[u8] {
+        self.table.name(&self.table.settled()[index])
     }
 
     /// The records in the order of their names.
@@ -751,6 +779,8 @@ impl Records {
         json::check(text)?;
         if name == LAST_SYNC {
             self.last_sync = json::parse_secs(text);
+        } else if name == PROOF && text.starts_with('"') {
+            self.proof = parse_digest(text);
         } else if name.starts_with(b":") && name != LAST_SYNC_TEXT {
             self.unknown.insert(name.to_vec(), text.into());
         }
@@ -759,14 +789,16 @@ impl Records {
 
     /// Adds what coracle remembers beyond pyftpsync to those records that are the same in `own`.
     fn complete_from(&mut self, own: Self) -> Mirror {
-        let mut own = own.table;
+        let (mut own, own_proof) = (own.table, own.proof);
         own.settle();
         let mut same = 0;
         for (name, row) in own.iter() {
-            if let Some(mirrored) = self.table.find_mut(name)
-                && mirrored.is_mirror_of(row)
+            if let Some(place) = self.table.place_of(name)
+                && let mut mirrored = self.table.row_at(place)
+                && mirrored.is_mirror_of(&row)
             {
-                mirrored.adopt_additions(row);
+                mirrored.adopt_additions(&row);
+                self.table.put(place, mirrored);
                 same += 1;
                 if let Some(extra) = own.extras.get(name) {
                     self.table.extras.insert(name.into(), extra.clone());
@@ -774,8 +806,10 @@ impl Records {
             }
         }
         if same == own.len() && same == self.len() {
+            self.proof = own_proof;
             Mirror::Agrees
         } else {
+            self.proof = None;
             Mirror::Differs
         }
     }
@@ -786,6 +820,11 @@ impl Records {
         if let Some(time) = self.last_sync {
             json::write_key(LAST_SYNC, is_first, &mut parts.text);
             json::write_secs(time, &mut parts.text);
+            is_first = false;
+        }
+        if let (Some(proof), Additions::Written) = (self.proof, additions) {
+            json::write_key(PROOF, is_first, &mut parts.text);
+            json::push(&mut parts.text, format_args!("\"{proof:016x}\""));
             is_first = false;
         }
         for (name, text) in &self.unknown {
@@ -811,7 +850,11 @@ enum Mirror {
 #[derive(Debug, Clone, Default)]
 struct Table {
     arena: Vec<u8>,
-    rows: Vec<Row>,
+    rows: Vec<Packed>,
+    /// When rows were recorded, which is the same for many.
+    recorded_at: Vec<i64>,
+    /// Remote mtimes, which few rows have.
+    remote_mtimes: Vec<i64>,
     /// Where the tail begins.
     tail_start: usize,
     /// How many rows are gone; they keep their place until the tail is merged.
@@ -820,9 +863,10 @@ struct Table {
     extras: BTreeMap<Box<[u8]>, Box<str>>,
 }
 
-/// How long the tail may grow: inserting into so many rows of 48 bytes costs less than writing one file.
+/// How long the tail may grow: inserting into so many rows of 40 bytes costs less than writing one file.
 const TAIL_ROWS: usize = 512;
 
+/// What a row says.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     /// A file's size, a directory's digest.
@@ -832,10 +876,24 @@ struct Row {
     at_nanos: i64,
     /// 0 where it is not known.
     inode: u64,
+    kind: RowKind,
+    /// Whether the remote mtime or the digest is known.
+    has_addition: bool,
+}
+
+/// A row as the table keeps it.
+#[derive(Debug, Clone, Copy)]
+struct Packed {
+    size_or_digest: u64,
+    mtime_nanos: i64,
+    inode: u64,
+    /// Its place among the remote mtimes; past their end where it has none.
+    remote_mtime: u32,
+    /// Its place among the times of recording.
+    at: u32,
     name_start: u32,
     name_bytes: u16,
     kind: RowKind,
-    /// Whether the remote mtime or the digest is known.
     has_addition: bool,
 }
 
@@ -851,30 +909,75 @@ impl Table {
         self.rows.len() - self.gone
     }
 
-    fn name(&self, row: &Row) -> &[u8] {
+    fn name(&self, row: &Packed) -> &[u8] {
         name_in(&self.arena, row)
     }
 
     /// Adds a row while reading, in any order; [`Table::settle`] must follow.
     fn push(&mut self, name: &[u8], row: Row, extra: Option<Box<str>>) {
-        let named = self.named(name, row);
-        self.rows.push(named);
+        let packed = self.pack_new(name, row);
+        self.rows.push(packed);
         match extra {
             Some(extra) => self.extras.insert(name.into(), extra),
             None => self.extras.remove(name),
         };
     }
 
-    fn named(&mut self, name: &[u8], row: Row) -> Row {
+    fn pack_new(&mut self, name: &[u8], row: Row) -> Packed {
         let name_start = u32::try_from(self.arena.len())
             .expect("a directory's names are limited to far less than 4 GiB");
         let name_bytes = u16::try_from(name.len()).expect("a name is at most 1024 bytes long");
         self.arena.extend_from_slice(name);
-        Row {
+        self.pack(row, name_start, name_bytes)
+    }
+
+    fn pack(&mut self, row: Row, name_start: u32, name_bytes: u16) -> Packed {
+        let remote_mtime = match (row.kind, row.has_addition) {
+            (RowKind::File, true) => place_in(&mut self.remote_mtimes, row.remote_mtime_nanos),
+            _ => u32::MAX,
+        };
+        Packed {
+            size_or_digest: row.size_or_digest,
+            mtime_nanos: row.mtime_nanos,
+            inode: row.inode,
+            remote_mtime,
+            at: place_in(&mut self.recorded_at, row.at_nanos),
             name_start,
             name_bytes,
-            ..row
+            kind: row.kind,
+            has_addition: row.has_addition,
         }
+    }
+
+    fn row(&self, packed: &Packed) -> Row {
+        let remote_mtime = self.remote_mtimes.get(packed.remote_mtime as usize);
+        Row {
+            size_or_digest: packed.size_or_digest,
+            mtime_nanos: packed.mtime_nanos,
+            remote_mtime_nanos: remote_mtime.copied().unwrap_or(0),
+            at_nanos: self.recorded_at[packed.at as usize],
+            inode: packed.inode,
+            kind: packed.kind,
+            has_addition: packed.has_addition,
+        }
+    }
+
+    fn row_at(&self, place: usize) -> Row {
+        self.row(&self.rows[place])
+    }
+
+    fn record_at(&self, place: usize) -> Option<Record<'_>> {
+        self.row_at(place).as_record(self.name(&self.rows[place]))
+    }
+
+    /// Makes the row at that place another one of the same name.
+    fn put(&mut self, place: usize, row: Row) {
+        let Packed {
+            name_start,
+            name_bytes,
+            ..
+        } = self.rows[place];
+        self.rows[place] = self.pack(row, name_start, name_bytes);
     }
 
     /// Sorts all rows into one part and drops those that are gone. Of a name that came twice the last one stays.
@@ -899,10 +1002,18 @@ impl Table {
         self.tail_start == self.rows.len() && self.gone == 0
     }
 
-    /// The place of `name`, or the place in the tail where it belongs.
+    fn settled(&self) -> &[Packed] {
+        assert!(
+            self.is_settled(),
+            "places are only known of settled records"
+        );
+        &self.rows
+    }
+
+    /// The place of `name`, which may be gone, or the place in the tail where it belongs.
     fn place(&self, name: &[u8]) -> Result<usize, usize> {
         let (head, tail) = self.rows.split_at(self.tail_start);
-        let compare = |row: &Row| self.name(row).cmp(name);
+        let compare = |row: &Packed| self.name(row).cmp(name);
         head.binary_search_by(compare).or_else(|_| {
             tail.binary_search_by(compare)
                 .map(|place| place + self.tail_start)
@@ -910,41 +1021,32 @@ impl Table {
         })
     }
 
-    fn find(&self, name: &[u8]) -> Option<&Row> {
+    /// Where there is a row of that name.
+    fn place_of(&self, name: &[u8]) -> Option<usize> {
         let place = self.place(name).ok()?;
-        Some(&self.rows[place]).filter(|row| row.kind != RowKind::Gone)
+        Some(place).filter(|place| self.rows[*place].kind != RowKind::Gone)
     }
 
-    fn find_mut(&mut self, name: &[u8]) -> Option<&mut Row> {
-        let place = self.place(name).ok()?;
-        Some(&mut self.rows[place]).filter(|row| row.kind != RowKind::Gone)
+    fn find(&self, name: &[u8]) -> Option<Row> {
+        self.place_of(name).map(|place| self.row_at(place))
     }
 
     /// Says whether this changed anything.
     fn set(&mut self, name: &[u8], row: Row) -> bool {
         match self.place(name) {
             Ok(place) => {
-                let old = self.rows[place];
+                let old = self.row_at(place);
                 if old.is_same(&row) {
                     return false;
                 }
                 self.gone -= usize::from(old.kind == RowKind::Gone);
-                let Row {
-                    name_start,
-                    name_bytes,
-                    ..
-                } = old;
-                self.rows[place] = Row {
-                    name_start,
-                    name_bytes,
-                    ..row
-                };
+                self.put(place, row);
                 self.extras.remove(name);
             }
             Err(place) => {
-                let named = self.named(name, row);
+                let packed = self.pack_new(name, row);
                 let is_last = self.rows.last().is_none_or(|last| self.name(last) < name);
-                self.rows.insert(place, named);
+                self.rows.insert(place, packed);
                 if is_last && self.tail_start + 1 == self.rows.len() {
                     self.tail_start += 1;
                 } else if self.rows.len() - self.tail_start > TAIL_ROWS {
@@ -957,16 +1059,16 @@ impl Table {
 
     /// Says whether there was such a row.
     fn forget(&mut self, name: &[u8]) -> bool {
-        let Some(row) = self.find_mut(name) else {
+        let Some(place) = self.place_of(name) else {
             return false;
         };
-        row.kind = RowKind::Gone;
+        self.rows[place].kind = RowKind::Gone;
         self.gone += 1;
         self.extras.remove(name);
         true
     }
 
-    fn iter(&self) -> impl Iterator<Item = (&[u8], &Row)> {
+    fn iter(&self) -> impl Iterator<Item = (&[u8], Row)> {
         let (head, tail) = self.rows.split_at(self.tail_start);
         let mut head = head.iter().peekable();
         let mut tail = tail.iter().peekable();
@@ -976,12 +1078,20 @@ impl Table {
             (None, _) => tail.next(),
         })
         .filter(|row| row.kind != RowKind::Gone)
-        .map(|row| (self.name(row), row))
+        .map(|row| (self.name(row), self.row(row)))
     }
 }
 
-fn name_in<'a>(arena: &'a [u8], row: &Row) -> &'a [u8] {
+fn name_in<'a>(arena: &'a [u8], row: &Packed) -> &'a [u8] {
     &arena[row.name_start as usize..][..usize::from(row.name_bytes)]
+}
+
+/// Where that time stands in the list, which gets it where it does not stand there last.
+fn place_in(times: &mut Vec<i64>, nanos: i64) -> u32 {
+    if times.last() != Some(&nanos) {
+        times.push(nanos);
+    }
+    u32::try_from(times.len() - 1).expect("a directory has far less than 4 billion records")
 }
 
 impl Row {
@@ -992,8 +1102,6 @@ impl Row {
             remote_mtime_nanos: 0,
             at_nanos: 0,
             inode: 0,
-            name_start: 0,
-            name_bytes: 0,
             kind: RowKind::File,
             has_addition: false,
         }
@@ -1160,7 +1268,7 @@ fn parse_row(name: &[u8], text: &str) -> Result<Option<RowAndExtra>, Malformed> 
         b"u" => fields.at = Some(value),
         b"r" => fields.remote_mtime = Some(value),
         b"d" => fields.digest = Some(value),
-        b"i" => fields.inode = Some(value),
+        b"i" => fields.inode = value.parse().unwrap_or(0),
         // Written for people by a chatty pyftpsync, and stale as soon as it is not.
         b"mtime_str" | b"uploaded_str" => {}
         _ => {
@@ -1187,7 +1295,7 @@ struct RowFields<'t> {
     at: Option<&'t str>,
     remote_mtime: Option<&'t str>,
     digest: Option<&'t str>,
-    inode: Option<&'t str>,
+    inode: u64,
 }
 
 impl RowFields<'_> {
@@ -1208,7 +1316,7 @@ impl RowFields<'_> {
         };
         Some(Row {
             at_nanos: at.as_nanos(),
-            inode: self.inode.and_then(|inode| inode.parse().ok()).unwrap_or(0),
+            inode: self.inode,
             ..row
         })
     }
@@ -1751,6 +1859,61 @@ mod tests {
 
     #[test]
     fn a_row_stays_small() {
-        assert_eq!(size_of::<Row>(), 48);
+        assert_eq!(size_of::<Packed>(), 40);
+    }
+
+    #[test]
+    fn a_proof_is_coracles_own_and_survives() {
+        let mut metadata = parse(PYFTPSYNC, "me");
+        metadata.mark_saved();
+        metadata.set_proof(0x0123_4567_89ab_cdef);
+        assert!(metadata.is_changed());
+        let written = text(&metadata);
+        assert_eq!(written.matches(r#"":proof":"0123456789abcdef""#).count(), 1);
+        let mut again = parse(&written, "me");
+        assert_eq!(
+            (again.proof(), again.is_changed()),
+            (Some(0x0123_4567_89ab_cdef), false)
+        );
+        again.set_proof(0x0123_4567_89ab_cdef);
+        assert!(!again.is_changed());
+        let alone = written.replacen(r#""nas/backup""#, r#""other/backup""#, 1);
+        assert_eq!(parse(&alone, "me").proof(), metadata.proof());
+        assert_eq!(parse(&written, "you").proof(), None);
+    }
+
+    #[test]
+    fn a_proof_that_makes_no_sense_is_none() {
+        let mut metadata = parse(PYFTPSYNC, "me");
+        metadata.set_proof(1);
+        let written = text(&metadata);
+        for instead in [
+            "\"1\"",
+            "\"\"",
+            "1",
+            "null",
+            "{}",
+            "[1]",
+            "\"000000000000000g\"",
+        ] {
+            let damaged = written.replacen("\"0000000000000001\"", instead, 1);
+            let read = parse(&damaged, "me");
+            assert_eq!(read.proof(), None, "{instead}");
+            assert_eq!(
+                shown(read.records()),
+                shown(metadata.records()),
+                "{instead}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_entry_may_be_called_like_a_proof() {
+        let mut metadata = Metadata::empty(&peer("me"));
+        metadata.set_record(name(":proof"), file(5, 100), NOW);
+        metadata.set_proof(1);
+        let read = parse(&text(&metadata), "me");
+        assert_eq!(shown(read.records()), [(":proof".into(), file(5, 100))]);
+        assert_eq!(read.proof(), None);
     }
 }

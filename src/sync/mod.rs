@@ -1,8 +1,8 @@
 //! THE ALGORITHM. Sees targets through their trait and plain data; never a socket, never a terminal.
 //!
 //! ```text
-//!  survey ─▶ scan ─▶ classify ─▶ decide ─▶ plan ─▶ guard ─▶ execute ─▶ record
-//!  (workers)  pure     pure       pure     data     pure    (workers)   atomic
+//!  glance ─▶ survey ─▶ scan ─▶ classify ─▶ decide ─▶ plan ─▶ guard ─▶ execute ─▶ record
+//!  (worker)  (workers)  pure     pure       pure     data     pure    (workers)   atomic
 //! ```
 //!
 //! [`run`] is the whole of it. The first half ([`mod@walk`]) reads and changes nothing; its result is a [`plan::Plan`],
@@ -13,6 +13,10 @@
 pub mod walk;
 
 pub mod draft;
+
+pub mod glance;
+
+pub mod proof;
 
 pub mod survey;
 
@@ -79,6 +83,7 @@ use crate::path::RelPath;
 use crate::side::{Side, Sides};
 use crate::sync::event::{Ask, Event, Totals};
 use crate::sync::execute::{Execution, execute};
+use crate::sync::glance::Glanced;
 use crate::sync::journal::{Journal, Leftover};
 use crate::sync::plan::Plan;
 use crate::sync::pool::{Connect, Failure, Pool, Stop};
@@ -123,6 +128,8 @@ pub struct Summary {
 /// What a worker brings back.
 #[derive(Debug)]
 pub enum Done {
+    /// What is known of directories at a glance; none where the server does not play along.
+    Glanced(Option<Glanced>),
     /// What is in a directory.
     Survey(Box<Survey>),
     /// All that is below a directory.

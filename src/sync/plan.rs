@@ -47,6 +47,8 @@ pub struct DirPlan {
     pub kept_on: Option<Side>,
     /// What becomes of its own record, in its parent's metadata.
     pub own_record: OwnRecord,
+    /// The proof to be kept that its remote side is as recorded.
+    pub proof: Option<u64>,
     /// What is to be done with the entries in it.
     pub steps: Vec<Step>,
     /// Partial files of earlier runs, of no use any more.
@@ -404,6 +406,7 @@ impl DirPlan {
             remove_on: None,
             kept_on: None,
             own_record: OwnRecord::Keep,
+            proof: None,
             steps: Vec::new(),
             litter: Sides::new(Vec::new(), Vec::new()),
             is_local,
@@ -424,6 +427,7 @@ impl DirPlan {
             && self.moved_from.is_none()
             && self.remove_on.is_none()
             && self.own_record == OwnRecord::Keep
+            && self.proof.is_none()
             && self.steps.is_empty()
             && self.litter.local.is_empty()
             && self.litter.remote.is_empty()

@@ -156,6 +156,17 @@ struct Queue<'env, T> {
     closed: bool,
 }
 
+/// When a task has its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Before those that wait.
+    First,
+    /// Behind them; a further worker takes it, if all are busy.
+    Last,
+    /// Behind them, and no worker starts for it where there is one.
+    Frugal,
+}
+
 impl<'env, T> Shared<'env, T> {
     fn check_stop(&self) -> Result<()> {
         if self.winding_down.load(Ordering::Relaxed) {
@@ -229,12 +240,25 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
 
     /// Hands in a task; the number comes back with its result.
     pub fn submit(&mut self, task: Task<'env, T>) -> u64 {
+        self.hand_in(task, Turn::Last)
+    }
+
+    /// Hands in a task for which no further connection is worth its login: it waits for the workers that are there.
+    pub fn submit_frugally(&mut self, task: Task<'env, T>) -> u64 {
+        self.hand_in(task, Turn::Frugal)
+    }
+
+    fn hand_in(&mut self, task: Task<'env, T>, turn: Turn) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         self.pending += 1;
         let mut queue = self.shared.lock();
-        queue.tasks.push_back((id, task));
-        if queue.idle < queue.tasks.len() && queue.workers < queue.most {
+        match turn {
+            Turn::First => queue.tasks.push_front((id, task)),
+            Turn::Last | Turn::Frugal => queue.tasks.push_back((id, task)),
+        }
+        let is_worth_a_worker = turn != Turn::Frugal || queue.workers == 0;
+        if is_worth_a_worker && queue.idle < queue.tasks.len() && queue.workers < queue.most {
             queue.workers += 1;
             drop(queue);
             self.start_worker();
@@ -278,9 +302,10 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
         }
     }
 
-    /// Runs one task and waits for it.
+    /// Runs one task, before those that wait, and waits for it: nothing more is handed in until it is done, so the workers
+    /// would be idle if it came last.
     pub fn call(&mut self, task: Task<'env, T>) -> Result<T, Failure> {
-        let id = self.submit(task);
+        let id = self.hand_in(task, Turn::First);
         self.wait_for(id)
     }
 

@@ -38,6 +38,8 @@ pub enum Change {
         /// The digest of what is below it.
         digest: Option<u64>,
     },
+    /// What was told of the remote directory proves that it is as recorded.
+    Proof(u64),
     /// The remote side cannot keep the true time of this file.
     TrueTime {
         /// The file.
@@ -84,6 +86,7 @@ impl Change {
                     metadata.set_record(name, RecordKind::Dir { digest: *digest }, now);
                 }
             }
+            Self::Proof(proof) => metadata.set_proof(*proof),
             Self::TrueTime { .. } | Self::ForgetTrueTime { .. } => {}
         }
     }
@@ -101,7 +104,8 @@ impl Change {
             | Self::Forget { .. }
             | Self::ForgetAll
             | Self::SetDir { .. }
-            | Self::Digest { .. } => {}
+            | Self::Digest { .. }
+            | Self::Proof(_) => {}
         }
     }
 }

@@ -145,12 +145,27 @@ pub fn save(
             .collect::<Result<()>>()
             .doing(|| format!("removing {path}"))?;
     } else {
-        let size = metadata.text(now).count();
-        write(home, &path, size, &mut Taken(metadata.text(now)))?;
+        let mut text = metadata.text(now);
+        let mut head = vec![0; HEAD_BYTES];
+        let mut filled = 0;
+        while let count @ 1.. = text.take(&mut head[filled..]) {
+            filled += count;
+        }
+        if filled < HEAD_BYTES {
+            write_own(home, &path, &head[..filled])?;
+        } else {
+            drop(head);
+            let size = text.count() + filled as u64;
+            write(home, &path, size, &mut Taken(metadata.text(now)))?;
+        }
     }
     metadata.mark_saved();
     Ok(())
 }
+
+/// A metadata file up to this size is made in memory, in bytes: enough for 200 files. Larger ones are made twice, first to
+/// find out how large.
+const HEAD_BYTES: usize = 32 * 1024;
 
 /// A metadata file on its way out.
 struct Taken<'m>(Text<'m>);

@@ -58,11 +58,15 @@ pub struct Survey {
     pub has_remote_metadata: bool,
     /// Whether there is a lock file on the remote side.
     pub has_lock: bool,
+    /// Whether there are any reserved names on the remote side.
+    pub has_reserved: bool,
     /// Which of its metadata files cannot be read.
     pub damaged: Sides<bool>,
 }
 
 /// Looks at a directory on the sides that have it.
+///
+/// Where the remote side is known to be as recorded, it is not listed.
 ///
 /// Fails only where the connection or the whole run is spoilt; that a listing was refused is a finding.
 pub fn survey(
@@ -70,6 +74,7 @@ pub fn survey(
     terms: &Terms,
     paths: &Sides<RelPath>,
     there: Sides<bool>,
+    remote_is_known: bool,
 ) -> Result<Survey> {
     let mut damaged = Sides::new(false, false);
     let metadata = if there.local || hands.state.is_some() {
@@ -88,16 +93,16 @@ pub fn survey(
     let mut partials = Sides::new(Vec::new(), Vec::new());
     let mut has_remote_metadata = false;
     let mut has_lock = false;
+    let mut has_reserved = false;
     let mut listings = Sides::new(None, None);
     for side in Side::BOTH {
         if !*there.of(side) {
             continue;
         }
-        let listed = match (side, terms.remote_scan) {
-            (Side::Remote, RemoteScan::Trusted) => Ok(recorded_listing(&metadata)),
-            (Side::Local, _) | (Side::Remote, RemoteScan::Full) => {
-                list(hands.sides.of_mut(side).as_mut(), paths.of(side))?
-            }
+        let listed = if side == Side::Remote && remote_is_known {
+            Ok(recorded_listing(&metadata))
+        } else {
+            list(hands.sides.of_mut(side).as_mut(), paths.of(side))?
         };
         *listings.of_mut(side) = Some(match listed {
             Ok(mut listing) => {
@@ -105,8 +110,10 @@ pub fn survey(
                     has_remote_metadata = listing.find(METADATA_NAME).is_some();
                     has_lock = listing.find(LOCK_NAME).is_some();
                 }
+                let all = listing.len();
                 *partials.of_mut(side) =
                     take_reserved(&mut listing, paths.of(side), terms.trash.as_ref());
+                has_reserved |= side == Side::Remote && listing.len() < all;
                 Ok(listing)
             }
             Err(error) => Err(error),
@@ -125,6 +132,7 @@ pub fn survey(
         partials,
         has_remote_metadata,
         has_lock,
+        has_reserved,
         damaged,
     })
 }

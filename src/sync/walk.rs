@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::error::{Doing, Error, ErrorKind, Result};
-use crate::job::{Delete, Job, Location};
+use crate::job::{Delete, Job, Location, RemoteScan};
 use crate::path::{Escaped, RelPath};
 use crate::side::{Side, Sides};
 use crate::sync::classify::{Status, is_coarse, needs_exact_time};
@@ -29,14 +29,15 @@ use crate::sync::event::{
 };
 use crate::sync::filter::Filter;
 use crate::sync::found::{Found, Pair, baseline, kind_of, special_side};
+use crate::sync::glance::{Finding, Findings, glance_over};
 use crate::sync::guard;
 use crate::sync::journal::{Doomed, Leftover};
 use crate::sync::metadata::{Record, RecordKind};
 use crate::sync::plan::{OldName, OwnRecord, Plan, Todo};
-use crate::sync::pool::{Failure, Pool};
+use crate::sync::pool::{Failure, Pool, Task};
 use crate::sync::rename;
 use crate::sync::resolve::{self, Resolution};
-use crate::sync::scan::{Ambiguous, Places, pair_up};
+use crate::sync::scan::{Ambiguous, Pairs};
 use crate::sync::subtree::{Evidence, Judged, Subtree, Verdict};
 use crate::sync::survey::{Survey, Terms, make_times_exact, survey, survey_subtree};
 use crate::sync::transfer::compare_bytes;
@@ -83,9 +84,15 @@ pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
         fresh: Vec::new(),
         vanished: Vec::new(),
         knows_vanished: false,
+        emptied: Vec::new(),
         standing_answer: None,
+        findings: Findings::new(),
         walk: terms,
     };
+    if walker.walk.terms.remote_scan == RemoteScan::Quick {
+        let walk = &mut walker.walk;
+        walker.findings = glance_over(walk.pool, walk.terms, walk.now)?;
+    }
     walker.start();
     while let Some(visit) = walker.next_visit() {
         walker.visit(visit)?;
@@ -93,6 +100,7 @@ pub fn walk(terms: Walk<'_, '_, '_>) -> Result<Plan> {
     walker.draft.plan.restore_kept();
     walker.draft.plan.settle_moved();
     walker.find_renames()?;
+    walker.judge_all_emptied()?;
     Ok(walker.draft.plan)
 }
 
@@ -109,8 +117,12 @@ struct Walker<'w, 'scope, 'env> {
     vanished: Vec<Vanished>,
     /// Whether all that is on both sides was visited.
     knows_vanished: bool,
+    /// First-level directories that became empty on the local side, and how many files are recorded in them.
+    emptied: Vec<(Rc<Dir>, u64)>,
     /// The answer that holds for all further conflicts.
     standing_answer: Option<Choice>,
+    /// What is known of remote directories before they are listed.
+    findings: Findings,
 }
 
 /// A directory to be visited.
@@ -337,11 +349,52 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
 
     fn submit_survey(&mut self, dir: &Rc<Dir>) -> u64 {
         let (paths, there, terms) = (dir.paths.clone(), dir.there, self.walk.terms);
-        self.walk.pool.submit(Box::new(move |hands| {
-            let found =
-                survey(hands, terms, &paths, there).doing(|| format!("listing {}", paths.local))?;
+        let is_known = self.is_remote_known(dir);
+        let task: Task<'env, Done> = Box::new(move |hands| {
+            let found = survey(hands, terms, &paths, there, is_known)
+                .doing(|| format!("listing {}", paths.local))?;
             Ok(Done::Survey(Box::new(found)))
-        }))
+        });
+        if is_known {
+            self.walk.pool.submit_frugally(task)
+        } else {
+            self.walk.pool.submit(task)
+        }
+    }
+
+    /// Whether the remote side of a directory need not be listed.
+    fn is_remote_known(&self, dir: &Dir) -> bool {
+        match self.walk.terms.remote_scan {
+            RemoteScan::Full => false,
+            RemoteScan::Trusted => true,
+            RemoteScan::Quick => {
+                dir.there == Sides::new(true, true)
+                    && dir.paths.local == dir.paths.remote
+                    && matches!(self.findings.get(&dir.paths.local), Some(Finding::Proven))
+            }
+        }
+    }
+
+    /// Keeps the proof that the remote side is as recorded, where nothing is to be done that would make it void.
+    fn keep_proof(&mut self, dir: &Dir, found: &Found) {
+        let Some(Finding::Seen(glance, changed)) = self.findings.remove(&dir.paths.local) else {
+            return;
+        };
+        let has_steps = |index: usize| !self.draft.plan.dirs[index].steps.is_empty();
+        if dir.there != Sides::new(true, true)
+            || dir.paths.local != dir.paths.remote
+            || dir.place().is_some_and(has_steps)
+        {
+            return;
+        }
+        let records = found.metadata.records();
+        let listing = &found.listings.remote;
+        if let Some(proof) = glance.prove(changed, records, listing, self.walk.now)
+            && found.metadata.proof() != Some(proof)
+        {
+            let index = self.draft.planned(dir);
+            self.draft.plan.dirs[index].proof = Some(proof);
+        }
     }
 
     /// The survey with a listing for each side that has the directory; none when one of them failed, which is told.
@@ -352,8 +405,13 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             partials,
             has_remote_metadata,
             has_lock,
+            has_reserved,
             damaged,
         } = survey;
+        if has_reserved {
+            // A proof must not hide them from the next run.
+            self.findings.remove(&visit.dir.paths.local);
+        }
         let mut is_protected = visit.is_protected;
         let mut complete = Sides::new(true, true);
         let mut found = Sides::new(Listing::new(), Listing::new());
@@ -512,8 +570,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
 
     fn visit_entries(&mut self, visit: &Visit, mut found: Found) -> Result<()> {
         let dir = &visit.dir;
-        let pairs = self
-            .pair_up(&found)
+        let pairs = found
+            .pair_up(self.walk.job.policy.case)
             .map_err(|ambiguous| ambiguity(&dir.paths.local, &ambiguous))?;
         self.guard_emptied(dir, &found)?;
         self.make_remote_times_exact(dir, &mut found, &pairs)?;
@@ -524,8 +582,8 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         }
         let mut below = Vec::new();
         let mut has_young = false;
-        for places in &pairs {
-            let pair = found.pair(*places);
+        for places in found.places(&pairs) {
+            let pair = found.pair(places);
             has_young |= self.is_too_young(&pair);
             self.decide_entry(visit, &found, pair, &mut below)?;
         }
@@ -543,25 +601,20 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             }
         }
         if let Some(index) = dir.place() {
-            self.draft.plan.dirs[index].has_remote_metadata = found.has_remote_metadata;
+            let plan = &mut self.draft.plan.dirs[index];
+            plan.has_remote_metadata = found.has_remote_metadata;
+            // All steps of all directories wait for the guards.
+            plan.steps.shrink_to_fit();
         }
         self.check_digest(visit, &found);
+        self.keep_proof(dir, &found);
         self.stack.extend(below.into_iter().rev());
         self.survey_ahead();
         Ok(())
     }
 
-    fn pair_up(&self, found: &Found) -> std::result::Result<Vec<Places>, Ambiguous> {
-        pair_up(
-            &found.listings.local,
-            &found.listings.remote,
-            found.metadata.records(),
-            self.walk.job.policy.case,
-        )
-    }
-
     /// A first-level directory that became empty on one side must not empty the other.
-    fn guard_emptied(&mut self, dir: &Dir, found: &Found) -> Result<()> {
+    fn guard_emptied(&mut self, dir: &Rc<Dir>, found: &Found) -> Result<()> {
         if dir.depth != 1 || dir.there != Sides::new(true, true) {
             return Ok(());
         }
@@ -574,14 +627,31 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         for side in Side::BOTH {
             let is_empty =
                 found.listings.of(side).is_empty() && !found.listings.of(side.peer()).is_empty();
-            let path = dir.paths.of(side).to_string();
-            refuse_if(guard::emptied_dir(
-                &path,
-                side,
-                recorded,
-                is_empty,
-                self.walk.job.policy.allow,
-            ))?;
+            if is_empty && side == Side::Local && self.renames_dirs() {
+                // Its files may be elsewhere by now, which shows at the end.
+                self.emptied.push((Rc::clone(dir), recorded));
+                continue;
+            }
+            self.judge_emptied(dir, side, recorded, is_empty)?;
+        }
+        Ok(())
+    }
+
+    fn judge_emptied(&self, dir: &Dir, side: Side, recorded: u64, is_empty: bool) -> Result<()> {
+        let path = dir.paths.of(side).to_string();
+        let allow = self.walk.job.policy.allow;
+        refuse_if(guard::emptied_dir(&path, side, recorded, is_empty, allow))
+    }
+
+    /// Judges the emptied directories once it is known which of their files were only renamed.
+    fn judge_all_emptied(&self) -> Result<()> {
+        for (dir, recorded) in &self.emptied {
+            let renamed = dir.place().map_or(0, |index| {
+                let steps = self.draft.plan.dirs[index].steps.iter();
+                let renamed = steps.filter(|step| step.todo == Todo::RenamedAway);
+                renamed.count() as u64
+            });
+            self.judge_emptied(dir, Side::Local, recorded.saturating_sub(renamed), true)?;
         }
         Ok(())
     }
@@ -591,11 +661,11 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
         &mut self,
         dir: &Dir,
         found: &mut Found,
-        pairs: &[Places],
+        pairs: &Pairs,
     ) -> Result<()> {
         let mut wanted: Vec<usize> = Vec::new();
-        for places in pairs {
-            let pair = found.pair(*places);
+        for places in found.places(pairs) {
+            let pair = found.pair(places);
             let baseline = pair
                 .record
                 .as_ref()

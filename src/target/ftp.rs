@@ -6,6 +6,7 @@
 //! nothing, so what matters is looked at afterwards. When the session is lost every method fails with the reason of
 //! the loss, until the caller connects anew.
 
+mod glance;
 mod list;
 mod look;
 mod read;
@@ -21,8 +22,8 @@ use crate::job::{ANONYMOUS, FtpLocation, Limits, Protection, ServerPath};
 use crate::net::{TlsClient, is_private};
 use crate::path::RelPath;
 use crate::target::{
-    Algorithm, Capabilities, CaseSensitivity, Digest, Kind, Listing, NewFile, Removal, Renaming,
-    Source, Stat, Target, Times, Watch, Written,
+    Algorithm, Capabilities, CaseSensitivity, Digest, Kind, Listing, Mtime, NewFile, Removal,
+    Renaming, Source, Stat, Target, Times, Watch, Written,
 };
 use crate::time::Timestamp;
 
@@ -245,6 +246,15 @@ impl Target for FtpTarget {
             .doing(|| format!("listing {dir}"))?;
         listing.sort();
         Ok(())
+    }
+
+    fn glance(
+        &mut self,
+        dirs: &[RelPath],
+        see: &mut dyn FnMut(usize, &[u8], Stat),
+    ) -> Result<Vec<Option<Mtime>>> {
+        let paths: Vec<Vec<u8>> = dirs.iter().map(|dir| self.full(dir)).collect();
+        self.glance_at(&paths, see)
     }
 
     fn look_up(&mut self, paths: &[RelPath]) -> Vec<Result<Option<Stat>>> {

@@ -295,6 +295,11 @@ impl Listing {
         entry
     }
 
+    /// The bytes of the name at that place, which must be below [`Listing::len`].
+    pub fn name_at(&self, index: usize) -> &[u8] {
+        self.rows[index].name(&self.arena)
+    }
+
     /// The entry of that name, in a sorted listing.
     pub fn find(&self, name: &[u8]) -> Option<Entry<'_>> {
         let place = self.position(name)?;

@@ -16,8 +16,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use nix::errno::Errno;
+
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::job::Links;
+use crate::net::Pipe;
 use crate::path::{Escaped, RelPath};
 use crate::system::{self, FileKind, Identity, Status};
 use crate::target::{
@@ -44,6 +47,7 @@ pub struct LocalTarget {
     real_root: Vec<u8>,
     links: Links,
     buffer: Vec<u8>,
+    pipe: Option<Pipe>,
 }
 
 /// What makes a root this root and no other: all of it changes when a disk is not mounted.
@@ -75,6 +79,7 @@ impl LocalTarget {
             real_root,
             links,
             buffer: Vec::new(),
+            pipe: None,
         })
     }
 
@@ -90,6 +95,7 @@ impl LocalTarget {
                     real_root: Vec::new(),
                     links,
                     buffer: Vec::new(),
+                    pipe: None,
                 })
             }
             opened => opened,
@@ -117,6 +123,7 @@ impl LocalTarget {
             real_root: self.real_root.clone(),
             links: self.links,
             buffer: Vec::new(),
+            pipe: None,
         })
     }
 
@@ -516,10 +523,7 @@ impl LocalTarget {
         let place = self.enter(&file.path.parent())?;
         let partial_name = last_name(file.partial)?;
         let mut partial = open_partial(file, &place)?;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(BUFFER_BYTES, 0);
-        let filled = fill(file, &mut partial, source, watch, &mut buffer);
-        self.buffer = buffer;
+        let filled = self.fill(file, &mut partial, source, watch);
         let written = filled
             .and_then(|()| seal(file, &partial))
             .and_then(|(stat, times)| {
@@ -538,6 +542,63 @@ impl LocalTarget {
             }
         }
         written
+    }
+
+    /// Moves all bytes, and makes sure that they are as many as they should be.
+    fn fill(
+        &mut self,
+        file: &NewFile<'_>,
+        partial: &mut File,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<()> {
+        let mut size = file.resume_at;
+        // A small file is not worth a pipe. After a failure the pipe may hold bytes of this file, and is not used again.
+        let is_small = file.size <= BUFFER_BYTES as u64;
+        let mut pipe = match self.pipe.take() {
+            kept if is_small => {
+                self.pipe = kept;
+                None
+            }
+            None => Pipe::new().ok(),
+            kept => kept,
+        };
+        loop {
+            let moved = match &pipe {
+                Some(pipe) => source.read_into(pipe, Pipe::BYTES)?,
+                None => None,
+            };
+            let count = match moved {
+                Some(count) => count,
+                None => {
+                    pipe = None;
+                    self.buffer.resize(BUFFER_BYTES, 0);
+                    source.read(&mut self.buffer)?
+                }
+            };
+            if count == 0 {
+                break;
+            }
+            size += count as u64;
+            if size > file.size {
+                return Err(wrong_size(file.size, "more"));
+            }
+            match &pipe {
+                Some(full) => {
+                    if !empty(full, count, partial, &mut self.buffer)? {
+                        pipe = None;
+                    }
+                }
+                None => partial.write_all(&self.buffer[..count]).map_err(failure)?,
+            }
+            watch.moved(count as u64)?;
+        }
+        self.pipe = pipe.or(self.pipe.take());
+        source.finish()?;
+        if size != file.size {
+            return Err(wrong_size(file.size, &format!("only {size}")));
+        }
+        Ok(())
     }
 
     /// Renames the partial file to its final name, if there is still what was there.
@@ -721,32 +782,30 @@ fn resume_partial(file: &NewFile<'_>, place: &Place) -> Result<File> {
     Ok(partial)
 }
 
-/// Moves all bytes, and makes sure that they are as many as they should be.
-fn fill(
-    file: &NewFile<'_>,
-    partial: &mut File,
-    source: &mut dyn Source,
-    watch: &mut dyn Watch,
-    buffer: &mut [u8],
-) -> Result<()> {
-    let mut size = file.resume_at;
-    loop {
-        let count = source.read(buffer)?;
-        if count == 0 {
-            break;
+/// Writes the `count` bytes in the pipe to the file; whether that could be done inside the kernel.
+fn empty(pipe: &Pipe, count: usize, file: &mut File, buffer: &mut Vec<u8>) -> Result<bool> {
+    let mut left = count;
+    while left > 0 {
+        match pipe.drain(file.as_fd(), left) {
+            Ok(0) => return Err(failure(io::ErrorKind::WriteZero.into())),
+            Ok(written) => left -= written,
+            Err(Errno::EINTR) => {}
+            // Some file systems take bytes from a process only.
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
+                buffer.resize(BUFFER_BYTES, 0);
+                while left > 0 {
+                    let most = buffer.len().min(left);
+                    let read = pipe.read(&mut buffer[..most]).map_err(io::Error::from);
+                    let read = read.map_err(failure)?;
+                    file.write_all(&buffer[..read]).map_err(failure)?;
+                    left -= read;
+                }
+                return Ok(false);
+            }
+            Err(errno) => return Err(failure(errno.into())),
         }
-        size += count as u64;
-        if size > file.size {
-            return Err(wrong_size(file.size, "more"));
-        }
-        partial.write_all(&buffer[..count]).map_err(failure)?;
-        watch.moved(count as u64)?;
     }
-    source.finish()?;
-    if size != file.size {
-        return Err(wrong_size(file.size, &format!("only {size}")));
-    }
-    Ok(())
+    Ok(true)
 }
 
 fn wrong_size(expected: u64, arrived: &str) -> Error {
@@ -1087,6 +1146,33 @@ fn blocked(error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A file opened to be appended to is one, on every file system.
+    #[test]
+    fn what_the_kernel_refuses_to_move_is_written_by_hand() {
+        use std::os::unix::net::UnixStream;
+        let path = std::env::temp_dir().join(format!("coracle-pipe-{}", std::process::id()));
+        let mut file = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .unwrap();
+        let content: Vec<u8> = (0..200_000_u32).map(|place| (place % 251) as u8).collect();
+        let (mut from, to) = UnixStream::pair().unwrap();
+        let pipe = Pipe::new().unwrap();
+        let mut moved = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| from.write_all(&content).unwrap());
+            while moved < content.len() {
+                let count = pipe.fill(to.as_fd(), Pipe::BYTES).unwrap();
+                let by_kernel = empty(&pipe, count, &mut file, &mut Vec::new()).unwrap();
+                assert!(!by_kernel);
+                moved += count;
+            }
+        });
+        assert!(std::fs::read(&path).unwrap() == content);
+        std::fs::remove_file(&path).unwrap();
+    }
 
     /// The kernel of this machine walks whole paths, so the other way must be called by its name.
     #[test]

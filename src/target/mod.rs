@@ -17,7 +17,8 @@ pub use local::{LocalTarget, RootIdentity, RootLock};
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
+use crate::net::Pipe;
 use crate::path::RelPath;
 
 /// One replica: a directory tree that can be listed, read and written.
@@ -34,6 +35,21 @@ pub trait Target: Send {
     /// what was read. An error means that nothing is known: [`ErrorKind::NotFound`](crate::error::ErrorKind) when
     /// there is certainly no such directory.
     fn list(&mut self, dir: &RelPath, listing: &mut Listing) -> Result<()>;
+
+    /// Glances at directories: cheaper than listing them, and good only to be compared with an earlier glance.
+    ///
+    /// `see` is called for each thing in each of them but `.` and `..`, in any order, with the place of the directory in
+    /// `dirs`, and with what the target tells of it: a time to the minute or day, in whatever zone. The result for each
+    /// directory is when it was changed itself; none where not all that is in it was told, or where something could
+    /// hide in it. An error means that this target cannot do it, or is lost.
+    fn glance(
+        &mut self,
+        dirs: &[RelPath],
+        see: &mut dyn FnMut(usize, &[u8], Stat),
+    ) -> Result<Vec<Option<Mtime>>> {
+        let _ = (dirs, see);
+        Err(ErrorKind::Unsupported("this target has no glance").into())
+    }
 
     /// Asks for exactly these names: what is there, or that there is certainly nothing.
     ///
@@ -139,6 +155,13 @@ pub trait Source {
     /// Counts bytes that were moved through [`Source::as_fd`].
     fn moved_by_fd(&mut self, bytes: u64) {
         let _ = bytes;
+    }
+
+    /// Moves the next bytes into the pipe inside the kernel, up to `max` of them, which it must have room for; 0 means that
+    /// there are no more, none that they have to be read.
+    fn read_into(&mut self, pipe: &Pipe, max: usize) -> Result<Option<usize>> {
+        let _ = (pipe, max);
+        Ok(None)
     }
 
     /// Ends the transfer and says whether all went well: the server confirmed it, the file did not change
@@ -292,7 +315,7 @@ pub fn load(target: &mut dyn Target, file: &RelPath, limit: usize) -> Result<Opt
             count => content.extend_from_slice(&buffer[..count]),
         }
         if content.len() > limit {
-            return Err(crate::error::ErrorKind::Metadata(format!(
+            return Err(ErrorKind::Metadata(format!(
                 "{file} is larger than {limit} bytes; it cannot be ours"
             ))
             .into());

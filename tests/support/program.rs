@@ -34,6 +34,17 @@ pub struct Ended {
     pub took: Duration,
 }
 
+/// The library that tells a program another time; `tests/run` installs it.
+pub fn faketime() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let library = target.join("servers/lib/libfaketimeMT.so.1");
+    assert!(
+        library.exists(),
+        "libfaketime is not installed; run tests/run --install-only"
+    );
+    library
+}
+
 impl Place {
     /// Makes `local`, `remote` and `home`, all empty.
     pub fn new(name: &str) -> Self {

@@ -3,7 +3,7 @@
 use super::look::stat_of_facts;
 use super::{FtpTarget, Lists, join};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ftp::{Command, Facts, FactsKind, ListKind, ListLine, TimeUnit, parse_line};
+use crate::ftp::{Command, Facts, FactsKind, ListEntry, ListKind, ListLine, TimeUnit, parse_line};
 use crate::path::Escaped;
 use crate::target::{Kind, Listing, Mtime, Precision, Stat};
 use crate::time::Timestamp;
@@ -137,14 +137,7 @@ impl FtpTarget {
                 ListLine::Entry(entry) => {
                     seen = true;
                     if !matches!(entry.name, b"." | b"..") {
-                        let precision = match entry.unit {
-                            TimeUnit::Minute => Precision::Minute,
-                            TimeUnit::Day => Precision::Day,
-                        };
-                        listing.push(
-                            entry.name,
-                            stat_of_list(entry.kind, entry.size, entry.time, precision),
-                        );
+                        listing.push(entry.name, stat_of_list(&entry));
                     }
                 }
             }
@@ -291,18 +284,30 @@ fn is_unknown_command(error: &Error) -> bool {
     )
 }
 
-fn stat_of_list(kind: ListKind, size: u64, at: Timestamp, precision: Precision) -> Stat {
-    match kind {
+/// What a line of LIST says of an entry.
+pub(super) fn stat_of_list(entry: &ListEntry<'_>) -> Stat {
+    match entry.kind {
         ListKind::File => Stat {
             kind: Kind::File,
-            size,
-            mtime: Some(Mtime { at, precision }),
+            size: entry.size,
+            mtime: Some(mtime_of_list(entry)),
         },
         ListKind::Dir => Stat::dir(),
         ListKind::Special => Stat {
             kind: Kind::Special,
             size: 0,
             mtime: None,
+        },
+    }
+}
+
+/// The time in a line of LIST, in the server's zone.
+pub(super) const fn mtime_of_list(entry: &ListEntry<'_>) -> Mtime {
+    Mtime {
+        at: entry.time,
+        precision: match entry.unit {
+            TimeUnit::Minute => Precision::Minute,
+            TimeUnit::Day => Precision::Day,
         },
     }
 }

@@ -227,11 +227,12 @@ impl FtpTarget {
         }
         let port = self.session.port_command();
         commands.extend(port);
-        let mut replies = self
-            .session
-            .ask_all(&commands)?
-            .into_iter()
-            .collect::<Result<Vec<Reply>>>()?;
+        // After a rename comes the next file, or nothing.
+        let replies = match lead.last() {
+            Some(Command::Rnto(_)) => self.session.ask_all_and_connect(&commands)?,
+            Some(_) | None => self.session.ask_all(&commands)?,
+        };
+        let mut replies = replies.into_iter().collect::<Result<Vec<Reply>>>()?;
         if port.is_some()
             && let Some(reply) = replies.pop()
         {

@@ -1,11 +1,11 @@
 //! Reading a file: RETR, and the final reply before anything of it may be used.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 
 use super::FtpTarget;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ftp::{Command, Transfer};
+use crate::net::Pipe;
 use crate::target::Source;
 
 impl FtpTarget {
@@ -74,14 +74,17 @@ impl Source for FtpSource<'_> {
         }
     }
 
-    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.transfer.as_ref()?.clear_fd()
-    }
-
-    fn moved_by_fd(&mut self, bytes: u64) {
-        if let Some(transfer) = &mut self.transfer {
-            // A drip shows with the next read; whoever moves bytes has a time limit of the socket.
-            let _ = transfer.count(usize::try_from(bytes).unwrap_or(usize::MAX));
+    fn read_into(&mut self, pipe: &Pipe, max: usize) -> Result<Option<usize>> {
+        let Some(transfer) = &mut self.transfer else {
+            // An ordinary read says what there is to say.
+            return Ok(None);
+        };
+        match transfer.read_into(pipe, max) {
+            Ok(moved) => {
+                self.at_end = moved == Some(0);
+                Ok(moved)
+            }
+            Err(error) => self.explain(error).map(Some),
         }
     }
 
