@@ -234,6 +234,7 @@ fn upload_and_download_write_one_side_only_and_delete_what_they_are_told() {
                 .filter(|change| change.starts_with(&near.to_string()))
                 .filter(|change| !change.ends_with(".pyftpsync-meta.json"))
                 .filter(|change| !change.ends_with(".pyftpsync-lock.json"))
+                .filter(|change| !change.contains(" sync "))
                 .collect();
             assert_eq!(
                 written,
@@ -405,6 +406,29 @@ fn what_a_first_sync_left_out_still_meets_for_the_first_time() {
             .contains(":last_sync")
     );
     world.assert_settled();
+}
+
+#[test]
+fn names_are_synced_to_the_disk_once_and_before_they_are_recorded() {
+    let mut world = World::new().command(Direction::Download);
+    world.put_remote("d/a=1@1 d/b=2@2 d/c=3@3");
+    let ran = world.run().expect_clean();
+    let of_local = ran
+        .changes
+        .iter()
+        .filter(|change| change.starts_with("local"));
+    let of_local: Vec<&str> = of_local.map(String::as_str).collect();
+    assert_eq!(
+        of_local[of_local.len() - 6..],
+        [
+            "local write d/c",
+            "local sync d",
+            "local write d/.pyftpsync-meta.json",
+            "local sync d",
+            "local write .pyftpsync-meta.json",
+            "local sync .",
+        ]
+    );
 }
 
 #[test]

@@ -1168,7 +1168,20 @@ impl<'env> Run<'_, '_, 'env> {
                 && changes
                     .iter()
                     .any(|change| matches!(change, Change::ForgetTrueTime { .. })));
+        let direction = self.work.job.direction;
+        let places_files = changes
+            .iter()
+            .any(|change| matches!(change, Change::Set { .. }));
         let saved = self.work.pool.call(Box::new(move |hands| {
+            if places_files {
+                // A record of a file that a power cut took away would pass for its deletion.
+                for side in Side::BOTH
+                    .into_iter()
+                    .filter(|side| direction.writes(*side))
+                {
+                    hands.sides.of_mut(side).make_lasting(paths.of(side))?;
+                }
+            }
             if of_remote {
                 let remote = hands.sides.remote.as_mut();
                 let mut metadata =

@@ -208,7 +208,7 @@ fn write(home: &mut dyn Target, path: &RelPath, size: u64, content: &mut dyn Sou
     };
     home.write(&file, content, &mut Unwatched)
         .doing(|| format!("writing {path}"))?;
-    Ok(())
+    home.make_lasting(&path.parent())
 }
 
 /// Puts a metadata file that cannot be read out of the way, where the user can look at it.

@@ -3,6 +3,11 @@
 //! Every path is walked from the root's own handle, name by name, without following links; so whatever somebody
 //! swaps for a link meanwhile, nothing outside the root is read, written or removed. The one exception is asked for
 //! with [`Links::Follow`]: then links are followed by [`Trail`], which never leaves the root either.
+//!
+//! A power cut never shows a torn file: its bytes are synced before it gets its name, one file at a time. On some file
+//! systems a name that is synced before its bytes would be a file of the right size and time that holds anything, and the
+//! next run would take it for equal. The names themselves are synced once for many files, by [`Target::make_lasting`], before
+//! what they stand for is recorded; those of files set aside at once, because the old content has no other name.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -245,6 +250,12 @@ impl Target for LocalTarget {
         self.catch_up();
         self.write_file(file, source, watch)
             .doing(|| format!("writing {}", file.path))
+    }
+
+    fn make_lasting(&mut self, dir: &RelPath) -> Result<()> {
+        self.enter(dir)
+            .and_then(|place| system::sync_dir(place.as_fd()).map_err(failure))
+            .doing(|| format!("writing {dir} to the disk"))
     }
 
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
@@ -636,9 +647,10 @@ impl LocalTarget {
                     return Err(error);
                 }
                 system::sync_dir(aside_place.as_fd()).map_err(failure)?;
+                system::sync_dir(dir).map_err(failure)?;
             }
         }
-        system::sync_dir(dir).map_err(failure)
+        Ok(())
     }
 
     fn look_at_result(&self, file: &NewFile<'_>, place: &Place, times: Times) -> Result<Written> {

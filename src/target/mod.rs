@@ -71,6 +71,14 @@ pub trait Target: Send {
         watch: &mut dyn Watch,
     ) -> Result<Written>;
 
+    /// Makes the names of all files written to this directory so far last through a power cut. What was written is whole
+    /// before that, too, under its final name or its partial one; but only after it may be recorded. Where nobody can
+    /// tell, as with a server, nothing is done.
+    fn make_lasting(&mut self, dir: &RelPath) -> Result<()> {
+        let _ = dir;
+        Ok(())
+    }
+
     /// Makes directories, parents before children as given. One that is there already is a success.
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>>;
 

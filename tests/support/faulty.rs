@@ -173,6 +173,10 @@ impl<T: Target> Target for FaultyTarget<T> {
             .around(|| self.target.write(file, source, watch))
     }
 
+    fn make_lasting(&mut self, dir: &RelPath) -> Result<()> {
+        self.script.around(|| self.target.make_lasting(dir))
+    }
+
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
         self.script
             .around_batch(dirs.len(), || self.target.make_dirs(dirs))

@@ -530,6 +530,11 @@ impl Target for Watched {
         self.target.write(file, source, watch)
     }
 
+    fn make_lasting(&mut self, dir: &RelPath) -> Result<()> {
+        self.note("sync", dir);
+        self.target.make_lasting(dir)
+    }
+
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
         for dir in dirs {
             self.note("mkdir", dir);
