@@ -1,6 +1,6 @@
 //! What a directory holds: compact, because a directory may hold 50,000 names and the router 32 MB.
 //!
-//! All names of a listing lie in one arena, and a row is 32 bytes.
+//! All names of a listing lie in one arena, with the inode before the name where there is one, and a row is 24 bytes.
 
 use std::collections::BTreeMap;
 
@@ -154,12 +154,16 @@ pub struct Listing {
     gap: Option<Box<str>>,
 }
 
+/// Says of a row that its inode stands before the name: no name is so long. Remote listings have none to take room.
+const HAS_INODE: u16 = 1 << 15;
+
 #[derive(Debug, Clone, Copy)]
 struct Row {
     size: u64,
-    inode: u64,
     mtime_nanos: i64,
-    name_start: u32,
+    /// Where its inode and name begin in the arena.
+    start: u32,
+    /// The length of the name, and [`HAS_INODE`].
     name_bytes: u16,
     kind: Kind,
     /// None where no time was told.
@@ -212,14 +216,17 @@ impl Listing {
         if self.rows.len() >= MAX_ENTRIES {
             return self.mark_incomplete("the listing has more than 1,000,000 names");
         }
+        if inode != 0 {
+            self.arena.extend_from_slice(&inode.to_le_bytes());
+        }
         self.arena.extend_from_slice(name.as_bytes());
+        // A name is at most `MAX_NAME_BYTES` long.
+        let name_bytes = name.as_bytes().len() as u16;
         self.rows.push(Row {
             size: stat.size,
-            inode,
             mtime_nanos: stat.mtime.map_or(0, |mtime| mtime.at.as_nanos()),
-            name_start,
-            // A name is at most `MAX_NAME_BYTES` long.
-            name_bytes: name.as_bytes().len() as u16,
+            start: name_start,
+            name_bytes: name_bytes | if inode == 0 { 0 } else { HAS_INODE },
             kind: stat.kind,
             precision: stat.mtime.map(|mtime| mtime.precision),
         });
@@ -345,11 +352,26 @@ impl Listing {
 
 impl Row {
     fn name<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
-        &arena[self.name_start as usize..][..usize::from(self.name_bytes)]
+        let (_, name) = self.parts(arena);
+        name
+    }
+
+    /// Its inode, 0 where there is none, and its name.
+    fn parts<'a>(&self, arena: &'a [u8]) -> (u64, &'a [u8]) {
+        let own = &arena[self.start as usize..];
+        let length = usize::from(self.name_bytes & !HAS_INODE);
+        if self.name_bytes & HAS_INODE == 0 {
+            return (0, &own[..length]);
+        }
+        let (inode, name) = own
+            .split_first_chunk()
+            .expect("an inode stands before the name");
+        (u64::from_le_bytes(*inode), &name[..length])
     }
 
     fn entry<'a>(&self, arena: &'a [u8]) -> Entry<'a> {
-        let name = Name::new(self.name(arena)).expect("only accepted names are in the arena");
+        let (inode, name) = self.parts(arena);
+        let name = Name::new(name).expect("only accepted names are in the arena");
         let mtime = self.precision.map(|precision| Mtime {
             at: Timestamp::from_nanos(self.mtime_nanos),
             precision,
@@ -363,7 +385,7 @@ impl Row {
             name,
             stat,
             shown: stat,
-            inode: self.inode,
+            inode,
         }
     }
 }
@@ -420,8 +442,23 @@ mod tests {
     }
 
     #[test]
+    fn inodes_stay_with_their_names() {
+        let longest = vec![b'x'; crate::path::MAX_NAME_BYTES];
+        let mut listing = Listing::new();
+        listing.push_local(b"b", Stat::dir(), u64::MAX);
+        listing.push_local(b"c", Stat::dir(), 0);
+        listing.push_local(&longest, Stat::dir(), 7);
+        listing.push(b"a", Stat::dir());
+        listing.sort();
+        let inodes: Vec<u64> = listing.iter().map(|entry| entry.inode).collect();
+        assert_eq!(inodes, [0, u64::MAX, 0, 7]);
+        assert_eq!(listing.name_at(1), b"b");
+        assert_eq!(listing.find(&longest).unwrap().inode, 7);
+    }
+
+    #[test]
     fn a_row_stays_small() {
-        assert_eq!(size_of::<Row>(), 32);
+        assert_eq!(size_of::<Row>(), 24);
     }
 
     #[test]
