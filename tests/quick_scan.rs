@@ -144,6 +144,29 @@ fn an_unchanged_tree_is_proven_in_a_few_round_trips() {
     }
 }
 
+/// The other way not to list, for which nothing is asked at all.
+#[test]
+fn trusting_the_records_costs_one_login() {
+    const LOGIN: [&str; 7] = ["USER", "PASS", "FEAT", "OPTS", "TYPE", "PWD", "QUIT"];
+    for kind in Kind::startable() {
+        let server = Server::start(kind, Options::default());
+        let place = Place::new("trusted-cost");
+        for dir in 0..50 {
+            put(&place.local(), &format!("d{dir}/file"), "12345", LONG_AGO);
+        }
+        let url = server.url("there");
+        place.with("upload", &url, &["--create-folder"]).expect(0);
+        let before = server.sessions().len();
+        place.with("upload", &url, &["--no-remote-scan"]).expect(0);
+        let mut sessions = server.sessions().split_off(before);
+        assert_eq!(sessions.len(), 1, "{kind:?} {sessions:?}");
+        for command in sessions.pop().unwrap() {
+            let verb = command.split(' ').next().unwrap_or_default();
+            assert!(LOGIN.contains(&verb), "{kind:?} {command}");
+        }
+    }
+}
+
 #[test]
 fn changes_on_the_server_are_noticed_but_for_one() {
     for kind in Kind::startable() {
