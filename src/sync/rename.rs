@@ -16,7 +16,7 @@
 //!
 //! A *directory* is not known by its inode. Its metadata lies in it and moved along, and the parent's record of its old
 //! name holds the digest of exactly these records (see [`crate::sync::digest`]). The walk finds that out and visits the
-//! directory as one that both sides have, under two names; see [`crate::sync::walk`].
+//! directory as one that both sides have, under two names; see [`mod@crate::sync::walk`].
 
 use crate::target::FileIdentity;
 use crate::time::Timestamp;
