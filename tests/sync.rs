@@ -432,6 +432,19 @@ fn names_are_synced_to_the_disk_once_and_before_they_are_recorded() {
 }
 
 #[test]
+fn what_is_left_out_again_does_not_keep_a_first_sync_going() {
+    let mut world = World::new().job(|job| job.policy.min_age = Duration::from_secs(60));
+    let young = NOW_SECS - 10;
+    world.put_local(&format!("young=here@{young}s aged=3@5"));
+    for _ in 0..2 {
+        world.run().expect_clean();
+    }
+    world.put_local("both=here@7");
+    world.put_remote("both=there@8");
+    assert_eq!(world.run().said_of("both"), ["conflict"]);
+}
+
+#[test]
 fn a_first_sync_is_over_when_what_it_left_out_is_gone() {
     let mut world = World::new().job(|job| job.policy.min_age = Duration::from_secs(60));
     let young = NOW_SECS - 10;

@@ -1154,10 +1154,12 @@ impl<'env> Run<'_, '_, 'env> {
         state.recorded = state.begun;
         let paths = self.work.plan.dirs[dir].paths.clone();
         let (terms, now) = (self.work.terms, Timestamp::now());
-        // What is not done yet, and has no record, must not look like something new to the next run.
+        // What is not done yet, and has no record, must not look like something new to the next run. But the rule of a first sync,
+        // by which the older file goes without a question, must not hold for as long as one file fails: there is one second try.
+        let plan = &self.work.plan.dirs[dir];
         let is_over = when == When::AtTheEnd
-            && self.work.plan.dirs[dir].is_whole
-            && !self.states[dir].failed
+            && plan.is_whole
+            && (!self.states[dir].failed || plan.was_unfinished)
             && self.stopped_by.is_none();
         let digest = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&digest);

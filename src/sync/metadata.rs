@@ -723,8 +723,8 @@ impl Records {
         self.len() == 0
     }
 
-    /// Whether a sync of this directory with this peer went through. Until one has, what has no record was there before
-    /// the first one, which failed on it or was cut off before it.
+    /// Whether a sync of this directory with this peer went through, or a second one was not cut off. Until then, what has no
+    /// record was there before the first one, which failed on it or was cut off before it.
     pub const fn is_synced(&self) -> bool {
         self.last_sync.is_some()
     }

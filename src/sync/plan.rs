@@ -61,7 +61,7 @@ pub struct DirPlan {
     pub damaged: Sides<bool>,
     /// Whether all that is in it was seen and decided on. Only then can a first sync of it be over.
     pub is_whole: bool,
-    /// Whether an earlier run left its first sync unfinished, and this one can end it.
+    /// Whether an earlier run left its first sync unfinished, and this one ends it unless it is cut off.
     pub was_unfinished: bool,
 }
 

@@ -592,10 +592,11 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
             // pyftpsync's records are taken over, or it has changed them since.
             self.draft.planned(dir);
         }
-        if found.complete == Sides::new(true, true) && !has_young {
+        let records = found.metadata.records();
+        let is_second_try = dir.there.local && !records.is_synced() && !records.is_empty();
+        if found.complete == Sides::new(true, true) && (!has_young || is_second_try) {
             self.draft.mark_whole(dir);
-            let records = found.metadata.records();
-            if dir.there.local && !records.is_synced() && !records.is_empty() {
+            if is_second_try {
                 let index = self.draft.planned(dir);
                 self.draft.plan.dirs[index].was_unfinished = true;
             }
