@@ -7,6 +7,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use coracle::error::{ErrorKind, Result};
 use coracle::job::Links;
@@ -253,13 +254,17 @@ fn nothing_happens_outside_while_a_directory_is_swapped_for_a_link() {
         let (mut succeeded, mut refused) = (0, 0);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
+                for swaps in 0_u64.. {
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
                     fs::rename(&dir, &away).unwrap();
                     symlink(outside.path(), &dir).unwrap();
                     std::thread::yield_now();
                     fs::remove_file(&dir).unwrap();
                     fs::rename(&away, &dir).unwrap();
-                    std::thread::yield_now();
+                    // Now and then there is time for all that is done to be done between two swaps.
+                    std::thread::sleep(Duration::from_micros(swaps % 8 * 100));
                 }
             });
             let _end = SetWhenDropped(&done);
@@ -614,7 +619,7 @@ fn names_in(dir: &Path) -> Vec<String> {
 }
 
 fn set_mtime(file: &Path, secs: u64) {
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(secs);
+    let time = std::time::UNIX_EPOCH + Duration::from_secs(secs);
     File::options()
         .write(true)
         .open(file)
