@@ -82,8 +82,10 @@ impl Place {
 
     /// The program with a command and options, its surroundings those of this place.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
+        // What a shell in the background or nohup makes ignored stays so, and some tests send such signals.
+        let mut command = Command::new("env");
         command
+            .args(["--default-signal", env!("CARGO_BIN_EXE_coracle")])
             .args(arguments)
             .current_dir(self.path())
             .env_clear()
