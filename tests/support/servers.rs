@@ -388,6 +388,9 @@ impl Plan<'_> {
                 "isolate=NO",
                 "isolate_network=NO",
                 "seccomp_sandbox=NO",
+                // A client that was killed between STOR and its data connection leaves the file locked for so long, and for
+                // whoever writes to it next the server is silent: by default a minute, longer than the tests wait.
+                "accept_timeout=5",
             ]
             .map(String::from),
         );
