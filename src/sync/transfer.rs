@@ -12,7 +12,6 @@ use crate::side::{Side, Sides};
 use crate::sync::journal::{Intent, Journal};
 use crate::sync::pool::{Hands, Stop};
 use crate::target::{Algorithm, NewFile, Removal, Stat, Target, Times, Watch, Written};
-use crate::time::Timestamp;
 
 /// Smaller files are sent again rather than resumed: that is as fast, and asks nothing of the server.
 const RESUME_BYTES: u64 = 1 << 20;
@@ -184,6 +183,15 @@ impl Copy {
         result
     }
 
+    /// Notes that the file is about to be placed, where it will look like `stat`.
+    fn note(&self, journal: Option<&Journal>, stat: &Stat) {
+        let (dir, to) = (self.dir.clone(), self.from.peer());
+        let intent = Intent::new(dir, &self.name, to, &self.source, stat.exact_mtime());
+        if let (Some(journal), Some(intent)) = (journal, intent) {
+            journal.note(&intent);
+        }
+    }
+
     /// Where to go on. A partial file that is of no use is removed.
     fn resume_at(
         &self,
@@ -253,23 +261,7 @@ impl Watch for Watcher<'_> {
 
     fn placing(&mut self, stat: &Stat, times: Times) -> Result<()> {
         self.placed = Some((*stat, times));
-        let (Some(journal), Some(mtime)) = (self.terms.journal, self.copy.source.best_mtime())
-        else {
-            return Ok(());
-        };
-        let noted = journal.placing(&Intent {
-            dir: self.copy.dir.clone(),
-            name: self.copy.name.clone(),
-            to: self.copy.from.peer(),
-            size: self.copy.source.size,
-            mtime,
-            seen: stat.exact_mtime().filter(|seen| !seen.is_close_to(mtime)),
-            at: Timestamp::now(),
-        });
-        // The journal is for runs that are cut off. That it cannot be kept was said when it was begun.
-        if let Err(error) = noted {
-            log::debug!("{error}");
-        }
+        self.copy.note(self.terms.journal, stat);
         Ok(())
     }
 }
