@@ -21,7 +21,7 @@ use crate::sync::journal::Doomed;
 use crate::sync::lock::{self, RemoteLock};
 use crate::sync::moving::{Moving, move_batch};
 use crate::sync::plan::{DirPlan, OldName, OwnRecord, Plan, Step, Todo};
-use crate::sync::pool::{Failure, Hands, Pool};
+use crate::sync::pool::{Failure, Hands, Pool, Task};
 use crate::sync::record::{Change, copied, recorded};
 use crate::sync::rename::Place;
 use crate::sync::store;
@@ -594,29 +594,7 @@ impl<'env> Run<'_, '_, 'env> {
 
     fn move_all(&mut self, moves: Vec<Moving>) -> Vec<Result<Written>> {
         let journal = self.work.copying.journal;
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let slot = Arc::clone(&written);
-        let moved = self.each(moves.len(), move |hands| {
-            let mut written = slot
-                .lock()
-                .expect("nobody panics with what was moved in hand");
-            written.clear();
-            let mut results = Vec::new();
-            for moved in move_batch(hands, journal, &moves) {
-                written.push(moved.as_ref().ok().copied());
-                results.push(moved.map(drop));
-            }
-            results
-        });
-        let written = written
-            .lock()
-            .expect("nobody panics with what was moved in hand");
-        let shown = written.iter().copied().chain(std::iter::repeat(None));
-        moved
-            .into_iter()
-            .zip(shown)
-            .map(|(moved, shown)| moved.map(|()| shown.expect("what was moved was looked at")))
-            .collect()
+        self.each_written(moves.len(), move |hands| move_batch(hands, journal, &moves))
     }
 
     fn file_renamed(&mut self, to: Place, from: Place, written: &Written) {
@@ -683,11 +661,7 @@ impl<'env> Run<'_, '_, 'env> {
     }
 
     /// Notes what needs no transfer; otherwise makes the transfer's task.
-    fn begin_step(
-        &mut self,
-        dir: usize,
-        step: usize,
-    ) -> Option<crate::sync::pool::Task<'env, Done>> {
+    fn begin_step(&mut self, dir: usize, step: usize) -> Option<Task<'env, Done>> {
         let plan = &self.work.plan.dirs[dir];
         let step = &plan.steps[step];
         match step.todo {
@@ -1277,26 +1251,38 @@ impl<'env> Run<'_, '_, 'env> {
     fn each(
         &mut self,
         count: usize,
-        mut task: impl FnMut(&mut Hands) -> Vec<Result<()>> + Send + 'env,
+        task: impl FnMut(&mut Hands) -> Vec<Result<()>> + Send + 'env,
     ) -> Vec<Result<()>> {
-        let called = self.work.pool.call(Box::new(move |hands| {
-            let mut results = task(hands);
-            // A dead connection spoils the whole batch: it is tried again on a new one, where what is done already
-            // counts as done.
-            match results.iter().position(|result| {
-                result
-                    .as_ref()
-                    .is_err_and(|error| error.scope() == Scope::Session)
-            }) {
-                Some(dead) => Err(results
-                    .swap_remove(dead)
-                    .expect_err("it was an error a moment ago")),
-                None => Ok(Done::Each(results)),
-            }
-        }));
-        match called {
-            Ok(Done::Each(results)) => results,
-            Ok(_) => unreachable!("a batch brings a result for each"),
+        self.batch(count, batch_of(task, Done::Each), |done| match done {
+            Done::Each(results) => results,
+            _ => unreachable!("a batch brings a result for each"),
+        })
+    }
+
+    /// The same for a task that writes.
+    fn each_written(
+        &mut self,
+        count: usize,
+        task: impl FnMut(&mut Hands) -> Vec<Result<Written>> + Send + 'env,
+    ) -> Vec<Result<Written>> {
+        self.batch(
+            count,
+            batch_of(task, Done::EachWritten),
+            |done| match done {
+                Done::EachWritten(results) => results,
+                _ => unreachable!("a batch that writes brings what it wrote"),
+            },
+        )
+    }
+
+    fn batch<T>(
+        &mut self,
+        count: usize,
+        task: Task<'env, Done>,
+        results_of: fn(Done) -> Vec<Result<T>>,
+    ) -> Vec<Result<T>> {
+        match self.work.pool.call(task) {
+            Ok(done) => results_of(done),
             Err(failure) => {
                 let text = match &failure {
                     Failure::Entry(error) | Failure::Job(error) => error.to_string(),
@@ -1357,6 +1343,28 @@ impl<'env> Run<'_, '_, 'env> {
             stopped_by: self.stopped_by,
         }
     }
+}
+
+/// A task for several things. A dead connection spoils the whole batch: it is tried again on a new one, where what is done
+/// already counts as done.
+fn batch_of<'env, T: 'env>(
+    mut task: impl FnMut(&mut Hands) -> Vec<Result<T>> + Send + 'env,
+    done: fn(Vec<Result<T>>) -> Done,
+) -> Task<'env, Done> {
+    Box::new(move |hands| {
+        let results = task(hands);
+        let is_lost = |result: &Result<T>| {
+            let error = result.as_ref().err();
+            error.is_some_and(|error| error.scope() == Scope::Session)
+        };
+        if results.iter().any(is_lost) {
+            let mut errors = results.into_iter().filter_map(Result::err);
+            return Err(errors
+                .find(|error| error.scope() == Scope::Session)
+                .expect("it was there a moment ago"));
+        }
+        Ok(done(results))
+    })
 }
 
 fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {

@@ -142,6 +142,8 @@ pub enum Done {
     BothCopied(Written, Written),
     /// What became of each of several things.
     Each(Vec<Result<()>>),
+    /// The same where each was written.
+    EachWritten(Vec<Result<Written>>),
     /// Which things several files are.
     Identified(Vec<Option<FileIdentity>>),
     /// How much room there is, on each side.
