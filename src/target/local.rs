@@ -4,11 +4,13 @@
 //! swaps for a link meanwhile, nothing outside the root is read, written or removed. The one exception is asked for
 //! with [`Links::Follow`]: then links are followed by [`Trail`], which never leaves the root either.
 //!
-//! A power cut never shows a torn file: its bytes are synced before it gets its name, one file at a time. On some file
-//! systems a name that is synced before its bytes would be a file of the right size and time that holds anything, and the
-//! next run would take it for equal. The names themselves are synced once for many files, by [`Target::make_lasting`], before
-//! what they stand for is recorded; those of files set aside at once, because the old content has no other name.
+//! A power cut never shows a torn file: its bytes are synced before it gets its name. On some file systems a name that is
+//! synced before its bytes would be a file of the right size and time that holds anything, and the next run would take it for
+//! equal. Small files are staged, and synced all at once ([`Target::place`]): a card in a router takes as long to sync one of
+//! them as all. The names themselves are synced once for many files, by [`Target::make_lasting`], before what they stand for
+//! is recorded; those of files set aside at once, because the old content has no other name.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,7 +27,7 @@ use crate::path::{Escaped, RelPath};
 use crate::system::{self, FileKind, Identity, Status};
 use crate::target::{
     Algorithm, Capabilities, CaseSensitivity, Digest, FileIdentity, Hasher, Kind, Listing, Mtime,
-    NewFile, Removal, Source, Stat, Target, Times, Watch, Written,
+    NewFile, Removal, Source, Staging, Stat, Target, Times, Watch, Written,
 };
 
 /// How much is read at a time: large enough that system calls do not count, small beside the 32 MB of a router.
@@ -33,6 +35,10 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// How many links one name may lead through, as in Linux itself; more is a loop.
 const MAX_LINKS: usize = 40;
+
+/// Up to this a file is staged: syncing it takes longer than writing it. A larger one is synced alone, which is when what is
+/// left of it after a power cut can be trusted, and gone on with.
+const STAGE_BYTES: u64 = 1 << 20;
 
 const NOT_A_FILE: &str = "it is not a regular file any more";
 const WAY_BLOCKED: &str = "a directory above it was replaced by something else";
@@ -250,6 +256,37 @@ impl Target for LocalTarget {
         self.catch_up();
         self.write_file(file, source, watch)
             .doing(|| format!("writing {}", file.path))
+    }
+
+    fn stage(
+        &mut self,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<Staging> {
+        if file.size >= STAGE_BYTES || file.set_aside.is_some() {
+            return self.write(file, source, watch).map(Staging::Placed);
+        }
+        self.catch_up();
+        self.write_partial(file, source, watch)
+            .doing(|| format!("writing {}", file.path))?;
+        Ok(Staging::Staged)
+    }
+
+    fn place(
+        &mut self,
+        files: &[NewFile<'_>],
+        placing: &mut dyn FnMut(usize, &Stat),
+    ) -> Vec<Result<Written>> {
+        self.catch_up();
+        let synced = self.sync_staged(files);
+        let staged = files.iter().zip(synced).enumerate();
+        staged
+            .map(|(index, (file, synced))| {
+                self.place_one(file, synced, &mut |stat| placing(index, stat))
+                    .doing(|| format!("writing {}", file.path))
+            })
+            .collect()
     }
 
     fn make_lasting(&mut self, dir: &RelPath) -> Result<()> {
@@ -533,29 +570,88 @@ impl LocalTarget {
         source: &mut dyn Source,
         watch: &mut dyn Watch,
     ) -> Result<Written> {
-        debug_assert_eq!(file.path.parent(), file.partial.parent());
-        let place = self.enter(&file.path.parent())?;
-        let partial_name = last_name(file.partial)?;
-        let mut partial = open_partial(file, &place)?;
-        let filled = self.fill(file, &mut partial, source, watch);
-        let written = filled
-            .and_then(|()| seal(file, &partial))
+        let (place, partial) = self.write_partial(file, source, watch)?;
+        let written = partial
+            .sync_all()
+            .map_err(failure)
+            .and_then(|()| seen(file, &system::status(partial.as_fd()).map_err(failure)?))
             .and_then(|(stat, times)| {
                 watch.placing(&stat, times)?;
                 self.put_in_place(file, &place)?;
                 self.look_at_result(file, &place, times)
             });
         if let Err(error) = &written {
-            if file.keep_partial && can_go_on(error) {
-                // Its size is what the next try trusts, so it must be true after a power cut as well. If that
-                // fails, the next try starts over at worst.
-                let _ = partial.sync_data();
-            } else {
-                // The rename may have taken it away already.
-                let _ = system::remove_file(place.as_fd(), partial_name);
-            }
+            drop_partial(file, &place, &partial, error);
         }
         written
+    }
+
+    /// Writes all bytes under the partial name, and sets the mtime. Nothing is synced.
+    fn write_partial(
+        &mut self,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<(Rc<Place>, File)> {
+        debug_assert_eq!(file.path.parent(), file.partial.parent());
+        let place = self.enter(&file.path.parent())?;
+        let mut partial = open_partial(file, &place)?;
+        match self.fill(file, &mut partial, source, watch) {
+            Ok(()) => {
+                // A file system that keeps no times, or not these, is told by what it shows then.
+                let _ = file
+                    .mtime
+                    .map(|mtime| system::set_mtime(partial.as_fd(), mtime));
+                Ok((place, partial))
+            }
+            Err(error) => {
+                drop_partial(file, &place, &partial, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes content and mtime of staged files last through a power cut: with one call for each file system, where it has
+    /// one that can be relied on.
+    fn sync_staged(&self, files: &[NewFile<'_>]) -> Vec<Result<()>> {
+        let mut synced = HashMap::new();
+        let mut sync_one = |file: &NewFile<'_>| {
+            let place = self.enter(&file.partial.parent())?;
+            let status = system::status(place.as_fd()).map_err(failure)?;
+            // That it failed is told once, and does not say for which file.
+            let all = synced
+                .entry(status.identity.device)
+                .or_insert_with(|| system::sync_file_system(place.as_fd()));
+            if all.map_err(|errno| failure(errno.into()))? {
+                return Ok(());
+            }
+            let partial = system::open_to_write(place.as_fd(), last_name(file.partial)?);
+            partial.and_then(|file| file.sync_all()).map_err(failure)
+        };
+        files.iter().map(&mut sync_one).collect()
+    }
+
+    fn place_one(
+        &self,
+        file: &NewFile<'_>,
+        synced: Result<()>,
+        placing: &mut dyn FnMut(&Stat),
+    ) -> Result<Written> {
+        let place = self.enter(&file.path.parent())?;
+        let partial_name = last_name(file.partial)?;
+        let placed = synced
+            .and_then(|()| system::status_at(place.as_fd(), partial_name).map_err(failure))
+            .and_then(|status| seen(file, &status))
+            .and_then(|(stat, times)| {
+                placing(&stat);
+                self.put_in_place(file, &place)?;
+                self.look_at_result(file, &place, times)
+            });
+        if placed.is_err() {
+            // The rename may have taken it away already.
+            let _ = system::remove_file(place.as_fd(), partial_name);
+        }
+        placed
     }
 
     /// Moves all bytes, and makes sure that they are as many as they should be.
@@ -826,26 +922,32 @@ fn wrong_size(expected: u64, arrived: &str) -> Error {
     ErrorKind::Verify(format!("{expected} bytes were expected, {arrived} arrived")).into()
 }
 
-/// Sets the mtime and makes content and mtime last through a power cut. Says how the file will appear.
-fn seal(file: &NewFile<'_>, partial: &File) -> Result<(Stat, Times)> {
-    // A file system that keeps no times, or not these, is told by what it shows then.
-    let _ = file
-        .mtime
-        .map(|mtime| system::set_mtime(partial.as_fd(), mtime));
-    partial.sync_all().map_err(failure)?;
-    let status = system::status(partial.as_fd()).map_err(failure)?;
-    if status.size != file.size {
+/// How a file will appear whose partial file is like this, and whether it has its mtime.
+fn seen(file: &NewFile<'_>, partial: &Status) -> Result<(Stat, Times)> {
+    if partial.kind != FileKind::File || partial.size != file.size {
         return Err(wrong_size(
             file.size,
-            &format!("{} are on the disk", status.size),
+            &format!("{} are on the disk", partial.size),
         ));
     }
     let times = match file.mtime {
-        Some(asked) if asked.is_close_to(status.mtime) => Times::Kept,
+        Some(asked) if asked.is_close_to(partial.mtime) => Times::Kept,
         Some(_) => Times::Lost,
         None => Times::Unknown,
     };
-    Ok((stat_of(&status), times))
+    Ok((stat_of(partial), times))
+}
+
+/// Removes the partial file after a failure, where it cannot be gone on with.
+fn drop_partial(file: &NewFile<'_>, place: &Place, partial: &File, error: &Error) {
+    if file.keep_partial && can_go_on(error) {
+        // Its size is what the next try trusts, so it must be true after a power cut as well. If that fails, the next
+        // try starts over at worst.
+        let _ = partial.sync_data();
+    } else if let Ok(name) = last_name(file.partial) {
+        // The rename may have taken it away already.
+        let _ = system::remove_file(place.as_fd(), name);
+    }
 }
 
 /// Whether what lies under the partial name is right as far as it goes: the transfer broke off, nothing else.
