@@ -10,6 +10,7 @@
 //! them as all. The names themselves are synced once for many files, by [`Target::make_lasting`], before what they stand for
 //! is recorded; those of files set aside at once, because the old content has no other name.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -46,14 +47,20 @@ const WAY_BLOCKED: &str = "a directory above it was replaced by something else";
 /// A local root, held open.
 #[derive(Debug)]
 pub struct LocalTarget {
-    /// None while there is no such directory.
-    root: Option<OwnedFd>,
     path: PathBuf,
-    /// The root's path without links, to recognise links that lead into it.
-    real_root: Vec<u8>,
+    /// Empty while there is no such directory.
+    root: OnceCell<Root>,
     links: Links,
     buffer: Vec<u8>,
     pipe: Option<Pipe>,
+}
+
+/// The directory at the root's path.
+#[derive(Debug)]
+struct Root {
+    handle: OwnedFd,
+    /// Its path without links, to recognise links that lead into it.
+    real_path: Vec<u8>,
 }
 
 /// What makes a root this root and no other: all of it changes when a disk is not mounted.
@@ -70,89 +77,74 @@ pub struct RootIdentity {
 impl LocalTarget {
     /// Opens a root, which may be reached through links; `NotFound` when there is none.
     pub fn open(root: &Path, links: Links) -> Result<Self> {
-        let shown = Escaped(root.as_os_str().as_bytes());
-        let opened = system::open_root(root)
-            .map_err(failure)
-            .doing(|| format!("opening the local directory {shown}"))?;
-        let real_root = match root.canonicalize() {
-            Ok(real) => real.into_os_string().into_encoded_bytes(),
-            // Then links with absolute targets are taken to lead out, which is the safe side.
-            Err(_) => Vec::new(),
-        };
-        Ok(Self {
-            root: Some(opened),
-            path: root.to_owned(),
-            real_root,
-            links,
-            buffer: Vec::new(),
-            pipe: None,
-        })
+        let target = Self::at(root, links);
+        target.root()?;
+        Ok(target)
     }
 
     /// Opens a root that may not be there yet: then everything in it is `NotFound`, and making its root directory
     /// makes it.
     pub fn open_or_absent(root: &Path, links: Links) -> Result<Self> {
         match Self::open(root, links) {
-            Err(error) if error.is_not_found() => {
-                let path = root.to_owned();
-                Ok(Self {
-                    root: None,
-                    path,
-                    real_root: Vec::new(),
-                    links,
-                    buffer: Vec::new(),
-                    pipe: None,
-                })
-            }
+            Err(error) if error.is_not_found() => Ok(Self::at(root, links)),
             opened => opened,
         }
     }
 
-    /// Opens a root that another handle has made meanwhile. It is listed only by who made it or was there before: a disk
-    /// that appears in the middle of a run must not look like one side's new files.
-    fn catch_up(&mut self) {
-        if self.root.is_none()
-            && let Ok(opened) = Self::open(&self.path, self.links)
-        {
-            *self = opened;
+    /// Makes a root, with the directories above it, and opens it. One that is there already is a success.
+    pub fn create(root: &Path, links: Links) -> Result<Self> {
+        let target = Self::at(root, links);
+        target.make_root()?;
+        Ok(target)
+    }
+
+    fn at(root: &Path, links: Links) -> Self {
+        Self {
+            path: root.to_owned(),
+            root: OnceCell::new(),
+            links,
+            buffer: Vec::new(),
+            pipe: None,
         }
     }
 
-    fn root(&self) -> Result<&OwnedFd> {
-        self.root.as_ref().ok_or_else(|| ErrorKind::NotFound.into())
-    }
-
-    /// Makes a root, with the directories above it, and opens it. One that is there already is a success.
-    pub fn create(root: &Path, links: Links) -> Result<Self> {
-        let shown = Escaped(root.as_os_str().as_bytes());
-        std::fs::create_dir_all(root)
+    /// The root; opened now where it was not there before, because another handle may have made it meanwhile.
+    fn root(&self) -> Result<&Root> {
+        if let Some(root) = self.root.get() {
+            return Ok(root);
+        }
+        let handle = system::open_root(&self.path)
             .map_err(failure)
-            .doing(|| format!("making the local directory {shown}"))?;
-        Self::open(root, links)
+            .doing(|| format!("opening the local directory {}", self.shown()))?;
+        let real_path = match self.path.canonicalize() {
+            Ok(real) => real.into_os_string().into_encoded_bytes(),
+            // Then links with absolute targets are taken to lead out, which is the safe side.
+            Err(_) => Vec::new(),
+        };
+        Ok(self.root.get_or_init(|| Root { handle, real_path }))
     }
 
-    /// Another handle to the same root, for another thread.
-    pub fn another(&self) -> Result<Self> {
-        Ok(Self {
-            root: Some(self.root()?.try_clone().map_err(failure)?),
-            path: self.path.clone(),
-            real_root: self.real_root.clone(),
-            links: self.links,
-            buffer: Vec::new(),
-            pipe: None,
-        })
+    fn handle(&self) -> Result<BorrowedFd<'_>> {
+        self.root().map(|root| root.handle.as_fd())
+    }
+
+    fn make_root(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.path)
+            .map_err(failure)
+            .doing(|| format!("making the local directory {}", self.shown()))?;
+        self.root().map(drop)
+    }
+
+    fn shown(&self) -> Escaped<'_> {
+        Escaped(self.path.as_os_str().as_bytes())
     }
 
     /// Which directory the root is, to notice when it is another one the next time.
     pub fn root_identity(&self) -> Result<RootIdentity> {
-        let identity = system::status(self.root()?.as_fd())
-            .map_err(failure)?
-            .identity;
+        let identity = system::status(self.handle()?).map_err(failure)?.identity;
         Ok(RootIdentity {
             device: identity.device,
-            fsid: system::file_system(self.root()?.as_fd())
-                .map_err(failure)?
-                .id,
+            fsid: system::file_system(self.handle()?).map_err(failure)?.id,
             inode: identity.inode,
         })
     }
@@ -160,7 +152,7 @@ impl LocalTarget {
     /// Takes the root for this run alone; `Locked` names the process that has it.
     pub fn lock(&self) -> Result<RootLock> {
         // A lock belongs to the opening, and ends when its last descriptor is closed; so it gets one of its own.
-        let own = system::open_dir_at(self.root()?.as_fd(), b".").map_err(failure)?;
+        let own = system::open_dir_at(self.handle()?, b".").map_err(failure)?;
         match system::try_lock(own.as_fd()) {
             Ok(()) => Ok(RootLock { held: Some(own) }),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -220,6 +212,11 @@ impl Target for LocalTarget {
 
     fn list(&mut self, dir: &RelPath, listing: &mut Listing) -> Result<()> {
         listing.clear();
+        // It is listed by who made it or found it: a disk that appears in the middle of a run must not look like the new
+        // files of one side.
+        if self.root.get().is_none() {
+            return Err(ErrorKind::NotFound.into());
+        }
         self.enter(dir)
             .and_then(|place| self.list_into(&place, listing))
             .doing(|| format!("listing {dir}"))?;
@@ -228,7 +225,6 @@ impl Target for LocalTarget {
     }
 
     fn look_up(&mut self, paths: &[RelPath]) -> Vec<Result<Option<Stat>>> {
-        self.catch_up();
         let mut parents = Parents::default();
         paths
             .iter()
@@ -240,7 +236,6 @@ impl Target for LocalTarget {
     }
 
     fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>> {
-        self.catch_up();
         let source = self
             .open_source(file, offset)
             .doing(|| format!("reading {file}"))?;
@@ -253,7 +248,6 @@ impl Target for LocalTarget {
         source: &mut dyn Source,
         watch: &mut dyn Watch,
     ) -> Result<Written> {
-        self.catch_up();
         self.write_file(file, source, watch)
             .doing(|| format!("writing {}", file.path))
     }
@@ -267,7 +261,6 @@ impl Target for LocalTarget {
         if file.size >= STAGE_BYTES || file.set_aside.is_some() {
             return self.write(file, source, watch).map(Staging::Placed);
         }
-        self.catch_up();
         self.write_partial(file, source, watch)
             .doing(|| format!("writing {}", file.path))?;
         Ok(Staging::Staged)
@@ -278,7 +271,6 @@ impl Target for LocalTarget {
         files: &[NewFile<'_>],
         placing: &mut dyn FnMut(usize, &Stat),
     ) -> Vec<Result<Written>> {
-        self.catch_up();
         let synced = self.sync_staged(files);
         let staged = files.iter().zip(synced).enumerate();
         staged
@@ -296,7 +288,6 @@ impl Target for LocalTarget {
     }
 
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
-        self.catch_up();
         let mut parents = Parents::default();
         let mut made: Vec<Result<()>> = dirs
             .iter()
@@ -337,10 +328,10 @@ impl Target for LocalTarget {
 
     fn free_space(&mut self) -> Result<Option<u64>> {
         // Nobody can tell which file system a root will be on that is yet to be made.
-        let Some(root) = &self.root else {
+        let Some(root) = self.root.get() else {
             return Ok(None);
         };
-        let found = system::file_system(root.as_fd()).map_err(failure)?;
+        let found = system::file_system(root.handle.as_fd()).map_err(failure)?;
         Ok(Some(found.free_bytes))
     }
 }
@@ -767,10 +758,10 @@ impl LocalTarget {
 
     fn make_one(&mut self, parents: &mut Parents, dir: &RelPath) -> Result<()> {
         let Some(name) = dir.name() else {
-            if self.root.is_none() {
-                *self = Self::create(&self.path, self.links)?;
-            }
-            return Ok(());
+            return match self.root.get() {
+                Some(_) => Ok(()),
+                None => self.make_root(),
+            };
         };
         let place = parents.of(self, dir)?;
         match system::make_dir(place.as_fd(), name.as_bytes()) {
@@ -1045,9 +1036,9 @@ impl LocalTarget {
 
     fn walk(&self, dir: &RelPath) -> Result<OwnedFd> {
         if dir.is_root() {
-            return self.root()?.try_clone().map_err(failure);
+            return self.root()?.handle.try_clone().map_err(failure);
         }
-        match system::open_dir_beneath(self.root()?.as_fd(), dir.as_bytes()) {
+        match system::open_dir_beneath(self.handle()?, dir.as_bytes()) {
             Some(opened) => opened.map_err(blocked),
             None => self.walk_by_name(dir),
         }
@@ -1055,7 +1046,7 @@ impl LocalTarget {
 
     /// For kernels that cannot walk a whole path without following links.
     fn walk_by_name(&self, dir: &RelPath) -> Result<OwnedFd> {
-        let start = self.root()?.try_clone().map_err(failure)?;
+        let start = self.root()?.handle.try_clone().map_err(failure)?;
         dir.names().try_fold(start, |here, name| {
             system::open_dir_at(here.as_fd(), name.as_bytes()).map_err(blocked)
         })
@@ -1063,12 +1054,8 @@ impl LocalTarget {
 
     fn trail_to(&self, dir: &RelPath) -> Result<Trail> {
         let mut trail = Trail {
-            steps: vec![Rc::new(self.root()?.try_clone().map_err(failure)?)],
-            passed: vec![
-                system::status(self.root()?.as_fd())
-                    .map_err(failure)?
-                    .identity,
-            ],
+            steps: vec![Rc::new(self.root()?.handle.try_clone().map_err(failure)?)],
+            passed: vec![system::status(self.handle()?).map_err(failure)?.identity],
         };
         for name in dir.names() {
             match trail.follow(self, name.as_bytes())? {
@@ -1217,9 +1204,10 @@ impl Trail {
     /// Puts what a link says in front of what is ahead; says no where it certainly leads out of the root.
     fn turn(&mut self, target: &LocalTarget, text: &[u8], ahead: &mut Vec<Vec<u8>>) -> bool {
         let relative = if text.starts_with(b"/") {
-            let below = text.strip_prefix(target.real_root.as_slice());
+            let real_root = (target.root.get()).map_or(&[][..], |root| &root.real_path);
+            let below = text.strip_prefix(real_root);
             let Some(below) = below.filter(|below| {
-                !target.real_root.is_empty() && matches!(below.first(), None | Some(b'/'))
+                !real_root.is_empty() && matches!(below.first(), None | Some(b'/'))
             }) else {
                 return false;
             };
