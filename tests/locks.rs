@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::ftp_server::{Config, Effect, Fault, FtpServer};
+use support::ftp_server::{Close, Config, Effect, Fault, FtpServer};
 use support::program::{Ended, Place, Snapshot, content, put, wait};
 
 const DAY_SECS: u64 = 86_400;
@@ -310,6 +310,36 @@ fn an_interrupted_run_leaves_no_partial_file_and_the_next_one_goes_on() {
             assert_eq!(place.snapshot(), before);
         }
     }
+}
+
+#[test]
+fn a_line_that_dies_leaves_what_was_whole_in_its_place() {
+    let place = big_and_small("dead-line", false);
+    let server = FtpServer::start(Config::serving(place.remote()));
+    let url = server.url("");
+    let breaks = || Effect::close_control(Close::Reset);
+    server.inject(Fault::on("RETR").containing("z-big").then(breaks()));
+    // The server is not there for a new connection either.
+    server.inject(Fault::on("USER").nth(2).always().then(breaks()));
+    let arguments = ["--connections=1", "--retries=1", "--timeout=2"];
+    place.with("sync", &url, &arguments).expect(6);
+    assert_eq!(content(&place.local(), "a-small"), "small");
+    assert!(!has_partial(&place.local(), 0));
+
+    server.heal();
+    server.take_commands();
+    place.with("sync", &url, &[]).expect(0);
+    assert_tidy(&place);
+    let again = server.take_commands();
+    let fetched = again.iter().filter(|line| line.starts_with("RETR"));
+    assert!(
+        fetched.clone().any(|line| line.ends_with("z-big")),
+        "{again:?}"
+    );
+    assert!(
+        !fetched.clone().any(|line| line.ends_with("a-small")),
+        "{again:?}"
+    );
 }
 
 #[test]

@@ -691,7 +691,9 @@ impl<'env> Run<'_, '_, 'env> {
                 }
             }
         }
-        self.take_results();
+        while self.work.pool.pending() > 0 {
+            self.take_result();
+        }
         self.place_last();
         for side in Side::BOTH {
             let untried = *self.full.of(side);
@@ -705,46 +707,64 @@ impl<'env> Run<'_, '_, 'env> {
         }
     }
 
-    /// Takes the results of all that is under way.
-    fn take_results(&mut self) {
-        while self.work.pool.pending() > 0 {
-            self.take_result();
-        }
-    }
-
-    /// Gives the staged files that are left their names, also when the run is to stop: no partial file is to stay.
-    fn place_last(&mut self) {
-        for _ in 0..2 {
-            if self.is_stopped() {
-                self.work.pool.wind_down();
-            }
-            for side in Side::BOTH {
-                self.place_staged(side);
-            }
-            // If the run was told to stop right now, they are still staged.
-            self.take_results();
-        }
-    }
-
+    /// Sends a worker to give the staged files of that side their names.
     fn place_staged(&mut self, side: Side) {
-        let staged = std::mem::take(self.staged.of_mut(side)).files;
-        if staged.is_empty() {
+        let Some((files, copies)) = self.take_staged(side) else {
             return;
-        }
-        let plan = &self.work.plan;
-        let copies: Vec<Copy> = staged
-            .iter()
-            .map(|(dir, step)| {
-                let plan = &plan.dirs[*dir];
-                copy_of(plan, &plan.steps[*step], side.peer())
-            })
-            .collect();
+        };
         let journal = self.work.copying.journal;
         let place = move |hands: &mut Hands| {
             transfer::place_staged(hands.sides.of_mut(side).as_mut(), &copies, journal)
         };
         let id = (self.work.pool).submit(batch_of(place, Done::EachWritten));
-        self.under_way.insert(id, Errand::Place(staged));
+        self.under_way.insert(id, Errand::Place(files));
+    }
+
+    /// Gives the staged files that are left their names, without a worker: also where the run is to stop, or the line is
+    /// dead, no partial file stays of what is whole.
+    fn place_last(&mut self) {
+        for side in Side::BOTH {
+            let Some((files, copies)) = self.take_staged(side) else {
+                continue;
+            };
+            match self.work.pool.open(side) {
+                Ok(mut target) => {
+                    let journal = self.work.copying.journal;
+                    let placed = transfer::place_staged(target.as_mut(), &copies, journal);
+                    self.placed(files, placed);
+                }
+                Err(error) => self.not_placed(files, Failure::Job(error)),
+            }
+        }
+    }
+
+    fn take_staged(&mut self, side: Side) -> Option<(Vec<At>, Vec<Copy>)> {
+        let files = std::mem::take(self.staged.of_mut(side)).files;
+        let copies = files.iter().map(|(dir, step)| {
+            let plan = &self.work.plan.dirs[*dir];
+            copy_of(plan, &plan.steps[*step], side.peer())
+        });
+        let copies: Vec<Copy> = copies.collect();
+        (!files.is_empty()).then_some((files, copies))
+    }
+
+    fn placed(&mut self, files: Vec<At>, results: Vec<Result<Written>>) {
+        for (at, result) in files.into_iter().zip(results) {
+            match result {
+                Ok(written) => self.step_done(at, &Done::Copied(Staging::Placed(written))),
+                Err(error) => self.copy_failed(at, Failure::Entry(error)),
+            }
+        }
+    }
+
+    /// Nobody could place them, which says nothing about one of them: they wait for [`Run::place_last`].
+    fn not_placed(&mut self, files: Vec<At>, failure: Failure) {
+        for at in files {
+            self.keep(at.0);
+            self.step_staged(at);
+        }
+        self.needs_journal = true;
+        self.stop_on(Failure::Job(failure.into_error()));
     }
 
     /// Notes what needs no transfer; otherwise makes the transfer's task.
@@ -839,14 +859,7 @@ impl<'env> Run<'_, '_, 'env> {
             (Some(Errand::Copy(at)), Ok(done)) => self.step_done(at, &done),
             (Some(Errand::Copy(at)), Err(failure)) => self.copy_failed(at, failure),
             (Some(Errand::Place(files)), Ok(Done::EachWritten(results))) => {
-                for (at, result) in files.into_iter().zip(results) {
-                    match result {
-                        Ok(written) => {
-                            self.step_done(at, &Done::Copied(Staging::Placed(written)));
-                        }
-                        Err(error) => self.copy_failed(at, Failure::Entry(error)),
-                    }
-                }
+                self.placed(files, results);
             }
             (Some(Errand::Place(..)), Ok(_)) => {
                 unreachable!("whoever places files brings a result for each")
@@ -865,17 +878,6 @@ impl<'env> Run<'_, '_, 'env> {
             let bytes = source.map_or(0, |stat| stat.size);
             (self.staged.of_mut(from.peer())).add((dir, step), bytes);
         }
-    }
-
-    /// Nobody could place them, which says nothing about one of them. Where it is the user who wants the run to stop, they
-    /// are placed at the end.
-    fn not_placed(&mut self, files: Vec<At>, failure: Failure) {
-        for at in files {
-            self.keep(at.0);
-            self.step_staged(at);
-        }
-        self.needs_journal = true;
-        self.stop_on(Failure::Job(failure.into_error()));
     }
 
     fn copy_failed(&mut self, (dir, step): At, failure: Failure) {

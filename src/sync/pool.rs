@@ -223,6 +223,11 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
         }
     }
 
+    /// A handle of that side alone for the calling thread, for what needs no worker and, on a disk, no connection.
+    pub fn open(&self, side: Side) -> Result<Box<dyn Target>> {
+        self.shared.connect.connect(side)
+    }
+
     /// How many tasks may be in the pool without the memory for waiting ones growing: enough that no worker is idle.
     pub fn room(&self) -> usize {
         self.shared.lock().most * 2
