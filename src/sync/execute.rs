@@ -901,7 +901,11 @@ impl<'env> Run<'_, '_, 'env> {
 
     fn checkpoint_if_due(&mut self) {
         let journal = self.work.copying.journal;
-        if journal.is_some_and(|journal| journal.bytes() >= JOURNAL_BYTES) {
+        // What the journal says of files that are being placed is not recorded yet.
+        let is_placing = |errand: &Errand| matches!(errand, Errand::Place(_));
+        if journal.is_some_and(|journal| journal.bytes() >= JOURNAL_BYTES)
+            && !self.under_way.values().any(is_placing)
+        {
             self.checkpoint();
         }
     }
