@@ -564,8 +564,12 @@ impl Session {
 
     /// The next reply to the oldest command, preliminary or final.
     pub(super) fn any_reply(&mut self, phase: Phase, wait: Duration) -> Result<Reply> {
+        self.any_reply_in(phase, wait, &mut Whole)
+    }
+
+    fn any_reply_in(&mut self, phase: Phase, wait: Duration, form: &mut dyn Form) -> Result<Reply> {
         let total = REPLY_TOTAL.max(wait);
-        let reply = self.next_reply(phase, wait, Some(total))?;
+        let reply = self.next_reply_in(phase, wait, Some(total), form)?;
         if !reply.is_preliminary() {
             self.sent.pop_front();
         }
@@ -584,8 +588,17 @@ impl Session {
 
     /// The final reply to the oldest command that has none, in that phase.
     pub(super) fn final_reply(&mut self, phase: Phase, wait: Duration) -> Result<Reply> {
+        self.final_reply_in(phase, wait, &mut Whole)
+    }
+
+    fn final_reply_in(
+        &mut self,
+        phase: Phase,
+        wait: Duration,
+        form: &mut dyn Form,
+    ) -> Result<Reply> {
         for _ in 0..MAX_PRELIMINARY {
-            let reply = self.any_reply(phase, wait)?;
+            let reply = self.any_reply_in(phase, wait, form)?;
             if !reply.is_preliminary() {
                 return Ok(reply);
             }
@@ -597,15 +610,7 @@ impl Session {
     fn long_reply(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<Reply> {
         self.flush()?;
         let wait = self.settings.timeout;
-        let total = Some(REPLY_TOTAL.max(wait));
-        for _ in 0..MAX_PRELIMINARY {
-            let reply = self.next_reply_in(Phase::Reply, wait, total, &mut LongReply::new(take))?;
-            if !reply.is_preliminary() {
-                self.sent.pop_front();
-                return Ok(reply);
-            }
-        }
-        Err(self.fail_chatting())
+        self.final_reply_in(Phase::Reply, wait, &mut LongReply::new(take))
     }
 
     pub(super) fn fail_chatting(&mut self) -> Error {
