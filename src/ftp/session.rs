@@ -122,7 +122,7 @@ pub struct Session {
     /// A passive port that the server offered, and when.
     port: Option<(u16, Instant)>,
     /// A data connection that no command has used yet, and when it was opened.
-    spare: Option<(Stream, Instant)>,
+    early: Option<(Stream, Instant)>,
     /// Whether a transfer begins on a port that had been in hand.
     pub(super) is_on_spare_port: bool,
     failed: Option<ErrorKind>,
@@ -201,7 +201,7 @@ impl Session {
             flight: 0,
             passive: PassiveWay::Epsv,
             port: None,
-            spare: None,
+            early: None,
             is_on_spare_port: false,
             failed: None,
             greeting: Vec::new(),
@@ -441,9 +441,9 @@ impl Session {
     /// is in hand.
     pub fn port_command(&self) -> Option<Command<'static>> {
         let port_since = self.port.map(|(_, since)| since);
-        let spare_since = self.spare.as_ref().map(|(_, since)| *since);
+        let early_since = self.early.as_ref().map(|(_, since)| *since);
         let in_hand = port_since
-            .or(spare_since)
+            .or(early_since)
             .is_some_and(|since| since.elapsed() < PORT_LIFE);
         match (self.settings.data, self.passive) {
             _ if in_hand || !self.settings.pace.keeps_ports() => None,
@@ -464,7 +464,7 @@ impl Session {
             self.passive = PassiveWay::Pasv;
         }
         // Whoever asks for a new port gives the old one up.
-        self.spare = None;
+        self.early = None;
         self.port = port.map(|port| (port, Instant::now()));
     }
 
@@ -490,13 +490,13 @@ impl Session {
         let wait = self.settings.timeout;
         if let Ok(socket) = connect(address, wait, Phase::DataConnect) {
             let stream = Stream::new(socket, wait, Phase::Data);
-            self.spare = Some((stream, Instant::now()));
+            self.early = Some((stream, Instant::now()));
         }
     }
 
     /// The data connection in hand, while it is fresh and stands.
     pub(super) fn connection_in_hand(&mut self) -> Option<Stream> {
-        let (mut stream, since) = self.spare.take()?;
+        let (mut stream, since) = self.early.take()?;
         // The server has nothing to say on it yet, but the end.
         (since.elapsed() < PORT_LIFE && !stream.is_readable(Duration::ZERO)).then_some(stream)
     }
