@@ -13,7 +13,7 @@ use coracle::job::{DataMode, FtpLocation, Limits, Links, Protection, Secret, Ser
 use coracle::path::{RelPath, partial_name};
 use coracle::target::{
     Algorithm, Bytes, FtpTarget, Hasher, Kind, Listing, LocalTarget, NewFile, Removal, Source,
-    Stat, Target, Times, Unwatched, Watch, Written, load,
+    Staging, Stat, Target, Times, Unwatched, Watch, Written, load,
 };
 use coracle::time::Timestamp;
 use support::faulty::{Fault, FaultyTarget, Moment, Script};
@@ -60,6 +60,9 @@ macro_rules! conforms {
             a_failing_source_leaves_the_old_file
             a_source_that_fails_at_its_end_leaves_the_old_file
             a_refusing_watch_leaves_the_old_file
+            stages_files_and_places_them_together
+            places_no_staged_file_over_what_has_appeared
+            places_no_staged_file_that_lost_bytes
             goes_on_with_a_kept_partial_file
             goes_on_with_a_complete_partial_file
             does_not_go_on_with_another_partial_file
@@ -363,6 +366,104 @@ fn a_refusing_watch_leaves_the_old_file(target: &mut dyn Target) {
     });
 }
 
+fn stages_files_and_places_them_together(target: &mut dyn Target) {
+    make_dir(target, "d");
+    let old = put(target, "d/old", b"old").stat;
+    let mut files = [
+        Draft::new("a", 3),
+        Draft::new("d/old", 7),
+        Draft::new("large", 3_000_000),
+        Draft::new("empty", 0),
+    ];
+    files[1].replaces = Some(old);
+    let mut written: Vec<Option<Written>> = Vec::new();
+    for (file, content) in files.iter().zip(CONTENTS) {
+        written.push(match file.stage(target, &content()).unwrap() {
+            Staging::Placed(written) => Some(written),
+            Staging::Staged => {
+                let before = look_up(target, &file.path.to_string());
+                assert_eq!(before, file.replaces, "it has its name too early");
+                None
+            }
+        });
+    }
+    let staged: Vec<usize> = (0..files.len())
+        .filter(|index| written[*index].is_none())
+        .collect();
+    let new_files: Vec<NewFile<'_>> = staged.iter().map(|at| files[*at].new_file()).collect();
+    let mut noted = Vec::new();
+    let placed = target.place(&new_files, &mut |index, stat| noted.push((index, *stat)));
+    for ((at, placed), (index, noted)) in staged.iter().zip(placed).zip(noted.iter().enumerate()) {
+        let placed = placed.unwrap();
+        assert!(
+            noted.0 == index && placed.stat.may_equal(&noted.1),
+            "{placed:?} {noted:?}"
+        );
+        written[*at] = Some(placed);
+    }
+    for ((file, content), written) in files.iter().zip(CONTENTS).zip(written) {
+        let (name, written) = (file.path.to_string(), written.unwrap());
+        assert!(read(target, &name, 0) == content(), "{name}");
+        assert!(
+            written.stat.may_equal(&look_up(target, &name).unwrap()),
+            "{name}"
+        );
+        if let (Times::Kept, Some(asked)) = (written.times, file.mtime) {
+            assert!(written.stat.mtime.unwrap().may_be(asked), "{written:?}");
+        }
+    }
+    assert_eq!(names(target, ""), ["a", "d", "empty", "large"]);
+    assert_eq!(names(target, "d"), ["old"]);
+}
+
+/// What the files of the test above hold.
+const CONTENTS: [fn() -> Vec<u8>; 4] = [
+    || b"new".to_vec(),
+    || b"the new".to_vec(),
+    || patterned(3_000_000),
+    Vec::new,
+];
+
+fn places_no_staged_file_over_what_has_appeared(target: &mut dyn Target) {
+    let files = [Draft::new("f", 3), Draft::new("g", 3)];
+    let are_staged: Vec<bool> = files
+        .iter()
+        .map(|file| file.stage(target, b"new").unwrap() == Staging::Staged)
+        .collect();
+    // A target that stages nothing has them in their places already, and is done with.
+    if are_staged == [false, false] {
+        assert_eq!(names(target, ""), ["f", "g"]);
+        return;
+    }
+    put(target, "f", b"appeared");
+    let new_files: Vec<NewFile<'_>> = files.iter().map(Draft::new_file).collect();
+    let mut placed = target.place(&new_files, &mut |_, _| {});
+    assert!(placed.pop().unwrap().is_ok(), "the other one has its name");
+    assert_changed(placed.pop().unwrap());
+    assert_eq!(read(target, "f", 0), b"appeared");
+    assert_eq!(names(target, ""), ["f", "g"]);
+}
+
+fn places_no_staged_file_that_lost_bytes(target: &mut dyn Target) {
+    let file = Draft::new("f", 3);
+    if file.stage(target, b"new").unwrap() != Staging::Staged {
+        assert_eq!(names(target, ""), ["f"]);
+        return;
+    }
+    target
+        .remove(&[Removal::File(file.partial.clone())])
+        .pop()
+        .unwrap()
+        .unwrap();
+    put(target, &file.partial.to_string(), b"ne");
+    let placed = target
+        .place(&[file.new_file()], &mut |_, _| {})
+        .pop()
+        .unwrap();
+    assert!(matches!(placed.unwrap_err().kind(), ErrorKind::Verify(_)));
+    assert_eq!(names(target, ""), Vec::<String>::new());
+}
+
 fn goes_on_with_a_kept_partial_file(target: &mut dyn Target) {
     let content = patterned(200_000);
     let mut file = Draft::new("f", content.len());
@@ -662,6 +763,10 @@ impl Draft {
 
     fn write(&self, target: &mut dyn Target, content: &[u8]) -> Result<Written> {
         target.write(&self.new_file(), &mut Bytes(content), &mut Unwatched)
+    }
+
+    fn stage(&self, target: &mut dyn Target, content: &[u8]) -> Result<Staging> {
+        target.stage(&self.new_file(), &mut Bytes(content), &mut Unwatched)
     }
 }
 

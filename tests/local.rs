@@ -39,10 +39,27 @@ fn a_root_that_another_handle_has_made_is_written_to() {
     let temp = TempDir::new("local");
     let root = temp.path().join("not/yet");
     let open = || LocalTarget::open_or_absent(&root, Links::Skip).unwrap();
-    let (mut early, mut maker) = (open(), open());
+    let (mut early, mut idle, mut maker) = (open(), open(), open());
     maker.make_dirs(&[RelPath::root()]).remove(0).unwrap();
     write(&mut early, "f", b"content").unwrap();
     assert_eq!(fs::read(root.join("f")).unwrap(), b"content");
+    idle.make_lasting(&RelPath::root()).unwrap();
+    idle.rename(&path("f"), &path("g")).unwrap();
+    idle.remove(&[Removal::File(path("g"))]).remove(0).unwrap();
+    assert!(names_in(&root).is_empty());
+}
+
+#[test]
+fn a_root_that_appears_is_not_listed() {
+    let temp = TempDir::new("local");
+    let root = temp.path().join("disk");
+    let mut early = LocalTarget::open_or_absent(&root, Links::Skip).unwrap();
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("f"), "").unwrap();
+    let error = early
+        .list(&RelPath::root(), &mut Listing::new())
+        .unwrap_err();
+    assert!(error.is_not_found(), "{error}");
 }
 
 #[test]
@@ -539,16 +556,6 @@ fn hard_links_are_two_names_that_cannot_become_one() {
     fs::hard_link(temp.path().join("name"), temp.path().join("NAME")).unwrap();
     assert_changed(target.rename(&path("name"), &path("NAME")));
     assert_eq!(names_in(temp.path()), ["NAME", "name"]);
-}
-
-#[test]
-fn another_handle_works_on_the_same_root() {
-    let (temp, target) = fresh(Links::Skip);
-    let mut another = target.another().unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(move || write(&mut another, "f", b"content").unwrap());
-    });
-    assert_eq!(fs::read(temp.path().join("f")).unwrap(), b"content");
 }
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::job::Job;
@@ -21,7 +21,7 @@ use crate::sync::journal::Doomed;
 use crate::sync::lock::{self, RemoteLock};
 use crate::sync::moving::{Moving, move_batch};
 use crate::sync::plan::{DirPlan, OldName, OwnRecord, Plan, Step, Todo};
-use crate::sync::pool::{Failure, Hands, Pool};
+use crate::sync::pool::{Failure, Hands, Pool, Task};
 use crate::sync::record::{Change, copied, recorded};
 use crate::sync::rename::Place;
 use crate::sync::store;
@@ -29,7 +29,7 @@ use crate::sync::survey::Terms;
 use crate::sync::transfer::{self, Copy, KeepBoth, ancestors};
 use crate::sync::trash;
 use crate::sync::{Done, Summary};
-use crate::target::{Kind, Removal, Stat, Times, Written};
+use crate::target::{Kind, Removal, Staging, Stat, Times, Written};
 use crate::time::Timestamp;
 
 /// How many names travel in one batch of questions or deletions.
@@ -41,6 +41,12 @@ const TELL_INTERVAL: Duration = Duration::from_millis(200);
 /// When the journal has grown to this, what was done is recorded and the journal emptied: it is read whole into the
 /// memory of the next run if this one is cut off.
 const JOURNAL_BYTES: u64 = 1 << 20;
+
+/// How many staged files wait for their names at most, how many bytes they have, and for how long they wait: so much is
+/// copied again after a kill, and so much a card writes in a moment. Each batch of them costs one wait for the disk.
+const STAGED_FILES: usize = 256;
+const STAGED_BYTES: u64 = 8 << 20;
+const STAGED_FOR: Duration = Duration::from_secs(3);
 
 /// Room that downloads leave on the local disk: a full disk breaks more than a sync.
 const RESERVE_BYTES: u64 = 8 << 20;
@@ -83,6 +89,8 @@ pub fn execute(execution: Execution<'_, '_, '_>) -> Result<Summary> {
         needs_journal: false,
         unsettled: HashSet::new(),
         unmoved: HashMap::new(),
+        under_way: HashMap::new(),
+        staged: Sides::default(),
         unsaved: false,
         work: execution,
     };
@@ -253,8 +261,47 @@ struct Run<'w, 'scope, 'env> {
     unsettled: HashSet<(RelPath, Box<[u8]>)>,
     /// Files that could not be renamed and are not copied yet: directory and step of the new name, place of the old.
     unmoved: HashMap<(usize, usize), Place>,
+    /// What workers have in hand while files are copied.
+    under_way: HashMap<u64, Errand>,
+    /// Files that wait for their names, on each side.
+    staged: Sides<Staged>,
     /// Whether something that was done could not be recorded.
     unsaved: bool,
+}
+
+/// A step of a directory, by their places in the plan.
+type At = (usize, usize);
+
+/// What a worker was sent for.
+enum Errand {
+    /// To copy a file.
+    Copy(At),
+    /// To give staged files their names.
+    Place(Vec<At>),
+}
+
+/// Files that wait for their names, on one side.
+#[derive(Default)]
+struct Staged {
+    files: Vec<At>,
+    bytes: u64,
+    since: Option<Instant>,
+}
+
+impl Staged {
+    fn add(&mut self, file: At, bytes: u64) {
+        self.files.push(file);
+        self.bytes += bytes;
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    fn is_due(&self) -> bool {
+        self.files.len() >= STAGED_FILES
+            || self.bytes >= STAGED_BYTES
+            || self
+                .since
+                .is_some_and(|since| since.elapsed() >= STAGED_FOR)
+    }
 }
 
 impl<'env> Run<'_, '_, 'env> {
@@ -594,29 +641,7 @@ impl<'env> Run<'_, '_, 'env> {
 
     fn move_all(&mut self, moves: Vec<Moving>) -> Vec<Result<Written>> {
         let journal = self.work.copying.journal;
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let slot = Arc::clone(&written);
-        let moved = self.each(moves.len(), move |hands| {
-            let mut written = slot
-                .lock()
-                .expect("nobody panics with what was moved in hand");
-            written.clear();
-            let mut results = Vec::new();
-            for moved in move_batch(hands, journal, &moves) {
-                written.push(moved.as_ref().ok().copied());
-                results.push(moved.map(drop));
-            }
-            results
-        });
-        let written = written
-            .lock()
-            .expect("nobody panics with what was moved in hand");
-        let shown = written.iter().copied().chain(std::iter::repeat(None));
-        moved
-            .into_iter()
-            .zip(shown)
-            .map(|(moved, shown)| moved.map(|()| shown.expect("what was moved was looked at")))
-            .collect()
+        self.each_written(moves.len(), move |hands| move_batch(hands, journal, &moves))
     }
 
     fn file_renamed(&mut self, to: Place, from: Place, written: &Written) {
@@ -651,7 +676,6 @@ impl<'env> Run<'_, '_, 'env> {
 
     /// Copies all files, with all workers at once, and notes what needs no copying.
     fn copy_files(&mut self) {
-        let mut under_way: HashMap<u64, (usize, usize)> = HashMap::new();
         for dir in 0..self.work.plan.dirs.len() {
             for step in 0..self.work.plan.dirs[dir].steps.len() {
                 if self.is_stopped() {
@@ -660,16 +684,15 @@ impl<'env> Run<'_, '_, 'env> {
                 self.states[dir].begun = step + 1;
                 if let Some(task) = self.begin_step(dir, step) {
                     let id = self.work.pool.submit(task);
-                    under_way.insert(id, (dir, step));
+                    self.under_way.insert(id, Errand::Copy((dir, step)));
                 }
                 while self.work.pool.pending() >= self.work.pool.room() {
-                    self.take_copied(&mut under_way);
+                    self.take_result();
                 }
             }
         }
-        while self.work.pool.pending() > 0 {
-            self.take_copied(&mut under_way);
-        }
+        self.take_results();
+        self.place_last();
         for side in Side::BOTH {
             let untried = *self.full.of(side);
             if untried > 0 {
@@ -682,12 +705,50 @@ impl<'env> Run<'_, '_, 'env> {
         }
     }
 
+    /// Takes the results of all that is under way.
+    fn take_results(&mut self) {
+        while self.work.pool.pending() > 0 {
+            self.take_result();
+        }
+    }
+
+    /// Gives the staged files that are left their names, also when the run is to stop: no partial file is to stay.
+    fn place_last(&mut self) {
+        for _ in 0..2 {
+            if self.is_stopped() {
+                self.work.pool.wind_down();
+            }
+            for side in Side::BOTH {
+                self.place_staged(side);
+            }
+            // If the run was told to stop right now, they are still staged.
+            self.take_results();
+        }
+    }
+
+    fn place_staged(&mut self, side: Side) {
+        let staged = std::mem::take(self.staged.of_mut(side)).files;
+        if staged.is_empty() {
+            return;
+        }
+        let plan = &self.work.plan;
+        let copies: Vec<Copy> = staged
+            .iter()
+            .map(|(dir, step)| {
+                let plan = &plan.dirs[*dir];
+                copy_of(plan, &plan.steps[*step], side.peer())
+            })
+            .collect();
+        let journal = self.work.copying.journal;
+        let place = move |hands: &mut Hands| {
+            transfer::place_staged(hands.sides.of_mut(side).as_mut(), &copies, journal)
+        };
+        let id = (self.work.pool).submit(batch_of(place, Done::EachWritten));
+        self.under_way.insert(id, Errand::Place(staged));
+    }
+
     /// Notes what needs no transfer; otherwise makes the transfer's task.
-    fn begin_step(
-        &mut self,
-        dir: usize,
-        step: usize,
-    ) -> Option<crate::sync::pool::Task<'env, Done>> {
+    fn begin_step(&mut self, dir: usize, step: usize) -> Option<Task<'env, Done>> {
         let plan = &self.work.plan.dirs[dir];
         let step = &plan.steps[step];
         match step.todo {
@@ -759,45 +820,81 @@ impl<'env> Run<'_, '_, 'env> {
         KeepBoth::new(of_loser, of_winner)
     }
 
-    /// Takes one result of a copy, or tells how far they are.
-    fn take_copied(&mut self, under_way: &mut HashMap<u64, (usize, usize)>) {
+    /// Takes one result of what is under way, or tells how far it is.
+    fn take_result(&mut self) {
         let result = self.work.pool.next_within(TELL_INTERVAL);
         let bytes = self.work.copying.moved.take();
         if bytes > 0 {
             (self.work.tell)(Event::Moved { bytes });
         }
         self.refresh_lock();
-        let Some((id, result)) = result else { return };
-        let Some((dir, step)) = under_way.remove(&id) else {
-            return;
-        };
-        let path = self.work.plan.dirs[dir]
-            .paths
-            .local
-            .join(self.work.plan.dirs[dir].steps[step].name_on(Side::Local));
-        match result {
-            Ok(done) => {
-                self.step_done(dir, step, &done);
-                self.tell_step(dir, step, &path);
-            }
-            Err(failure) => {
-                let (Failure::Entry(error) | Failure::Job(error)) = &failure;
-                let todo = self.work.plan.dirs[dir].steps[step].todo;
-                // Whatever else was reported, the file may be in its place.
-                if !matches!(error.kind(), ErrorKind::Name(_)) {
-                    self.needs_journal = true;
-                    self.unsettle(dir, step);
-                }
-                if error.is_full()
-                    && let Todo::Copy { from, .. } = todo
-                {
-                    *self.full.of_mut(from.peer()) += 1;
-                }
-                self.work.plan.totals.copy_errors += 1;
-                self.take_failure(Some(dir), &path, failure);
+        for side in Side::BOTH {
+            if self.staged.of(side).is_due() && !self.is_stopped() {
+                self.place_staged(side);
             }
         }
+        let Some((id, result)) = result else { return };
+        match (self.under_way.remove(&id), result) {
+            (Some(Errand::Copy(at)), Ok(Done::Copied(Staging::Staged))) => self.step_staged(at),
+            (Some(Errand::Copy(at)), Ok(done)) => self.step_done(at, &done),
+            (Some(Errand::Copy(at)), Err(failure)) => self.copy_failed(at, failure),
+            (Some(Errand::Place(files)), Ok(Done::EachWritten(results))) => {
+                for (at, result) in files.into_iter().zip(results) {
+                    match result {
+                        Ok(written) => {
+                            self.step_done(at, &Done::Copied(Staging::Placed(written)));
+                        }
+                        Err(error) => self.copy_failed(at, Failure::Entry(error)),
+                    }
+                }
+            }
+            (Some(Errand::Place(..)), Ok(_)) => {
+                unreachable!("whoever places files brings a result for each")
+            }
+            (Some(Errand::Place(files)), Err(failure)) => {
+                self.not_placed(files, failure);
+            }
+            (None, _) => {}
+        }
         self.checkpoint_if_due();
+    }
+
+    fn step_staged(&mut self, (dir, step): At) {
+        if let Todo::Copy { from, .. } = self.work.plan.dirs[dir].steps[step].todo {
+            let source = self.work.plan.dirs[dir].steps[step].stat_on(from);
+            let bytes = source.map_or(0, |stat| stat.size);
+            (self.staged.of_mut(from.peer())).add((dir, step), bytes);
+        }
+    }
+
+    /// Nobody could place them, which says nothing about one of them. Where it is the user who wants the run to stop, they
+    /// are placed at the end.
+    fn not_placed(&mut self, files: Vec<At>, failure: Failure) {
+        for at in files {
+            self.keep(at.0);
+            self.step_staged(at);
+        }
+        self.needs_journal = true;
+        self.stop_on(Failure::Job(failure.into_error()));
+    }
+
+    fn copy_failed(&mut self, (dir, step): At, failure: Failure) {
+        let plan = &self.work.plan.dirs[dir];
+        let path = (plan.paths.local).join(plan.steps[step].name_on(Side::Local));
+        let todo = plan.steps[step].todo;
+        let (Failure::Entry(error) | Failure::Job(error)) = &failure;
+        // Whatever else was reported, the file may be in its place.
+        if !matches!(error.kind(), ErrorKind::Name(_)) {
+            self.needs_journal = true;
+            self.unsettle(dir, step);
+        }
+        if error.is_full()
+            && let Todo::Copy { from, .. } = todo
+        {
+            *self.full.of_mut(from.peer()) += 1;
+        }
+        self.work.plan.totals.copy_errors += 1;
+        self.take_failure(Some(dir), &path, failure);
     }
 
     fn checkpoint_if_due(&mut self) {
@@ -819,7 +916,7 @@ impl<'env> Run<'_, '_, 'env> {
         }
     }
 
-    fn step_done(&mut self, dir: usize, index: usize, done: &Done) {
+    fn step_done(&mut self, (dir, index): At, done: &Done) {
         let plan = &self.work.plan.dirs[dir];
         let step = &plan.steps[index];
         let totals = &mut self.work.plan.totals;
@@ -828,7 +925,7 @@ impl<'env> Run<'_, '_, 'env> {
             *totals.bytes_written.of_mut(to) += stat.map_or(0, |stat| stat.size);
         };
         let changes = match (step.todo, done) {
-            (Todo::Copy { from, .. }, Done::Copied(written)) => {
+            (Todo::Copy { from, .. }, Done::Copied(Staging::Placed(written))) => {
                 count(from.peer(), step.stat_on(from));
                 copied(
                     &step.name,
@@ -871,6 +968,9 @@ impl<'env> Run<'_, '_, 'env> {
         if let Some(from) = self.unmoved.remove(&(dir, index)) {
             self.work.plan.delete_renamed(from);
         }
+        let plan = &self.work.plan.dirs[dir];
+        let path = (plan.paths.local).join(plan.steps[index].name_on(Side::Local));
+        self.tell_step(dir, index, &path);
     }
 
     fn tell_step(&mut self, dir: usize, step: usize, path: &RelPath) {
@@ -1277,26 +1377,38 @@ impl<'env> Run<'_, '_, 'env> {
     fn each(
         &mut self,
         count: usize,
-        mut task: impl FnMut(&mut Hands) -> Vec<Result<()>> + Send + 'env,
+        task: impl FnMut(&mut Hands) -> Vec<Result<()>> + Send + 'env,
     ) -> Vec<Result<()>> {
-        let called = self.work.pool.call(Box::new(move |hands| {
-            let mut results = task(hands);
-            // A dead connection spoils the whole batch: it is tried again on a new one, where what is done already
-            // counts as done.
-            match results.iter().position(|result| {
-                result
-                    .as_ref()
-                    .is_err_and(|error| error.scope() == Scope::Session)
-            }) {
-                Some(dead) => Err(results
-                    .swap_remove(dead)
-                    .expect_err("it was an error a moment ago")),
-                None => Ok(Done::Each(results)),
-            }
-        }));
-        match called {
-            Ok(Done::Each(results)) => results,
-            Ok(_) => unreachable!("a batch brings a result for each"),
+        self.batch(count, batch_of(task, Done::Each), |done| match done {
+            Done::Each(results) => results,
+            _ => unreachable!("a batch brings a result for each"),
+        })
+    }
+
+    /// The same for a task that writes.
+    fn each_written(
+        &mut self,
+        count: usize,
+        task: impl FnMut(&mut Hands) -> Vec<Result<Written>> + Send + 'env,
+    ) -> Vec<Result<Written>> {
+        self.batch(
+            count,
+            batch_of(task, Done::EachWritten),
+            |done| match done {
+                Done::EachWritten(results) => results,
+                _ => unreachable!("a batch that writes brings what it wrote"),
+            },
+        )
+    }
+
+    fn batch<T>(
+        &mut self,
+        count: usize,
+        task: Task<'env, Done>,
+        results_of: fn(Done) -> Vec<Result<T>>,
+    ) -> Vec<Result<T>> {
+        match self.work.pool.call(task) {
+            Ok(done) => results_of(done),
             Err(failure) => {
                 let text = match &failure {
                     Failure::Entry(error) | Failure::Job(error) => error.to_string(),
@@ -1357,6 +1469,28 @@ impl<'env> Run<'_, '_, 'env> {
             stopped_by: self.stopped_by,
         }
     }
+}
+
+/// A task for several things. A dead connection spoils the whole batch: it is tried again on a new one, where what is done
+/// already counts as done.
+fn batch_of<'env, T: 'env>(
+    mut task: impl FnMut(&mut Hands) -> Vec<Result<T>> + Send + 'env,
+    done: fn(Vec<Result<T>>) -> Done,
+) -> Task<'env, Done> {
+    Box::new(move |hands| {
+        let results = task(hands);
+        let is_lost = |result: &Result<T>| {
+            let error = result.as_ref().err();
+            error.is_some_and(|error| error.scope() == Scope::Session)
+        };
+        if results.iter().any(is_lost) {
+            let mut errors = results.into_iter().filter_map(Result::err);
+            return Err(errors
+                .find(|error| error.scope() == Scope::Session)
+                .expect("it was there a moment ago"));
+        }
+        Ok(done(results))
+    })
 }
 
 fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {

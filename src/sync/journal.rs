@@ -17,6 +17,7 @@ use crate::path::{Escaped, Fnv64, JOURNAL_PREFIX, Name, RelPath};
 use crate::side::Side;
 use crate::sync::json;
 use crate::sync::peer::PeerKey;
+use crate::target::Stat;
 use crate::time::Timestamp;
 
 /// The most that is read of a journal, in bytes: an intent takes some 150 bytes, and a million files is the most that
@@ -43,6 +44,29 @@ pub struct Intent {
     pub seen: Option<Timestamp>,
     /// When it is placed, by this machine's clock.
     pub at: Timestamp,
+}
+
+impl Intent {
+    /// To place the file `name` of `dir` on that side, as it is at its source, with the mtime `shown` there. None where the
+    /// source has no mtime: nothing could tell it from another file then.
+    pub fn new(
+        dir: RelPath,
+        name: &[u8],
+        to: Side,
+        source: &Stat,
+        shown: Option<Timestamp>,
+    ) -> Option<Self> {
+        let mtime = source.best_mtime()?;
+        Some(Self {
+            dir,
+            name: name.into(),
+            to,
+            size: source.size,
+            mtime,
+            seen: shown.filter(|seen| !seen.is_close_to(mtime)),
+            at: Timestamp::now(),
+        })
+    }
 }
 
 /// A file that a run is about to delete, and of which no record will tell afterwards: the other side has lost the
@@ -183,6 +207,14 @@ impl Journal {
         let mut state = self.lock();
         state.has_intents = true;
         self.write_out(&mut state, &line)
+    }
+
+    /// The same where nothing is to fail for it: the journal is for runs that are cut off, and that it cannot be kept was
+    /// said when it was begun.
+    pub fn note(&self, intent: &Intent) {
+        if let Err(error) = self.placing(intent) {
+            log::debug!("{error}");
+        }
     }
 
     /// Notes files that are about to be deleted; to be called right before that.

@@ -89,7 +89,7 @@ use crate::sync::plan::Plan;
 use crate::sync::pool::{Connect, Failure, Pool, Stop};
 use crate::sync::survey::{Survey, Terms};
 use crate::sync::walk::{Walk, walk};
-use crate::target::{FileIdentity, Listing, Written};
+use crate::target::{FileIdentity, Listing, Staging, Written};
 use crate::time::Timestamp;
 
 /// What a run needs besides its job.
@@ -136,12 +136,14 @@ pub enum Done {
     Subtree(Vec<(RelPath, Listing)>),
     /// Whether two files hold the same bytes.
     Equal(bool),
-    /// A file was copied.
-    Copied(Written),
+    /// A file was copied, or is staged where it is to be.
+    Copied(Staging),
     /// Both files of a conflict were copied: the loser, the winner.
     BothCopied(Written, Written),
     /// What became of each of several things.
     Each(Vec<Result<()>>),
+    /// The same where each was written.
+    EachWritten(Vec<Result<Written>>),
     /// Which things several files are.
     Identified(Vec<Option<FileIdentity>>),
     /// How much room there is, on each side.

@@ -3,11 +3,10 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::path::RelPath;
-use crate::side::Sides;
+use crate::side::{Side, Sides};
 use crate::sync::journal::{Intent, Journal};
 use crate::sync::pool::Hands;
 use crate::target::{Renaming, Stat, Times, Written};
-use crate::time::Timestamp;
 
 /// An entry to be renamed on the remote side, with what must be true of it.
 #[derive(Debug, Clone)]
@@ -52,8 +51,10 @@ pub fn move_batch(
         .filter(|index| matches!(results[*index], Ok(Finding::Ready(_))))
         .collect();
     for (index, one) in moves.iter().enumerate() {
-        if let (Ok(Finding::Ready(shown)), Some(journal)) = (&results[index], journal) {
-            note(journal, one, shown);
+        if let (Ok(Finding::Ready(shown)), Some(journal)) = (&results[index], journal)
+            && let Some(intent) = intent_of(one, shown)
+        {
+            journal.note(&intent);
         }
     }
     let renames: Vec<Renaming> = cleared
@@ -111,6 +112,19 @@ fn check_remote(one: &Moving, old: Option<Stat>, new: Option<Stat>) -> Result<Fi
     }
 }
 
+/// A file that is about to get its new name, as one that is about to be placed there.
+fn intent_of(one: &Moving, shown: &Stat) -> Option<Intent> {
+    let (dir, name) = (one.to.local.parent(), one.to.local.name()?);
+    let source = &one.listed.local;
+    Intent::new(
+        dir,
+        name.as_bytes(),
+        Side::Remote,
+        source,
+        shown.best_mtime(),
+    )
+}
+
 fn changed(what: &'static str) -> Error {
     ErrorKind::Changed(what).into()
 }
@@ -118,24 +132,4 @@ fn changed(what: &'static str) -> Error {
 fn unshown() -> Error {
     let text = "the server confirmed the rename, but does not show the file under the new name";
     ErrorKind::Verify(text.to_owned()).into()
-}
-
-/// Notes a file that is about to get its new name, as one that is about to be placed there.
-fn note(journal: &Journal, one: &Moving, shown: &Stat) {
-    let (Some(name), Some(mtime)) = (one.to.local.name(), one.listed.local.best_mtime()) else {
-        return;
-    };
-    let noted = journal.placing(&Intent {
-        dir: one.to.local.parent(),
-        name: name.as_bytes().into(),
-        to: crate::side::Side::Remote,
-        size: one.listed.local.size,
-        mtime,
-        seen: shown.best_mtime().filter(|seen| !seen.is_close_to(mtime)),
-        at: Timestamp::now(),
-    });
-    // The journal is for runs that are cut off. That it cannot be kept was said when it was begun.
-    if let Err(error) = noted {
-        log::debug!("{error}");
-    }
 }

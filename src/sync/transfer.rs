@@ -11,8 +11,7 @@ use crate::path::{Name, RelPath, partial_name};
 use crate::side::{Side, Sides};
 use crate::sync::journal::{Intent, Journal};
 use crate::sync::pool::{Hands, Stop};
-use crate::target::{Algorithm, NewFile, Removal, Stat, Target, Times, Watch, Written};
-use crate::time::Timestamp;
+use crate::target::{Algorithm, NewFile, Removal, Staging, Stat, Target, Times, Watch, Written};
 
 /// Smaller files are sent again rather than resumed: that is as fast, and asks nothing of the server.
 const RESUME_BYTES: u64 = 1 << 20;
@@ -95,8 +94,27 @@ impl Copy {
         }
     }
 
-    /// Copies the file. May be called again after the connection died: it finds out first what was done.
-    pub fn run(&mut self, hands: &mut Hands, terms: &Terms<'_>) -> Result<Written> {
+    /// Copies the file, up to where its target would stage it. May be called again after the connection died: it finds out
+    /// first what was done.
+    pub fn run(&mut self, hands: &mut Hands, terms: &Terms<'_>) -> Result<Staging> {
+        // What is verified by its digest is read back under its name.
+        self.attempt(hands, terms, terms.verify != Verify::Hash)
+    }
+
+    /// The same for a file that is placed at once.
+    fn run_to_the_end(&mut self, hands: &mut Hands, terms: &Terms<'_>) -> Result<Written> {
+        match self.attempt(hands, terms, false)? {
+            Staging::Placed(written) => Ok(written),
+            Staging::Staged => unreachable!("nothing is staged where it may not be"),
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        hands: &mut Hands,
+        terms: &Terms<'_>,
+        may_stage: bool,
+    ) -> Result<Staging> {
         let to = self.from.peer();
         let Sides { local, remote } = &mut hands.sides;
         let (source_side, target_side) = match self.from {
@@ -109,7 +127,7 @@ impl Copy {
         if self.tries > 1
             && let Some(written) = self.already_placed(target_side, &path).doing(doing)?
         {
-            return Ok(written);
+            return Ok(Staging::Placed(written));
         }
         if let Some(aside) = &self.set_aside {
             let dirs: Vec<RelPath> = ancestors(aside);
@@ -120,7 +138,7 @@ impl Copy {
                 .doing(doing)?;
         }
         let written = self
-            .transfer(source_side, target_side, &path, terms)
+            .transfer(source_side, target_side, terms, may_stage)
             .doing(doing)?;
         if terms.verify == Verify::Hash {
             verify_digest(source_side, self.paths.of(self.from), target_side, &path)
@@ -149,30 +167,27 @@ impl Copy {
         &mut self,
         source_side: &mut dyn Target,
         target_side: &mut dyn Target,
-        path: &RelPath,
         terms: &Terms<'_>,
-    ) -> Result<Written> {
-        let name = path.name().expect("files have names");
-        let partial = partial_path(name, &path.parent(), &self.source);
+        may_stage: bool,
+    ) -> Result<Staging> {
+        let partial = self.partial();
         let resume_at = self.resume_at(target_side, &partial, terms)?;
-        let from_path = self.paths.of(self.from).clone();
-        let mut source = source_side.open(&from_path, resume_at)?;
+        let mut source = source_side.open(self.paths.of(self.from), resume_at)?;
         let file = NewFile {
-            path,
-            partial: &partial,
-            size: self.source.size,
-            mtime: self.source.best_mtime(),
             resume_at,
-            replaces: self.replaces,
-            set_aside: self.set_aside.as_ref(),
-            keep_partial: self.source.size >= RESUME_BYTES,
+            ..self.new_file(&partial)
         };
         let mut watch = Watcher {
             copy: &*self,
             terms,
             placed: None,
         };
-        let result = target_side.write(&file, source.as_mut(), &mut watch);
+        let result = if may_stage {
+            target_side.stage(&file, source.as_mut(), &mut watch)
+        } else {
+            let written = target_side.write(&file, source.as_mut(), &mut watch);
+            written.map(Staging::Placed)
+        };
         let placed = watch.placed;
         drop(source);
         self.placed = placed.or(self.placed);
@@ -182,6 +197,35 @@ impl Copy {
             let _the_user_waits = target_side.remove(&[Removal::File(partial)]);
         }
         result
+    }
+
+    fn partial(&self) -> RelPath {
+        let path = self.paths.of(self.from.peer());
+        let name = path.name().expect("files have names");
+        partial_path(name, &path.parent(), &self.source)
+    }
+
+    /// The file as it is written from its first byte.
+    fn new_file<'a>(&'a self, partial: &'a RelPath) -> NewFile<'a> {
+        NewFile {
+            path: self.paths.of(self.from.peer()),
+            partial,
+            size: self.source.size,
+            mtime: self.source.best_mtime(),
+            resume_at: 0,
+            replaces: self.replaces,
+            set_aside: self.set_aside.as_ref(),
+            keep_partial: self.source.size >= RESUME_BYTES,
+        }
+    }
+
+    /// Notes that the file is about to be placed, where it will look like `stat`.
+    fn note(&self, journal: Option<&Journal>, stat: &Stat) {
+        let (dir, to) = (self.dir.clone(), self.from.peer());
+        let intent = Intent::new(dir, &self.name, to, &self.source, stat.exact_mtime());
+        if let (Some(journal), Some(intent)) = (journal, intent) {
+            journal.note(&intent);
+        }
     }
 
     /// Where to go on. A partial file that is of no use is removed.
@@ -208,6 +252,21 @@ impl Copy {
     }
 }
 
+/// Gives the files of copies that were staged, all on the side of `target`, their names.
+pub fn place_staged(
+    target: &mut dyn Target,
+    copies: &[Copy],
+    journal: Option<&Journal>,
+) -> Vec<Result<Written>> {
+    let partials: Vec<RelPath> = copies.iter().map(Copy::partial).collect();
+    let files: Vec<NewFile<'_>> = copies
+        .iter()
+        .zip(&partials)
+        .map(|(copy, partial)| copy.new_file(partial))
+        .collect();
+    target.place(&files, &mut |index, stat| copies[index].note(journal, stat))
+}
+
 /// A conflict of which both files are kept.
 #[derive(Debug, Clone)]
 pub struct KeepBoth {
@@ -232,10 +291,10 @@ impl KeepBoth {
     pub fn run(&mut self, hands: &mut Hands, terms: &Terms<'_>) -> Result<(Written, Written)> {
         let loser = match self.loser_written {
             Some(written) => written,
-            None => self.loser.run(hands, terms)?,
+            None => self.loser.run_to_the_end(hands, terms)?,
         };
         self.loser_written = Some(loser);
-        Ok((loser, self.winner.run(hands, terms)?))
+        Ok((loser, self.winner.run_to_the_end(hands, terms)?))
     }
 }
 
@@ -253,23 +312,7 @@ impl Watch for Watcher<'_> {
 
     fn placing(&mut self, stat: &Stat, times: Times) -> Result<()> {
         self.placed = Some((*stat, times));
-        let (Some(journal), Some(mtime)) = (self.terms.journal, self.copy.source.best_mtime())
-        else {
-            return Ok(());
-        };
-        let noted = journal.placing(&Intent {
-            dir: self.copy.dir.clone(),
-            name: self.copy.name.clone(),
-            to: self.copy.from.peer(),
-            size: self.copy.source.size,
-            mtime,
-            seen: stat.exact_mtime().filter(|seen| !seen.is_close_to(mtime)),
-            at: Timestamp::now(),
-        });
-        // The journal is for runs that are cut off. That it cannot be kept was said when it was begun.
-        if let Err(error) = noted {
-            log::debug!("{error}");
-        }
+        self.copy.note(self.terms.journal, stat);
         Ok(())
     }
 }

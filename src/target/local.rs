@@ -4,11 +4,14 @@
 //! swaps for a link meanwhile, nothing outside the root is read, written or removed. The one exception is asked for
 //! with [`Links::Follow`]: then links are followed by [`Trail`], which never leaves the root either.
 //!
-//! A power cut never shows a torn file: its bytes are synced before it gets its name, one file at a time. On some file
-//! systems a name that is synced before its bytes would be a file of the right size and time that holds anything, and the
-//! next run would take it for equal. The names themselves are synced once for many files, by [`Target::make_lasting`], before
-//! what they stand for is recorded; those of files set aside at once, because the old content has no other name.
+//! A power cut never shows a torn file: its bytes are synced before it gets its name. On some file systems a name that is
+//! synced before its bytes would be a file of the right size and time that holds anything, and the next run would take it for
+//! equal. Small files are staged, and synced all at once ([`Target::place`]): a card in a router takes as long to sync one of
+//! them as all. The names themselves are synced once for many files, by [`Target::make_lasting`], before what they stand for
+//! is recorded; those of files set aside at once, because the old content has no other name.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,7 +28,7 @@ use crate::path::{Escaped, RelPath};
 use crate::system::{self, FileKind, Identity, Status};
 use crate::target::{
     Algorithm, Capabilities, CaseSensitivity, Digest, FileIdentity, Hasher, Kind, Listing, Mtime,
-    NewFile, Removal, Source, Stat, Target, Times, Watch, Written,
+    NewFile, Removal, Source, Staging, Stat, Target, Times, Watch, Written,
 };
 
 /// How much is read at a time: large enough that system calls do not count, small beside the 32 MB of a router.
@@ -34,20 +37,30 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// How many links one name may lead through, as in Linux itself; more is a loop.
 const MAX_LINKS: usize = 40;
 
+/// Up to this a file is staged: syncing it takes longer than writing it. A larger one is synced alone, which is when what is
+/// left of it after a power cut can be trusted, and gone on with.
+const STAGE_BYTES: u64 = 1 << 20;
+
 const NOT_A_FILE: &str = "it is not a regular file any more";
 const WAY_BLOCKED: &str = "a directory above it was replaced by something else";
 
 /// A local root, held open.
 #[derive(Debug)]
 pub struct LocalTarget {
-    /// None while there is no such directory.
-    root: Option<OwnedFd>,
     path: PathBuf,
-    /// The root's path without links, to recognise links that lead into it.
-    real_root: Vec<u8>,
+    /// Empty while there is no such directory.
+    root: OnceCell<Root>,
     links: Links,
     buffer: Vec<u8>,
     pipe: Option<Pipe>,
+}
+
+/// The directory at the root's path.
+#[derive(Debug)]
+struct Root {
+    handle: OwnedFd,
+    /// Its path without links, to recognise links that lead into it.
+    real_path: Vec<u8>,
 }
 
 /// What makes a root this root and no other: all of it changes when a disk is not mounted.
@@ -64,89 +77,74 @@ pub struct RootIdentity {
 impl LocalTarget {
     /// Opens a root, which may be reached through links; `NotFound` when there is none.
     pub fn open(root: &Path, links: Links) -> Result<Self> {
-        let shown = Escaped(root.as_os_str().as_bytes());
-        let opened = system::open_root(root)
-            .map_err(failure)
-            .doing(|| format!("opening the local directory {shown}"))?;
-        let real_root = match root.canonicalize() {
-            Ok(real) => real.into_os_string().into_encoded_bytes(),
-            // Then links with absolute targets are taken to lead out, which is the safe side.
-            Err(_) => Vec::new(),
-        };
-        Ok(Self {
-            root: Some(opened),
-            path: root.to_owned(),
-            real_root,
-            links,
-            buffer: Vec::new(),
-            pipe: None,
-        })
+        let target = Self::at(root, links);
+        target.root()?;
+        Ok(target)
     }
 
     /// Opens a root that may not be there yet: then everything in it is `NotFound`, and making its root directory
     /// makes it.
     pub fn open_or_absent(root: &Path, links: Links) -> Result<Self> {
         match Self::open(root, links) {
-            Err(error) if error.is_not_found() => {
-                let path = root.to_owned();
-                Ok(Self {
-                    root: None,
-                    path,
-                    real_root: Vec::new(),
-                    links,
-                    buffer: Vec::new(),
-                    pipe: None,
-                })
-            }
+            Err(error) if error.is_not_found() => Ok(Self::at(root, links)),
             opened => opened,
         }
     }
 
-    /// Opens a root that another handle has made meanwhile. It is listed only by who made it or was there before: a disk
-    /// that appears in the middle of a run must not look like one side's new files.
-    fn catch_up(&mut self) {
-        if self.root.is_none()
-            && let Ok(opened) = Self::open(&self.path, self.links)
-        {
-            *self = opened;
+    /// Makes a root, with the directories above it, and opens it. One that is there already is a success.
+    pub fn create(root: &Path, links: Links) -> Result<Self> {
+        let target = Self::at(root, links);
+        target.make_root()?;
+        Ok(target)
+    }
+
+    fn at(root: &Path, links: Links) -> Self {
+        Self {
+            path: root.to_owned(),
+            root: OnceCell::new(),
+            links,
+            buffer: Vec::new(),
+            pipe: None,
         }
     }
 
-    fn root(&self) -> Result<&OwnedFd> {
-        self.root.as_ref().ok_or_else(|| ErrorKind::NotFound.into())
-    }
-
-    /// Makes a root, with the directories above it, and opens it. One that is there already is a success.
-    pub fn create(root: &Path, links: Links) -> Result<Self> {
-        let shown = Escaped(root.as_os_str().as_bytes());
-        std::fs::create_dir_all(root)
+    /// The root; opened now where it was not there before, because another handle may have made it meanwhile.
+    fn root(&self) -> Result<&Root> {
+        if let Some(root) = self.root.get() {
+            return Ok(root);
+        }
+        let handle = system::open_root(&self.path)
             .map_err(failure)
-            .doing(|| format!("making the local directory {shown}"))?;
-        Self::open(root, links)
+            .doing(|| format!("opening the local directory {}", self.shown()))?;
+        let real_path = match self.path.canonicalize() {
+            Ok(real) => real.into_os_string().into_encoded_bytes(),
+            // Then links with absolute targets are taken to lead out, which is the safe side.
+            Err(_) => Vec::new(),
+        };
+        Ok(self.root.get_or_init(|| Root { handle, real_path }))
     }
 
-    /// Another handle to the same root, for another thread.
-    pub fn another(&self) -> Result<Self> {
-        Ok(Self {
-            root: Some(self.root()?.try_clone().map_err(failure)?),
-            path: self.path.clone(),
-            real_root: self.real_root.clone(),
-            links: self.links,
-            buffer: Vec::new(),
-            pipe: None,
-        })
+    fn handle(&self) -> Result<BorrowedFd<'_>> {
+        self.root().map(|root| root.handle.as_fd())
+    }
+
+    fn make_root(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.path)
+            .map_err(failure)
+            .doing(|| format!("making the local directory {}", self.shown()))?;
+        self.root().map(drop)
+    }
+
+    fn shown(&self) -> Escaped<'_> {
+        Escaped(self.path.as_os_str().as_bytes())
     }
 
     /// Which directory the root is, to notice when it is another one the next time.
     pub fn root_identity(&self) -> Result<RootIdentity> {
-        let identity = system::status(self.root()?.as_fd())
-            .map_err(failure)?
-            .identity;
+        let identity = system::status(self.handle()?).map_err(failure)?.identity;
         Ok(RootIdentity {
             device: identity.device,
-            fsid: system::file_system(self.root()?.as_fd())
-                .map_err(failure)?
-                .id,
+            fsid: system::file_system(self.handle()?).map_err(failure)?.id,
             inode: identity.inode,
         })
     }
@@ -154,7 +152,7 @@ impl LocalTarget {
     /// Takes the root for this run alone; `Locked` names the process that has it.
     pub fn lock(&self) -> Result<RootLock> {
         // A lock belongs to the opening, and ends when its last descriptor is closed; so it gets one of its own.
-        let own = system::open_dir_at(self.root()?.as_fd(), b".").map_err(failure)?;
+        let own = system::open_dir_at(self.handle()?, b".").map_err(failure)?;
         match system::try_lock(own.as_fd()) {
             Ok(()) => Ok(RootLock { held: Some(own) }),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -214,6 +212,11 @@ impl Target for LocalTarget {
 
     fn list(&mut self, dir: &RelPath, listing: &mut Listing) -> Result<()> {
         listing.clear();
+        // It is listed by who made it or found it: a disk that appears in the middle of a run must not look like the new
+        // files of one side.
+        if self.root.get().is_none() {
+            return Err(ErrorKind::NotFound.into());
+        }
         self.enter(dir)
             .and_then(|place| self.list_into(&place, listing))
             .doing(|| format!("listing {dir}"))?;
@@ -222,7 +225,6 @@ impl Target for LocalTarget {
     }
 
     fn look_up(&mut self, paths: &[RelPath]) -> Vec<Result<Option<Stat>>> {
-        self.catch_up();
         let mut parents = Parents::default();
         paths
             .iter()
@@ -234,7 +236,6 @@ impl Target for LocalTarget {
     }
 
     fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>> {
-        self.catch_up();
         let source = self
             .open_source(file, offset)
             .doing(|| format!("reading {file}"))?;
@@ -247,9 +248,37 @@ impl Target for LocalTarget {
         source: &mut dyn Source,
         watch: &mut dyn Watch,
     ) -> Result<Written> {
-        self.catch_up();
         self.write_file(file, source, watch)
             .doing(|| format!("writing {}", file.path))
+    }
+
+    fn stage(
+        &mut self,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<Staging> {
+        if file.size >= STAGE_BYTES || file.set_aside.is_some() {
+            return self.write(file, source, watch).map(Staging::Placed);
+        }
+        self.write_partial(file, source, watch)
+            .doing(|| format!("writing {}", file.path))?;
+        Ok(Staging::Staged)
+    }
+
+    fn place(
+        &mut self,
+        files: &[NewFile<'_>],
+        placing: &mut dyn FnMut(usize, &Stat),
+    ) -> Vec<Result<Written>> {
+        let synced = self.sync_staged(files);
+        let staged = files.iter().zip(synced).enumerate();
+        staged
+            .map(|(index, (file, synced))| {
+                self.place_one(file, synced, &mut |stat| placing(index, stat))
+                    .doing(|| format!("writing {}", file.path))
+            })
+            .collect()
     }
 
     fn make_lasting(&mut self, dir: &RelPath) -> Result<()> {
@@ -259,7 +288,6 @@ impl Target for LocalTarget {
     }
 
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
-        self.catch_up();
         let mut parents = Parents::default();
         let mut made: Vec<Result<()>> = dirs
             .iter()
@@ -300,10 +328,10 @@ impl Target for LocalTarget {
 
     fn free_space(&mut self) -> Result<Option<u64>> {
         // Nobody can tell which file system a root will be on that is yet to be made.
-        let Some(root) = &self.root else {
+        let Some(root) = self.root.get() else {
             return Ok(None);
         };
-        let found = system::file_system(root.as_fd()).map_err(failure)?;
+        let found = system::file_system(root.handle.as_fd()).map_err(failure)?;
         Ok(Some(found.free_bytes))
     }
 }
@@ -533,29 +561,88 @@ impl LocalTarget {
         source: &mut dyn Source,
         watch: &mut dyn Watch,
     ) -> Result<Written> {
-        debug_assert_eq!(file.path.parent(), file.partial.parent());
-        let place = self.enter(&file.path.parent())?;
-        let partial_name = last_name(file.partial)?;
-        let mut partial = open_partial(file, &place)?;
-        let filled = self.fill(file, &mut partial, source, watch);
-        let written = filled
-            .and_then(|()| seal(file, &partial))
+        let (place, partial) = self.write_partial(file, source, watch)?;
+        let written = partial
+            .sync_all()
+            .map_err(failure)
+            .and_then(|()| seen(file, &system::status(partial.as_fd()).map_err(failure)?))
             .and_then(|(stat, times)| {
                 watch.placing(&stat, times)?;
                 self.put_in_place(file, &place)?;
                 self.look_at_result(file, &place, times)
             });
         if let Err(error) = &written {
-            if file.keep_partial && can_go_on(error) {
-                // Its size is what the next try trusts, so it must be true after a power cut as well. If that
-                // fails, the next try starts over at worst.
-                let _ = partial.sync_data();
-            } else {
-                // The rename may have taken it away already.
-                let _ = system::remove_file(place.as_fd(), partial_name);
-            }
+            drop_partial(file, &place, &partial, error);
         }
         written
+    }
+
+    /// Writes all bytes under the partial name, and sets the mtime. Nothing is synced.
+    fn write_partial(
+        &mut self,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<(Rc<Place>, File)> {
+        debug_assert_eq!(file.path.parent(), file.partial.parent());
+        let place = self.enter(&file.path.parent())?;
+        let mut partial = open_partial(file, &place)?;
+        match self.fill(file, &mut partial, source, watch) {
+            Ok(()) => {
+                // A file system that keeps no times, or not these, is told by what it shows then.
+                let _ = file
+                    .mtime
+                    .map(|mtime| system::set_mtime(partial.as_fd(), mtime));
+                Ok((place, partial))
+            }
+            Err(error) => {
+                drop_partial(file, &place, &partial, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes content and mtime of staged files last through a power cut: with one call for each file system, where it has
+    /// one that can be relied on.
+    fn sync_staged(&self, files: &[NewFile<'_>]) -> Vec<Result<()>> {
+        let mut synced = HashMap::new();
+        let mut sync_one = |file: &NewFile<'_>| {
+            let place = self.enter(&file.partial.parent())?;
+            let status = system::status(place.as_fd()).map_err(failure)?;
+            // That it failed is told once, and does not say for which file.
+            let all = synced
+                .entry(status.identity.device)
+                .or_insert_with(|| system::sync_file_system(place.as_fd()));
+            if all.map_err(|errno| failure(errno.into()))? {
+                return Ok(());
+            }
+            let partial = system::open_to_write(place.as_fd(), last_name(file.partial)?);
+            partial.and_then(|file| file.sync_all()).map_err(failure)
+        };
+        files.iter().map(&mut sync_one).collect()
+    }
+
+    fn place_one(
+        &self,
+        file: &NewFile<'_>,
+        synced: Result<()>,
+        placing: &mut dyn FnMut(&Stat),
+    ) -> Result<Written> {
+        let place = self.enter(&file.path.parent())?;
+        let partial_name = last_name(file.partial)?;
+        let placed = synced
+            .and_then(|()| system::status_at(place.as_fd(), partial_name).map_err(failure))
+            .and_then(|status| seen(file, &status))
+            .and_then(|(stat, times)| {
+                placing(&stat);
+                self.put_in_place(file, &place)?;
+                self.look_at_result(file, &place, times)
+            });
+        if placed.is_err() {
+            // The rename may have taken it away already.
+            let _ = system::remove_file(place.as_fd(), partial_name);
+        }
+        placed
     }
 
     /// Moves all bytes, and makes sure that they are as many as they should be.
@@ -671,10 +758,10 @@ impl LocalTarget {
 
     fn make_one(&mut self, parents: &mut Parents, dir: &RelPath) -> Result<()> {
         let Some(name) = dir.name() else {
-            if self.root.is_none() {
-                *self = Self::create(&self.path, self.links)?;
-            }
-            return Ok(());
+            return match self.root.get() {
+                Some(_) => Ok(()),
+                None => self.make_root(),
+            };
         };
         let place = parents.of(self, dir)?;
         match system::make_dir(place.as_fd(), name.as_bytes()) {
@@ -826,26 +913,32 @@ fn wrong_size(expected: u64, arrived: &str) -> Error {
     ErrorKind::Verify(format!("{expected} bytes were expected, {arrived} arrived")).into()
 }
 
-/// Sets the mtime and makes content and mtime last through a power cut. Says how the file will appear.
-fn seal(file: &NewFile<'_>, partial: &File) -> Result<(Stat, Times)> {
-    // A file system that keeps no times, or not these, is told by what it shows then.
-    let _ = file
-        .mtime
-        .map(|mtime| system::set_mtime(partial.as_fd(), mtime));
-    partial.sync_all().map_err(failure)?;
-    let status = system::status(partial.as_fd()).map_err(failure)?;
-    if status.size != file.size {
+/// How a file will appear whose partial file is like this, and whether it has its mtime.
+fn seen(file: &NewFile<'_>, partial: &Status) -> Result<(Stat, Times)> {
+    if partial.kind != FileKind::File || partial.size != file.size {
         return Err(wrong_size(
             file.size,
-            &format!("{} are on the disk", status.size),
+            &format!("{} are on the disk", partial.size),
         ));
     }
     let times = match file.mtime {
-        Some(asked) if asked.is_close_to(status.mtime) => Times::Kept,
+        Some(asked) if asked.is_close_to(partial.mtime) => Times::Kept,
         Some(_) => Times::Lost,
         None => Times::Unknown,
     };
-    Ok((stat_of(&status), times))
+    Ok((stat_of(partial), times))
+}
+
+/// Removes the partial file after a failure, where it cannot be gone on with.
+fn drop_partial(file: &NewFile<'_>, place: &Place, partial: &File, error: &Error) {
+    if file.keep_partial && can_go_on(error) {
+        // Its size is what the next try trusts, so it must be true after a power cut as well. If that fails, the next
+        // try starts over at worst.
+        let _ = partial.sync_data();
+    } else if let Ok(name) = last_name(file.partial) {
+        // The rename may have taken it away already.
+        let _ = system::remove_file(place.as_fd(), name);
+    }
 }
 
 /// Whether what lies under the partial name is right as far as it goes: the transfer broke off, nothing else.
@@ -943,9 +1036,9 @@ impl LocalTarget {
 
     fn walk(&self, dir: &RelPath) -> Result<OwnedFd> {
         if dir.is_root() {
-            return self.root()?.try_clone().map_err(failure);
+            return self.root()?.handle.try_clone().map_err(failure);
         }
-        match system::open_dir_beneath(self.root()?.as_fd(), dir.as_bytes()) {
+        match system::open_dir_beneath(self.handle()?, dir.as_bytes()) {
             Some(opened) => opened.map_err(blocked),
             None => self.walk_by_name(dir),
         }
@@ -953,7 +1046,7 @@ impl LocalTarget {
 
     /// For kernels that cannot walk a whole path without following links.
     fn walk_by_name(&self, dir: &RelPath) -> Result<OwnedFd> {
-        let start = self.root()?.try_clone().map_err(failure)?;
+        let start = self.root()?.handle.try_clone().map_err(failure)?;
         dir.names().try_fold(start, |here, name| {
             system::open_dir_at(here.as_fd(), name.as_bytes()).map_err(blocked)
         })
@@ -961,12 +1054,8 @@ impl LocalTarget {
 
     fn trail_to(&self, dir: &RelPath) -> Result<Trail> {
         let mut trail = Trail {
-            steps: vec![Rc::new(self.root()?.try_clone().map_err(failure)?)],
-            passed: vec![
-                system::status(self.root()?.as_fd())
-                    .map_err(failure)?
-                    .identity,
-            ],
+            steps: vec![Rc::new(self.root()?.handle.try_clone().map_err(failure)?)],
+            passed: vec![system::status(self.handle()?).map_err(failure)?.identity],
         };
         for name in dir.names() {
             match trail.follow(self, name.as_bytes())? {
@@ -1115,9 +1204,10 @@ impl Trail {
     /// Puts what a link says in front of what is ahead; says no where it certainly leads out of the root.
     fn turn(&mut self, target: &LocalTarget, text: &[u8], ahead: &mut Vec<Vec<u8>>) -> bool {
         let relative = if text.starts_with(b"/") {
-            let below = text.strip_prefix(target.real_root.as_slice());
+            let real_root = (target.root.get()).map_or(&[][..], |root| &root.real_path);
+            let below = text.strip_prefix(real_root);
             let Some(below) = below.filter(|below| {
-                !target.real_root.is_empty() && matches!(below.first(), None | Some(b'/'))
+                !real_root.is_empty() && matches!(below.first(), None | Some(b'/'))
             }) else {
                 return false;
             };

@@ -71,6 +71,31 @@ pub trait Target: Send {
         watch: &mut dyn Watch,
     ) -> Result<Written>;
 
+    /// Writes a file as [`Target::write`] does; or only to its partial name, where files are better given their names
+    /// together, by [`Target::place`]: a disk has to be waited for in between, once and not for each file. A file that is
+    /// set aside for it is placed at once.
+    fn stage(
+        &mut self,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<Staging> {
+        self.write(file, source, watch).map(Staging::Placed)
+    }
+
+    /// Gives files that were staged here, by any handle, their names; `placing` is called for each by its place in `files`,
+    /// as [`Watch::placing`]. All or nothing for each: after a failure its final name holds what it held before, and its
+    /// partial file is gone.
+    fn place(
+        &mut self,
+        files: &[NewFile<'_>],
+        placing: &mut dyn FnMut(usize, &Stat),
+    ) -> Vec<Result<Written>> {
+        let _ = placing;
+        let refuse = |_: &NewFile<'_>| Err(ErrorKind::Unsupported("nothing is staged here").into());
+        files.iter().map(refuse).collect()
+    }
+
     /// Makes the names of all files written to this directory so far last through a power cut. What was written is whole
     /// before that, too, under its final name or its partial one; but only after it may be recorded. Where nobody can
     /// tell, as with a server, nothing is done.
@@ -217,6 +242,15 @@ pub struct Written {
     pub times: Times,
     /// Its inode, see [`Entry::inode`]; 0 where this target has none.
     pub inode: u64,
+}
+
+/// How far a file has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Staging {
+    /// It is written for good.
+    Placed(Written),
+    /// It is whole under its partial name, but not yet safe from a power cut.
+    Staged,
 }
 
 /// Watches a write: counts, slows down, remembers, stops.

@@ -393,7 +393,7 @@ impl Target for MemoryTarget {
             .doing(|| format!("writing {}", file.path))?;
         let written = self
             .gather(file, source, watch, &mut content)
-            .and_then(|()| self.place(file, &content, watch));
+            .and_then(|()| self.put_in_place(file, &content, watch));
         if let Err(error) = &written {
             let mut inside = self.0.inside();
             let is_right_so_far =
@@ -533,7 +533,12 @@ impl MemoryTarget {
         }
     }
 
-    fn place(&self, file: &NewFile<'_>, content: &[u8], watch: &mut dyn Watch) -> Result<Written> {
+    fn put_in_place(
+        &self,
+        file: &NewFile<'_>,
+        content: &[u8],
+        watch: &mut dyn Watch,
+    ) -> Result<Written> {
         let (stat, times) = {
             let mut inside = self.0.inside();
             let now = inside.tick();
