@@ -62,7 +62,7 @@ struct Course {
     /// Whether the TLS session of the control connection was resumed.
     is_resumed: bool,
     /// Whether the connection stood before the command was sent.
-    was_spare: bool,
+    was_early: bool,
     /// Whether the server has sent all that it wanted to.
     has_ended: bool,
     /// Whether the connection failed, so that nothing more can be said on it.
@@ -101,7 +101,7 @@ impl Session {
             }
             self.is_on_spare_port = false;
             if !reply.is_preliminary() {
-                self.judge_spare(transfer.course, &reply);
+                self.judge_early(transfer.course, &reply);
                 let refusal = (!reply.is_success()).then(|| self.refusal(&reply));
                 transfer.end = Some(reply);
                 if let Some(refusal) = refusal {
@@ -204,14 +204,14 @@ impl Session {
             None if course.has_ended => self.last_reply_and_port(started, wait)?,
             None => {
                 let reply = self.last_reply(started, wait).inspect_err(|error| {
-                    if course.was_spare {
+                    if course.was_early {
                         self.settings.pace.early_connection_failed(error);
                     }
                 });
                 reply?
             }
         };
-        self.judge_spare(course, &reply);
+        self.judge_early(course, &reply);
         if reply.is_success() {
             if let Some(protection) = &self.protection
                 && is_secured
@@ -243,8 +243,8 @@ impl Session {
     }
 
     /// A server that finds no data connection may have overlooked the one that stood before its command.
-    fn judge_spare(&self, course: Course, reply: &Reply) {
-        if course.was_spare && matches!(reply.code, 425 | 426) {
+    fn judge_early(&self, course: Course, reply: &Reply) {
+        if course.was_early && matches!(reply.code, 425 | 426) {
             self.settings
                 .pace
                 .early_connection_failed(&self.refusal(reply));
@@ -322,7 +322,7 @@ impl Session {
             self.queue(command)?;
             self.flush()?;
             let mut transfer = Transfer::new(stream, command);
-            transfer.course.was_spare = true;
+            transfer.course.was_early = true;
             return Ok(transfer);
         }
         let mut in_hand = self.port_in_hand();
@@ -457,7 +457,7 @@ impl Transfer {
             course: Course {
                 is_upload: matches!(command, Command::Stor(_)),
                 is_resumed: false,
-                was_spare: false,
+                was_early: false,
                 has_ended: false,
                 is_broken: false,
                 moved_bytes: 0,

@@ -11,6 +11,7 @@ mod pace;
 mod passive;
 mod reply;
 mod session;
+mod software;
 
 pub use command::{BadCommand, Command, Iac};
 pub use data::Transfer;
@@ -21,3 +22,4 @@ pub use pace::Pace;
 pub use passive::{parse_epsv, parse_pasv};
 pub use reply::{Malformed, Reply};
 pub use session::{Account, Security, Session, Settings};
+pub use software::Software;

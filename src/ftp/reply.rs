@@ -61,7 +61,8 @@ impl Form for Whole {
     }
 }
 
-/// A reply whose lines between the first and the last are given away as they arrive: a listing may be long.
+/// A reply whose lines between the first and the last are given away as they arrive: a listing may be long. Once it has
+/// ended, the same form takes the next one.
 pub(super) struct LongReply<'t> {
     take: &'t mut dyn FnMut(&[u8]),
     code: Option<u16>,
@@ -391,6 +392,20 @@ mod tests {
                 assert_eq!(long, whole, "{place} {byte}");
             }
         }
+    }
+
+    #[test]
+    fn a_long_reply_leaves_nothing_behind_for_the_next() {
+        let input = [b"150-wait\r\n150 a while\r\n", LISTING].concat();
+        let mut count = 0;
+        let mut take = |_: &[u8]| count += 1;
+        let mut form = LongReply::new(&mut take);
+        let (preliminary, taken) = form.parse(&input).unwrap();
+        assert_eq!(preliminary.unwrap().text(), b"a while");
+        assert_eq!((form.code, form.bytes), (None, 0));
+        let (listing, rest) = form.parse(&input[taken..]).unwrap();
+        assert_eq!(listing.unwrap(), parse(b"213 End\r\n"));
+        assert_eq!((taken + rest, count), (input.len(), 4));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::features::Features;
 use super::pace::Pace;
 use super::passive::{parse_epsv, parse_pasv};
 use super::reply::{Form, LongReply, Malformed, Reply, Whole};
+use super::software::Software;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::job::DataMode;
 use crate::net::{Stream, Tickets, TlsClient, connect, dial};
@@ -122,11 +123,11 @@ pub struct Session {
     /// A passive port that the server offered, and when.
     port: Option<(u16, Instant)>,
     /// A data connection that no command has used yet, and when it was opened.
-    spare: Option<(Stream, Instant)>,
+    early: Option<(Stream, Instant)>,
     /// Whether a transfer begins on a port that had been in hand.
     pub(super) is_on_spare_port: bool,
     failed: Option<ErrorKind>,
-    greeting: Vec<u8>,
+    software: Software,
     features: Features,
     login_dir: Option<Vec<u8>>,
     max_line_bytes: usize,
@@ -201,10 +202,10 @@ impl Session {
             flight: 0,
             passive: PassiveWay::Epsv,
             port: None,
-            spare: None,
+            early: None,
             is_on_spare_port: false,
             failed: None,
-            greeting: Vec::new(),
+            software: Software::Unknown,
             features: Features::default(),
             login_dir: None,
             max_line_bytes: MAX_LINE_BYTES,
@@ -241,9 +242,9 @@ impl Session {
         self.login_dir.as_deref()
     }
 
-    /// The server's first words.
-    pub fn greeting(&self) -> &[u8] {
-        &self.greeting
+    /// What the server is, as far as it shows.
+    pub const fn software(&self) -> Software {
+        self.software
     }
 
     /// Sends the command and waits for its final reply, whatever it says.
@@ -441,9 +442,9 @@ impl Session {
     /// is in hand.
     pub fn port_command(&self) -> Option<Command<'static>> {
         let port_since = self.port.map(|(_, since)| since);
-        let spare_since = self.spare.as_ref().map(|(_, since)| *since);
+        let early_since = self.early.as_ref().map(|(_, since)| *since);
         let in_hand = port_since
-            .or(spare_since)
+            .or(early_since)
             .is_some_and(|since| since.elapsed() < PORT_LIFE);
         match (self.settings.data, self.passive) {
             _ if in_hand || !self.settings.pace.keeps_ports() => None,
@@ -464,7 +465,7 @@ impl Session {
             self.passive = PassiveWay::Pasv;
         }
         // Whoever asks for a new port gives the old one up.
-        self.spare = None;
+        self.early = None;
         self.port = port.map(|port| (port, Instant::now()));
     }
 
@@ -490,13 +491,13 @@ impl Session {
         let wait = self.settings.timeout;
         if let Ok(socket) = connect(address, wait, Phase::DataConnect) {
             let stream = Stream::new(socket, wait, Phase::Data);
-            self.spare = Some((stream, Instant::now()));
+            self.early = Some((stream, Instant::now()));
         }
     }
 
     /// The data connection in hand, while it is fresh and stands.
     pub(super) fn connection_in_hand(&mut self) -> Option<Stream> {
-        let (mut stream, since) = self.spare.take()?;
+        let (mut stream, since) = self.early.take()?;
         // The server has nothing to say on it yet, but the end.
         (since.elapsed() < PORT_LIFE && !stream.is_readable(Duration::ZERO)).then_some(stream)
     }
@@ -564,8 +565,12 @@ impl Session {
 
     /// The next reply to the oldest command, preliminary or final.
     pub(super) fn any_reply(&mut self, phase: Phase, wait: Duration) -> Result<Reply> {
+        self.any_reply_in(phase, wait, &mut Whole)
+    }
+
+    fn any_reply_in(&mut self, phase: Phase, wait: Duration, form: &mut dyn Form) -> Result<Reply> {
         let total = REPLY_TOTAL.max(wait);
-        let reply = self.next_reply(phase, wait, Some(total))?;
+        let reply = self.next_reply_in(phase, wait, Some(total), form)?;
         if !reply.is_preliminary() {
             self.sent.pop_front();
         }
@@ -584,8 +589,17 @@ impl Session {
 
     /// The final reply to the oldest command that has none, in that phase.
     pub(super) fn final_reply(&mut self, phase: Phase, wait: Duration) -> Result<Reply> {
+        self.final_reply_in(phase, wait, &mut Whole)
+    }
+
+    fn final_reply_in(
+        &mut self,
+        phase: Phase,
+        wait: Duration,
+        form: &mut dyn Form,
+    ) -> Result<Reply> {
         for _ in 0..MAX_PRELIMINARY {
-            let reply = self.any_reply(phase, wait)?;
+            let reply = self.any_reply_in(phase, wait, form)?;
             if !reply.is_preliminary() {
                 return Ok(reply);
             }
@@ -597,15 +611,7 @@ impl Session {
     fn long_reply(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<Reply> {
         self.flush()?;
         let wait = self.settings.timeout;
-        let total = Some(REPLY_TOTAL.max(wait));
-        for _ in 0..MAX_PRELIMINARY {
-            let reply = self.next_reply_in(Phase::Reply, wait, total, &mut LongReply::new(take))?;
-            if !reply.is_preliminary() {
-                self.sent.pop_front();
-                return Ok(reply);
-            }
-        }
-        Err(self.fail_chatting())
+        self.final_reply_in(Phase::Reply, wait, &mut LongReply::new(take))
     }
 
     pub(super) fn fail_chatting(&mut self) -> Error {
@@ -770,7 +776,7 @@ impl Session {
                 return Err(self.fail(ErrorKind::Protocol(text).into()));
             }
         }
-        self.greeting = reply.text().to_vec();
+        self.software = Software::of(reply.text());
         Ok(())
     }
 
@@ -891,9 +897,9 @@ impl Session {
         if pwd.code == 257 {
             self.login_dir = parse_quoted(pwd.last_line());
         }
-        (self.max_line_bytes, self.iac) = server_limits(&self.greeting, &self.features);
-        self.takes_data_early = accepts_after_command(&self.greeting);
-        self.ahead = way_ahead(&self.greeting);
+        (self.max_line_bytes, self.iac) = server_limits(self.software, &self.features);
+        self.takes_data_early = accepts_after_command(self.software);
+        self.ahead = way_ahead(self.software);
         Ok(())
     }
 
@@ -945,17 +951,16 @@ impl Drop for Session {
 }
 
 /// How long a command line may be and how 0xFF is sent, as far as the server shows what it is.
-fn server_limits(greeting: &[u8], features: &Features) -> (usize, Iac) {
-    let greeting = String::from_utf8_lossy(greeting).to_ascii_lowercase();
-    let is = |name: &str| greeting.contains(name);
-    let iac = if is("vsftpd") || is("pure-ftpd") {
-        Iac::Single
-    } else if is("proftpd") || is("inetutils") {
-        Iac::Doubled
-    } else {
-        Iac::Refused
+const fn server_limits(software: Software, features: &Features) -> (usize, Iac) {
+    let (is_newer, iac) = match software {
+        // Newer, though it has no MLST.
+        Software::Vsftpd => (true, Iac::Single),
+        Software::PureFtpd => (features.mlst, Iac::Single),
+        Software::Proftpd | Software::Inetutils => (features.mlst, Iac::Doubled),
+        Software::Pyftpdlib | Software::Busybox | Software::Unknown => {
+            (features.mlst, Iac::Refused)
+        }
     };
-    let is_newer = features.mlst || is("vsftpd");
     let max_line_bytes = if is_newer {
         MAX_LINE_BYTES_NEWER
     } else {
@@ -964,38 +969,30 @@ fn server_limits(greeting: &[u8], features: &Features) -> (usize, Iac) {
     (max_line_bytes, iac)
 }
 
-/// Servers that were seen to read any stream of commands rightly; of the others nobody knows what they descend from.
-fn way_ahead(greeting: &[u8]) -> Ahead {
-    let greeting = String::from_utf8_lossy(greeting).to_ascii_lowercase();
-    // BusyBox greets with the last of these.
-    let known = [
-        "vsftpd",
-        "pure-ftpd",
-        "pyftpdlib",
-        "inetutils",
-        "operation successful",
-    ];
-    if known.iter().any(|name| greeting.contains(name)) {
-        Ahead::Stream
-    } else {
-        Ahead::Flights
+/// A stream for servers that were seen to read any rightly; of the others nobody knows what they descend from.
+const fn way_ahead(software: Software) -> Ahead {
+    match software {
+        Software::Vsftpd
+        | Software::PureFtpd
+        | Software::Pyftpdlib
+        | Software::Inetutils
+        | Software::Busybox => Ahead::Stream,
+        Software::Proftpd | Software::Unknown => Ahead::Flights,
     }
 }
 
 /// Whether this is a server that looks at a data connection only once it runs the command: what was sent before waits
 /// in the socket. The others may have an event loop, as pyftpdlib has, which drops a connection that ends before the
 /// command has arrived, and never says so.
-fn accepts_after_command(greeting: &[u8]) -> bool {
-    let greeting = String::from_utf8_lossy(greeting).to_ascii_lowercase();
-    // BusyBox greets with the last of these.
-    let known = [
-        "vsftpd",
-        "proftpd",
-        "pure-ftpd",
-        "inetutils",
-        "operation successful",
-    ];
-    known.iter().any(|name| greeting.contains(name))
+const fn accepts_after_command(software: Software) -> bool {
+    match software {
+        Software::Vsftpd
+        | Software::Proftpd
+        | Software::PureFtpd
+        | Software::Inetutils
+        | Software::Busybox => true,
+        Software::Pyftpdlib | Software::Unknown => false,
+    }
 }
 
 /// The path in a 257 reply. RFC 959 doubles quotes within it, Pure-FTPd does not: a quote ends the path where a blank
@@ -1103,9 +1100,16 @@ mod tests {
 
     #[test]
     fn only_known_servers_are_sent_a_stream() {
-        assert_eq!(way_ahead(b"(vsFTPd 3.0.3)"), Ahead::Stream);
-        assert_eq!(way_ahead(b"ProFTPD Server (q) [127.0.0.1]"), Ahead::Flights);
-        assert_eq!(way_ahead(b"Welcome"), Ahead::Flights);
+        assert_eq!(way_ahead(Software::Vsftpd), Ahead::Stream);
+        assert_eq!(way_ahead(Software::Proftpd), Ahead::Flights);
+        assert_eq!(way_ahead(Software::Unknown), Ahead::Flights);
+    }
+
+    #[test]
+    fn data_goes_early_only_to_servers_known_to_wait_for_the_command() {
+        assert!(accepts_after_command(Software::Proftpd));
+        assert!(!accepts_after_command(Software::Pyftpdlib));
+        assert!(!accepts_after_command(Software::Unknown));
     }
 
     #[test]
@@ -1116,13 +1120,14 @@ mod tests {
             ..Features::default()
         };
         assert_eq!(
-            server_limits(b"FTP server (GNU inetutils 2.4) ready.", &old),
+            server_limits(Software::Inetutils, &old),
             (500, Iac::Doubled)
         );
-        assert_eq!(server_limits(b"(vsFTPd 3.0.3)", &old), (2000, Iac::Single));
+        assert_eq!(server_limits(Software::Vsftpd, &old), (2000, Iac::Single));
         assert_eq!(
-            server_limits(b"pyftpdlib 2.2.0 ready.", &newer),
+            server_limits(Software::Pyftpdlib, &newer),
             (2000, Iac::Refused)
         );
+        assert_eq!(server_limits(Software::Unknown, &old), (500, Iac::Refused));
     }
 }

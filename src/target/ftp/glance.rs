@@ -23,7 +23,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use super::FtpTarget;
 use super::list::{mtime_of_list, stat_of_list};
 use crate::error::{ErrorKind, Result};
-use crate::ftp::{Command, Facts, FactsKind, ListLine, parse_line};
+use crate::ftp::{Command, Facts, FactsKind, ListLine, Software, parse_line};
 use crate::target::{Mtime, Stat};
 use crate::time::Timestamp;
 
@@ -42,7 +42,7 @@ impl FtpTarget {
     ) -> Result<Vec<Option<Mtime>>> {
         let mut glances: Vec<Glance> = dirs.iter().map(|_| Glance::default()).collect();
         let by_mlst = self.learnt.mlst;
-        let dialect = Dialect::of(self.session.greeting());
+        let dialect = Dialect::of(self.session.software());
         let mut commands = Vec::new();
         // Which directory a command is about.
         let mut places = Vec::new();
@@ -159,15 +159,11 @@ enum Dialect {
 }
 
 impl Dialect {
-    fn of(greeting: &[u8]) -> Self {
-        let greeting = String::from_utf8_lossy(greeting).to_ascii_lowercase();
-        let is = |name: &str| greeting.contains(name);
-        if is("pure-ftpd") {
-            Self::AllByOption
-        } else if is("vsftpd") || is("proftpd") || is("pyftpdlib") {
-            Self::PathsWithBlanks
-        } else {
-            Self::Unknown
+    const fn of(software: Software) -> Self {
+        match software {
+            Software::PureFtpd => Self::AllByOption,
+            Software::Vsftpd | Software::Proftpd | Software::Pyftpdlib => Self::PathsWithBlanks,
+            Software::Inetutils | Software::Busybox | Software::Unknown => Self::Unknown,
         }
     }
 }
@@ -268,8 +264,8 @@ drwxr-xr-x   2 1        1            4096 Nov 22 21:08 sub";
 
     #[test]
     fn blanks_in_paths_are_for_servers_known_to_take_them() {
-        assert!(Dialect::of(b"(vsFTPd 3.0.3)") == Dialect::PathsWithBlanks);
-        assert!(Dialect::of(b"--- Welcome to Pure-FTPd [privsep] ---") == Dialect::AllByOption);
-        assert!(Dialect::of(b"Welcome") == Dialect::Unknown);
+        assert!(Dialect::of(Software::Vsftpd) == Dialect::PathsWithBlanks);
+        assert!(Dialect::of(Software::PureFtpd) == Dialect::AllByOption);
+        assert!(Dialect::of(Software::Unknown) == Dialect::Unknown);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::{FtpTarget, last_name, parent};
 use crate::error::{Error, ErrorKind, Result, Scope};
-use crate::ftp::{Command, Facts, FactsKind, Reply};
+use crate::ftp::{Command, Facts, FactsKind, Reply, Software};
 use crate::target::{Kind, Listing, Mtime, Stat};
 use crate::time::Timestamp;
 
@@ -327,8 +327,15 @@ impl FtpTarget {
     pub(super) fn rewrites(&self, path: &[u8]) -> bool {
         let name = last_name(path);
         let is_rewritten = name.last() == Some(&b' ') || name.iter().any(u8::is_ascii_control);
-        let greeting = self.session.greeting().to_ascii_lowercase();
-        is_rewritten && greeting.windows(9).any(|word| word == b"pure-ftpd")
+        match self.session.software() {
+            Software::PureFtpd => is_rewritten,
+            Software::Vsftpd
+            | Software::Proftpd
+            | Software::Pyftpdlib
+            | Software::Inetutils
+            | Software::Busybox
+            | Software::Unknown => false,
+        }
     }
 }
 
