@@ -6,8 +6,11 @@
 //! cargo bench --bench speed -- vsftpd --only large,version --peers       # 1 GiB, without the line
 //! ```
 //!
-//! Round trips are what the delay costs: the time with it less the time without it, by the delay, for each file (for
-//! each directory where nothing changed) and connection. Wall times count only beside others of the same run.
+//! Round trips are what the delay costs: the time with it less the time without it, by the delay, for each unit and
+//! connection. A unit is a file, or a directory where nothing changed; the root is one, too. What a run does once is shared out
+//! among its units, above all the login. Only `unchanged` has one login taken off, which would be much of it: the delay's cost
+//! of `--no-remote-scan` with as many connections, which logs in once and does nothing else. Commands and data connections
+//! are all that there were, those of logins included. Wall times count only beside others of the same run.
 
 mod delay;
 #[path = "../../tests/support/servers.rs"]
@@ -39,6 +42,10 @@ const LARGE_BYTES: u64 = 1 << 30;
 /// How often the large file is moved by each client, and the program is started: the least of them counts.
 const ROUNDS: usize = 3;
 const STARTS: usize = 50;
+
+/// A run that finds nothing to do, and one that does not even look: it logs in, and that is all.
+const UNCHANGED: &str = "unchanged";
+const LOGIN: &str = "--no-remote-scan";
 
 /// Measures speed.
 #[derive(FromArgs)]
@@ -92,7 +99,7 @@ fn main() {
     }
     for kind in kinds {
         let bench = Bench::new(kind);
-        if ["upload", "unchanged", "download"]
+        if ["upload", UNCHANGED, "download"]
             .iter()
             .any(|what| arguments.wants(what))
         {
@@ -192,11 +199,22 @@ impl Bench {
                 }
                 let at_once = self.small_runs(arguments, client, connections, 0);
                 let delayed = self.small_runs(arguments, client, connections, arguments.delay);
-                for ((what, units, base), (_, _, cost)) in at_once.iter().zip(&delayed) {
+                let runs: Vec<_> = at_once.iter().zip(&delayed).collect();
+                let late_secs = |what: &str| {
+                    let run = runs.iter().find(|((name, ..), _)| *name == what);
+                    run.map_or(0.0, |((.., base), (.., cost))| {
+                        cost.taken.wall.as_secs_f64() - base.taken.wall.as_secs_f64()
+                    })
+                };
+                for ((what, units, base), (.., cost)) in &runs {
                     let delay = arguments.delay.max(1) as f64 / 1000.0;
                     let units = *units as f64;
                     let taken = cost.taken;
-                    let late = taken.wall.as_secs_f64() - base.taken.wall.as_secs_f64();
+                    let login_secs = match *what {
+                        UNCHANGED => late_secs(LOGIN),
+                        _ => 0.0,
+                    };
+                    let late = late_secs(what) - login_secs;
                     println!(
                         "{:<34}{:>9.2}{:>9.2}{:>8.1}{:>12.2}{:>10.2}{:>8.2}{:>8.2}{:>9.1}",
                         format!("{} {what}, {connections}", client.name()),
@@ -252,7 +270,7 @@ impl Bench {
                     coracle("download", &back, &[]),
                     Some([
                         coracle("upload", &tree, &[]),
-                        coracle("upload", &tree, &["--no-remote-scan"]),
+                        coracle("upload", &tree, &[LOGIN]),
                     ]),
                 )
             }
@@ -285,11 +303,11 @@ impl Bench {
         if arguments.wants("upload") {
             costs.push(("upload", files, cost));
         }
-        if arguments.wants("unchanged")
+        if arguments.wants(UNCHANGED)
             && let Some([full, trusting]) = scan
         {
-            costs.push(("unchanged", dirs, measure(full)));
-            costs.push(("--no-remote-scan", dirs, measure(trusting)));
+            costs.push((UNCHANGED, dirs, measure(full)));
+            costs.push((LOGIN, dirs, measure(trusting)));
         }
         if arguments.wants("download") {
             fs::create_dir_all(&back).expect("a directory below target/tmp can be made");
