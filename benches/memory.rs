@@ -11,23 +11,18 @@
 
 #[path = "../tests/support/mod.rs"]
 mod support;
+mod watch;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use support::ftp_server::{Config, FtpServer};
 use support::servers::{Kind, Options, Server};
 use support::temp::TempDir;
 use support::tls::{Variant, authority};
-
-/// Between two looks at the high-water mark, which never falls.
-const LOOK_MILLIS: u64 = 2;
-
-/// In which the kernel tells CPU time.
-const TICKS_PER_SEC: f64 = 100.0;
+use watch::watch;
 
 /// What a user has hours for, a benchmark has not: many times what the kernel's buffers hold.
 const LARGE_BYTES: usize = 256 << 20;
@@ -190,11 +185,11 @@ fn measure(
     program: &Path,
     (local, url, connections): &(PathBuf, String, u32),
 ) -> String {
-    let (started, ticks) = (Instant::now(), ticks_of_children());
     let trust = url
         .starts_with("ftps:")
         .then(|| format!("--ca-file={}", authority().file().display()));
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(["upload", "--create-folder", "--no-prompt", "--no-color"])
         .args(["--connections", &connections.to_string()])
         .args(trust)
@@ -202,39 +197,14 @@ fn measure(
         .arg(url)
         .env_clear()
         .env("HOME", home)
-        .stdin(Stdio::null())
-        .stdout(File::create(home.join("output")).expect("a file below target/tmp can be made"))
-        .spawn()
-        .expect("the program was built");
-    let mut kibibytes = 0;
-    let status = loop {
-        kibibytes = most_memory(child.id()).unwrap_or(kibibytes);
-        if let Some(status) = child.try_wait().expect("it is our child") {
-            break status;
-        }
-        thread::sleep(Duration::from_millis(LOOK_MILLIS));
-    };
+        .stdout(File::create(home.join("output")).expect("a file below target/tmp can be made"));
+    let (status, taken) = watch(&mut command);
     let output = fs::read_to_string(home.join("output")).unwrap_or_default();
     let summary = output.lines().last().unwrap_or_default();
-    let seconds = started.elapsed().as_secs_f64();
-    let cpu_seconds = (ticks_of_children() - ticks) as f64 / TICKS_PER_SEC;
-    format!("{kibibytes} KiB, CPU {cpu_seconds:.2} of {seconds:.2} s, {status}: {summary}")
-}
-
-/// The CPU time of all children that have ended.
-fn ticks_of_children() -> u64 {
-    let stat = fs::read_to_string("/proc/self/stat").expect("this is Linux");
-    let (_, behind_name) = stat.rsplit_once(')').expect("the name is in brackets");
-    // The 16th and 17th field, of which two are before.
-    let fields = behind_name.split_whitespace().skip(13).take(2);
-    fields.filter_map(|field| field.parse::<u64>().ok()).sum()
-}
-
-/// The most memory that a process had so far, in KiB; none when it has ended.
-fn most_memory(id: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
+    format!(
+        "{} KiB, CPU {:.2} of {:.2} s, {status}: {summary}",
+        taken.peak_kib,
+        taken.cpu.as_secs_f64(),
+        taken.wall.as_secs_f64()
+    )
 }

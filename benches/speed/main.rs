@@ -6,8 +6,11 @@
 //! cargo bench --bench speed -- vsftpd --only large,version --peers       # 1 GiB, without the line
 //! ```
 //!
-//! Round trips are what the delay costs: the time with it less the time without it, by the delay, for each file (for
-//! each directory where nothing changed) and connection. Wall times count only beside others of the same run.
+//! Round trips are what the delay costs: the time with it less the time without it, by the delay, for each unit and
+//! connection. A unit is a file, or a directory where nothing changed; the root is one, too. What a run does once is shared out
+//! among its units, above all the login. Only `unchanged` has one login taken off, which would be much of it: the delay's cost
+//! of `--no-remote-scan` with as many connections, which logs in once and does nothing else. Commands and data connections
+//! are all that there were, those of logins included. Wall times count only beside others of the same run.
 
 mod delay;
 #[path = "../../tests/support/servers.rs"]
@@ -17,25 +20,21 @@ mod servers;
 #[allow(unreachable_pub)]
 #[path = "../../tests/support/temp.rs"]
 mod temp;
+#[path = "../watch/mod.rs"]
+mod watch;
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use argh::FromArgs;
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
 
 use delay::Delay;
 use servers::{Kind, Options, Server};
 use temp::TempDir;
-
-/// Between two looks at the high-water mark of memory, which never falls.
-const LOOK_MILLIS: u64 = 5;
+use watch::{Taken, watch};
 
 /// The large file.
 const LARGE_BYTES: u64 = 1 << 30;
@@ -43,6 +42,10 @@ const LARGE_BYTES: u64 = 1 << 30;
 /// How often the large file is moved by each client, and the program is started: the least of them counts.
 const ROUNDS: usize = 3;
 const STARTS: usize = 50;
+
+/// A run that finds nothing to do, and one that does not even look: it logs in, and that is all.
+const UNCHANGED: &str = "unchanged";
+const LOGIN: &str = "--no-remote-scan";
 
 /// Measures speed.
 #[derive(FromArgs)]
@@ -96,7 +99,7 @@ fn main() {
     }
     for kind in kinds {
         let bench = Bench::new(kind);
-        if ["upload", "unchanged", "download"]
+        if ["upload", UNCHANGED, "download"]
             .iter()
             .any(|what| arguments.wants(what))
         {
@@ -148,12 +151,9 @@ impl Place<'_> {
     }
 }
 
-/// What a client's run took.
-#[derive(Clone, Copy)]
+/// What a client's run took, of this machine and of the server.
 struct Cost {
-    wall: Duration,
-    cpu: Duration,
-    peak_kib: u64,
+    taken: Taken,
     commands: usize,
     data: usize,
 }
@@ -199,21 +199,33 @@ impl Bench {
                 }
                 let at_once = self.small_runs(arguments, client, connections, 0);
                 let delayed = self.small_runs(arguments, client, connections, arguments.delay);
-                for ((what, units, base), (_, _, cost)) in at_once.iter().zip(&delayed) {
+                let runs: Vec<_> = at_once.iter().zip(&delayed).collect();
+                let late_secs = |what: &str| {
+                    let run = runs.iter().find(|((name, ..), _)| *name == what);
+                    run.map_or(0.0, |((.., base), (.., cost))| {
+                        cost.taken.wall.as_secs_f64() - base.taken.wall.as_secs_f64()
+                    })
+                };
+                for ((what, units, base), (.., cost)) in &runs {
                     let delay = arguments.delay.max(1) as f64 / 1000.0;
                     let units = *units as f64;
-                    let late = cost.wall.as_secs_f64() - base.wall.as_secs_f64();
+                    let taken = cost.taken;
+                    let login_secs = match *what {
+                        UNCHANGED => late_secs(LOGIN),
+                        _ => 0.0,
+                    };
+                    let late = late_secs(what) - login_secs;
                     println!(
                         "{:<34}{:>9.2}{:>9.2}{:>8.1}{:>12.2}{:>10.2}{:>8.2}{:>8.2}{:>9.1}",
                         format!("{} {what}, {connections}", client.name()),
-                        cost.wall.as_secs_f64(),
-                        base.wall.as_secs_f64(),
-                        units / cost.wall.as_secs_f64(),
+                        taken.wall.as_secs_f64(),
+                        base.taken.wall.as_secs_f64(),
+                        units / taken.wall.as_secs_f64(),
                         late / delay / units * connections as f64,
                         cost.commands as f64 / units,
                         cost.data as f64 / units,
-                        cost.cpu.as_secs_f64(),
-                        cost.peak_kib as f64 / 1024.0
+                        taken.cpu.as_secs_f64(),
+                        taken.peak_kib as f64 / 1024.0
                     );
                 }
             }
@@ -239,10 +251,11 @@ impl Bench {
         let back = self.home.path().join(&there);
         let measure = |command: Command| {
             let (commands, data) = (self.server.commands().len(), line.data_connections());
-            let mut cost = run(command);
-            cost.commands = self.server.commands().len() - commands;
-            cost.data = line.data_connections() - data;
-            cost
+            Cost {
+                taken: run(command),
+                commands: self.server.commands().len() - commands,
+                data: line.data_connections() - data,
+            }
         };
         let (up, down, scan): (Command, Command, Option<[Command; 2]>) = match client {
             Client::Coracle => {
@@ -257,7 +270,7 @@ impl Bench {
                     coracle("download", &back, &[]),
                     Some([
                         coracle("upload", &tree, &[]),
-                        coracle("upload", &tree, &["--no-remote-scan"]),
+                        coracle("upload", &tree, &[LOGIN]),
                     ]),
                 )
             }
@@ -290,11 +303,11 @@ impl Bench {
         if arguments.wants("upload") {
             costs.push(("upload", files, cost));
         }
-        if arguments.wants("unchanged")
+        if arguments.wants(UNCHANGED)
             && let Some([full, trusting]) = scan
         {
-            costs.push(("unchanged", dirs, measure(full)));
-            costs.push(("--no-remote-scan", dirs, measure(trusting)));
+            costs.push((UNCHANGED, dirs, measure(full)));
+            costs.push((LOGIN, dirs, measure(trusting)));
         }
         if arguments.wants("download") {
             fs::create_dir_all(&back).expect("a directory below target/tmp can be made");
@@ -332,7 +345,7 @@ impl Bench {
             clients.extend(peer("lftp").map(|_| Client::Lftp));
         }
         for is_upload in [true, false] {
-            let mut best: Vec<Option<Cost>> = vec![None; clients.len()];
+            let mut best: Vec<Option<Taken>> = vec![None; clients.len()];
             for round in 0..ROUNDS {
                 // Each is first once: the first one meets a disk and a server that are busy with what went before.
                 for turn in (round..round + clients.len()).map(|turn| turn % clients.len()) {
@@ -348,17 +361,17 @@ impl Bench {
                             .expect("one file system holds both");
                     }
                     self.server.own_files();
-                    let cost = run(self.large_command(*client, is_upload, &here, &there, &place));
+                    let taken = run(self.large_command(*client, is_upload, &here, &there, &place));
                     let arrived = if is_upload { &source } else { &back }.join(NAME);
                     let size = fs::metadata(arrived).map_or(0, |found| found.len());
                     assert_eq!(size, LARGE_BYTES, "{}", client.name());
-                    *best = Some(best.map_or(cost, |best| best.least(cost)));
+                    *best = Some(best.map_or(taken, |best| least(best, taken)));
                     fs::remove_dir_all(&source).expect("it is ours");
                     fs::remove_dir_all(&back).expect("it is ours");
                 }
             }
-            for (client, cost) in clients.iter().zip(best) {
-                let cost = cost.expect("there is a round");
+            for (client, taken) in clients.iter().zip(best) {
+                let taken = taken.expect("there is a round");
                 println!(
                     "{:<34}{:>9.2}{:>9.0}{:>8.3}{:>9.1}",
                     format!(
@@ -366,10 +379,10 @@ impl Bench {
                         client.name(),
                         if is_upload { "up" } else { "down" }
                     ),
-                    cost.wall.as_secs_f64(),
-                    (LARGE_BYTES >> 20) as f64 / cost.wall.as_secs_f64(),
-                    cost.cpu.as_secs_f64(),
-                    cost.peak_kib as f64 / 1024.0
+                    taken.wall.as_secs_f64(),
+                    (LARGE_BYTES >> 20) as f64 / taken.wall.as_secs_f64(),
+                    taken.cpu.as_secs_f64(),
+                    taken.peak_kib as f64 / 1024.0
                 );
             }
         }
@@ -465,14 +478,12 @@ impl Bench {
     }
 }
 
-impl Cost {
-    fn least(self, other: Self) -> Self {
-        Self {
-            wall: self.wall.min(other.wall),
-            cpu: self.cpu.min(other.cpu),
-            peak_kib: self.peak_kib.max(other.peak_kib),
-            ..self
-        }
+/// The least time of two runs, and the most memory.
+fn least(one: Taken, other: Taken) -> Taken {
+    Taken {
+        wall: one.wall.min(other.wall),
+        cpu: one.cpu.min(other.cpu),
+        peak_kib: one.peak_kib.max(other.peak_kib),
     }
 }
 
@@ -495,52 +506,14 @@ fn peer(name: &str) -> Option<Command> {
 }
 
 /// Runs a client, which must succeed.
-fn run(mut command: Command) -> Cost {
-    let program = command.get_program().to_owned();
-    let cpu = cpu_of_children();
-    let started = Instant::now();
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("it is installed");
-    let mut peak_kib = 0;
-    let status = loop {
-        peak_kib = most_memory(child.id()).unwrap_or(peak_kib);
-        if let Some(status) = child.try_wait().expect("it is our child") {
-            break status;
-        }
-        thread::sleep(Duration::from_millis(LOOK_MILLIS));
-    };
-    let wall = started.elapsed();
+fn run(mut command: Command) -> Taken {
+    let (status, taken) = watch(command.stdout(Stdio::null()));
     assert!(
         status.success(),
         "{}: {status}",
-        Path::new(OsStr::new(&program)).display()
+        Path::new(command.get_program()).display()
     );
-    Cost {
-        wall,
-        cpu: cpu_of_children() - cpu,
-        peak_kib,
-        commands: 0,
-        data: 0,
-    }
-}
-
-/// The CPU time of all processes that were waited for.
-fn cpu_of_children() -> Duration {
-    let used = getrusage(UsageWho::RUSAGE_CHILDREN).expect("it needs no rights");
-    let micros = (used.user_time() + used.system_time()).num_microseconds();
-    Duration::from_micros(micros.try_into().expect("time goes forward"))
-}
-
-/// The most memory that a process had so far, in KiB; none when it has ended.
-fn most_memory(id: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
+    taken
 }
 
 /// How long the program takes to do nothing.

@@ -71,10 +71,9 @@ pub enum Baseline {
     Dir,
 }
 
-/// A listed time of lower precision proves a file unchanged only when its span ended this long before the record was
-/// made, in seconds: the server's clock may lag behind ours, and a change right after the sync would fall into the
-/// same minute.
-const COARSE_MARGIN_SECS: i64 = 15 * 60;
+/// A time of lower precision proves something unchanged only when its span ended this long before that was recorded or
+/// sealed, in seconds: the server's clock may lag behind ours, and a change right after would fall into the same minute.
+pub const COARSE_MARGIN_SECS: i64 = 15 * 60;
 
 /// What became of an entry. `known` says whether a sync of its directory with this peer ever went through.
 ///

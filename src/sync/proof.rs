@@ -17,7 +17,7 @@
 
 use crate::path::Fnv64;
 use crate::side::Side;
-use crate::sync::classify::{Status, classify, needs_exact_time};
+use crate::sync::classify::{COARSE_MARGIN_SECS, Status, classify, needs_exact_time};
 use crate::sync::found::baseline;
 use crate::sync::metadata::{RecordKind, Records};
 use crate::target::{Kind, Listing, Mtime, Precision, Stat};
@@ -26,10 +26,6 @@ use crate::time::Timestamp;
 /// The most entries of a directory with a proof: the listing of more takes longer on its way than the round trips that a
 /// proof saves.
 const MAX_ENTRIES: usize = 2_000;
-
-/// Nothing is sealed that changed this recently, in seconds: a change right after would fall into the same minute, and the
-/// server's clock may lag behind ours. As long as for the times of `LIST`.
-const MARGIN_SECS: i64 = 15 * 60;
 
 /// The zone furthest behind UTC, in seconds: what was told in a zone that is not known may be later by so much.
 const ZONE_SECS: i64 = 12 * 3600;
@@ -156,7 +152,7 @@ impl Glance {
 /// It is not enough that a time is old by our clock. When it was recorded it was in the past by the server's clock, unless
 /// somebody set it; so what was recorded a while ago is old by every clock.
 pub fn may_be_proven(records: &Records, now: Timestamp) -> bool {
-    let limit = now.plus_secs(-MARGIN_SECS);
+    let limit = now.plus_secs(-COARSE_MARGIN_SECS);
     (1..=MAX_ENTRIES).contains(&records.len())
         && records.iter().all(|record| match record.what {
             RecordKind::File {
@@ -180,7 +176,7 @@ fn is_young(time: Mtime, now: Timestamp) -> bool {
         Precision::Exact => 0,
         Precision::Minute | Precision::Day => ZONE_SECS,
     };
-    time.latest().plus_secs(MARGIN_SECS + zone_secs) >= now
+    time.latest().plus_secs(COARSE_MARGIN_SECS + zone_secs) >= now
 }
 
 fn hash_of_shape(name: &[u8], stat: &Stat) -> Fnv64 {

@@ -104,11 +104,11 @@ impl Pairs {
         records: &'l dyn Names,
     ) -> impl Iterator<Item = Places> + use<'l> {
         let (mut merge, folded) = match self {
-            Self::Alike => (Merge::of([local, remote, records]), &[][..]),
-            Self::Folded(pairs) => (Merge::done(), &pairs[..]),
+            Self::Alike => (Some(Merge::of([local, remote, records])), &[][..]),
+            Self::Folded(pairs) => (None, &pairs[..]),
         };
-        let mut folded = folded.iter();
-        std::iter::from_fn(move || merge.next().or_else(|| folded.next().copied()))
+        let mut folded = folded.iter().copied();
+        std::iter::from_fn(move || merge.as_mut().map_or_else(|| folded.next(), Merge::next))
     }
 }
 
@@ -136,21 +136,14 @@ pub fn pair_up(
 
 /// Three sorted lists, merged.
 struct Merge<'l> {
-    lists: Option<[&'l dyn Names; 3]>,
+    lists: [&'l dyn Names; 3],
     next: [usize; 3],
 }
 
 impl<'l> Merge<'l> {
     const fn of(lists: [&'l dyn Names; 3]) -> Self {
         Self {
-            lists: Some(lists),
-            next: [0; 3],
-        }
-    }
-
-    const fn done() -> Self {
-        Self {
-            lists: None,
+            lists,
             next: [0; 3],
         }
     }
@@ -160,7 +153,7 @@ impl Iterator for Merge<'_> {
     type Item = Places;
 
     fn next(&mut self) -> Option<Places> {
-        let lists = self.lists?;
+        let lists = self.lists;
         let heads = [LOCAL, REMOTE, RECORD].map(|list| {
             (self.next[list] < lists[list].count()).then(|| lists[list].name_at(self.next[list]))
         });

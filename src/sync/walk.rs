@@ -1103,8 +1103,7 @@ impl<'w, 'scope, 'env> Walker<'w, 'scope, 'env> {
                 (Kind::Dir, _) => {
                     let child = Rc::new(Dir::below(&parent, &pair, parent.there));
                     self.draft.mark_whole(&child);
-                    let index = self.draft.planned(&child);
-                    self.draft.plan.dirs[index].remove_on = Some((on, DeletedFor::Missing));
+                    self.doom(&child, on, DeletedFor::Missing);
                     dirs.insert(entry.path.clone(), child);
                 }
                 (Kind::File, verdict) => {
