@@ -616,8 +616,7 @@ impl LocalTarget {
             if all.map_err(|errno| failure(errno.into()))? {
                 return Ok(());
             }
-            let partial = system::open_to_write(place.as_fd(), last_name(file.partial)?);
-            partial.and_then(|file| file.sync_all()).map_err(failure)
+            sync_file(place.as_fd(), last_name(file.partial)?).map_err(failure)
         };
         files.iter().map(&mut sync_one).collect()
     }
@@ -927,6 +926,13 @@ fn seen(file: &NewFile<'_>, partial: &Status) -> Result<(Stat, Times)> {
         None => Times::Unknown,
     };
     Ok((stat_of(partial), times))
+}
+
+/// Makes one file last through a power cut, whatever its rights are, which it has from the file it is to replace.
+fn sync_file(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    system::open_to_read(dir, name)
+        .or_else(|_| system::open_to_write(dir, name))?
+        .sync_all()
 }
 
 /// Removes the partial file after a failure, where it cannot be gone on with.
@@ -1276,6 +1282,26 @@ mod tests {
         });
         assert!(std::fs::read(&path).unwrap() == content);
         std::fs::remove_file(&path).unwrap();
+    }
+
+    /// The file system of this machine is synced as a whole, so the other way must be called by its name.
+    #[test]
+    fn a_file_is_synced_whatever_its_rights_are() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = std::env::temp_dir().join(format!("coracle-sync-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let dir = system::open_root(&root).unwrap();
+        for mode in [0o600, 0o400, 0o200] {
+            let path = root.join("f");
+            std::fs::write(&path, "content").unwrap();
+            let rights = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&path, rights).unwrap();
+            sync_file(dir.as_fd(), b"f").unwrap();
+            std::fs::remove_file(&path).unwrap();
+        }
+        let missing = sync_file(dir.as_fd(), b"f").unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        std::fs::remove_dir_all(&root).unwrap();
     }
 
     /// The kernel of this machine walks whole paths, so the other way must be called by its name.
