@@ -446,21 +446,33 @@ pub fn sync_dir(dir: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// The magic number of FUSE (`linux/magic.h`).
+// `f_type` of statfs(2): magic numbers of file systems.
+const FAT: u32 = 0x4d44;
+const EXFAT: u32 = 0x2011_bab0;
 const FUSE: u32 = 0x6573_5546;
+const SMB: [u32; 3] = [0x517b, 0xff53_4d42, 0xfe53_4d42];
+const NINE_P: u32 = 0x0102_1997;
+
+/// What kind of file system an open file or directory is on.
+// The width of the type differs from machine to machine.
+#[allow(clippy::unnecessary_cast)]
+fn file_system_type(fd: BorrowedFd<'_>) -> nix::Result<u32> {
+    Ok(nix::sys::statfs::fstatfs(fd)?.filesystem_type().0 as u32)
+}
 
 /// From here on syncfs(2) reports what could not be written.
 const SYNCFS_TELLS: (u32, u32) = (5, 8);
 
-/// Makes all that was written to the file system of the open file or directory last through a power cut. False where
-/// that cannot be relied on: with FUSE only the kernel's part would be synced, and older kernels keep failures to themselves.
-// The width of the type differs from machine to machine.
-#[allow(clippy::unnecessary_cast)]
+/// Has all that was written to the file system of the open file or directory written to its drive. The drive may still keep
+/// it in a cache of its own, on FAT, until a file is synced. False where nothing can be relied on: with FUSE, SMB and 9P
+/// only the kernel's part is written, and older kernels keep failures to themselves.
 pub fn sync_file_system(fd: BorrowedFd<'_>) -> nix::Result<bool> {
-    let is_fuse = nix::sys::statfs::fstatfs(fd)
-        .map_or(true, |found| found.filesystem_type().0 as u32 == FUSE);
+    let is_elsewhere = match file_system_type(fd) {
+        Ok(FUSE | NINE_P) | Err(_) => true,
+        Ok(other) => SMB.contains(&other),
+    };
     let release = std::fs::read("/proc/sys/kernel/osrelease").unwrap_or_default();
-    if is_fuse || kernel_of(&release).is_none_or(|kernel| kernel < SYNCFS_TELLS) {
+    if is_elsewhere || kernel_of(&release).is_none_or(|kernel| kernel < SYNCFS_TELLS) {
         return Ok(false);
     }
     nix::unistd::syncfs(fd)?;
@@ -498,23 +510,13 @@ pub fn file_system(fd: BorrowedFd<'_>) -> io::Result<FileSystem> {
     })
 }
 
-/// File systems that number their files anew with every mount, or whenever they please (statfs(2), `f_type`): FAT,
-/// exFAT, FUSE, and the three of SMB.
-const RENUMBERING: [u32; 6] = [
-    0x4d44,
-    0x2011_bab0,
-    0x6573_5546,
-    0x517b,
-    0xff53_4d42,
-    0xfe53_4d42,
-];
-
-/// Whether a file in this directory keeps its inode for as long as it lives.
-// The width of the type differs from machine to machine.
-#[allow(clippy::unnecessary_cast)]
+/// Whether a file in this directory keeps its inode for as long as it lives: FAT, exFAT, FUSE and SMB number their files anew
+/// with every mount, or whenever they please.
 pub fn keeps_inodes(dir: BorrowedFd<'_>) -> bool {
-    nix::sys::statfs::fstatfs(dir)
-        .is_ok_and(|found| !RENUMBERING.contains(&(found.filesystem_type().0 as u32)))
+    match file_system_type(dir) {
+        Ok(FAT | EXFAT | FUSE) | Err(_) => false,
+        Ok(other) => !SMB.contains(&other),
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------
