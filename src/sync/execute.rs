@@ -259,8 +259,8 @@ struct Run<'w, 'scope, 'env> {
     needs_journal: bool,
     /// Entries of which only the journal tells what became of them, by directory and name.
     unsettled: HashSet<(RelPath, Box<[u8]>)>,
-    /// Files that could not be renamed and are not copied yet: directory and step of the new name, place of the old.
-    unmoved: HashMap<(usize, usize), Place>,
+    /// Files that could not be renamed and are not copied yet: the place of the old name, by that of the new one.
+    unmoved: HashMap<Place, Place>,
     /// What workers have in hand while files are copied.
     under_way: HashMap<u64, Errand>,
     /// Files that wait for their names, on each side.
@@ -269,27 +269,24 @@ struct Run<'w, 'scope, 'env> {
     unsaved: bool,
 }
 
-/// A step of a directory, by their places in the plan.
-type At = (usize, usize);
-
 /// What a worker was sent for.
 enum Errand {
     /// To copy a file.
-    Copy(At),
+    Copy(Place),
     /// To give staged files their names.
-    Place(Vec<At>),
+    Place(Vec<Place>),
 }
 
 /// Files that wait for their names, on one side.
 #[derive(Default)]
 struct Staged {
-    files: Vec<At>,
+    files: Vec<Place>,
     bytes: u64,
     since: Option<Instant>,
 }
 
 impl Staged {
-    fn add(&mut self, file: At, bytes: u64) {
+    fn add(&mut self, file: Place, bytes: u64) {
         self.files.push(file);
         self.bytes += bytes;
         self.since.get_or_insert_with(Instant::now);
@@ -588,7 +585,7 @@ impl<'env> Run<'_, '_, 'env> {
             .into_iter()
             .partition(|(to, _)| !self.states[to.dir].unmade);
         for (to, from) in hopeless {
-            self.unmoved.insert((to.dir, to.step), from);
+            self.unmoved.insert(to, from);
         }
         for batch in doable.chunks(BATCH) {
             if self.is_stopped() {
@@ -605,7 +602,7 @@ impl<'env> Run<'_, '_, 'env> {
                         let path = self.work.plan.path_of(*to, Side::Local);
                         log::info!("renaming to {path}: {error}; it is sent instead");
                         self.work.plan.copy_instead(*to);
-                        self.unmoved.insert((to.dir, to.step), *from);
+                        self.unmoved.insert(*to, *from);
                     }
                 }
             }
@@ -660,11 +657,10 @@ impl<'env> Run<'_, '_, 'env> {
             Change::ForgetTrueTime { name: old.clone() },
             Change::Forget { name: old.clone() },
         ];
-        let path = plan.path_of(to, Side::Local);
         self.work.plan.totals.renamed += 1;
         self.states[to.dir].changes.extend(changes);
         self.states[from.dir].changes.extend(forgotten);
-        self.tell_step(to.dir, to.step, &path);
+        self.tell_step(to);
     }
 
     /// What could neither be renamed nor copied stays where it is on the remote side.
@@ -684,7 +680,7 @@ impl<'env> Run<'_, '_, 'env> {
                 self.states[dir].begun = step + 1;
                 if let Some(task) = self.begin_step(dir, step) {
                     let id = self.work.pool.submit(task);
-                    self.under_way.insert(id, Errand::Copy((dir, step)));
+                    self.under_way.insert(id, Errand::Copy(Place { dir, step }));
                 }
                 while self.work.pool.pending() >= self.work.pool.room() {
                     self.take_result();
@@ -738,17 +734,17 @@ impl<'env> Run<'_, '_, 'env> {
         }
     }
 
-    fn take_staged(&mut self, side: Side) -> Option<(Vec<At>, Vec<Copy>)> {
+    fn take_staged(&mut self, side: Side) -> Option<(Vec<Place>, Vec<Copy>)> {
         let files = std::mem::take(self.staged.of_mut(side)).files;
-        let copies = files.iter().map(|(dir, step)| {
-            let plan = &self.work.plan.dirs[*dir];
-            copy_of(plan, &plan.steps[*step], side.peer())
-        });
+        let plan = &self.work.plan;
+        let copies = files
+            .iter()
+            .map(|at| copy_of(&plan.dirs[at.dir], plan.step(*at), side.peer()));
         let copies: Vec<Copy> = copies.collect();
         (!files.is_empty()).then_some((files, copies))
     }
 
-    fn placed(&mut self, files: Vec<At>, results: Vec<Result<Written>>) {
+    fn placed(&mut self, files: Vec<Place>, results: Vec<Result<Written>>) {
         for (at, result) in files.into_iter().zip(results) {
             match result {
                 Ok(written) => self.step_done(at, &Done::Copied(Staging::Placed(written))),
@@ -758,9 +754,9 @@ impl<'env> Run<'_, '_, 'env> {
     }
 
     /// Nobody could place them, which says nothing about one of them: they wait for [`Run::place_last`].
-    fn not_placed(&mut self, files: Vec<At>, failure: Failure) {
+    fn not_placed(&mut self, files: Vec<Place>, failure: Failure) {
         for at in files {
-            self.keep(at.0);
+            self.keep(at.dir);
             self.step_staged(at);
         }
         self.needs_journal = true;
@@ -872,23 +868,22 @@ impl<'env> Run<'_, '_, 'env> {
         self.checkpoint_if_due();
     }
 
-    fn step_staged(&mut self, (dir, step): At) {
-        if let Todo::Copy { from, .. } = self.work.plan.dirs[dir].steps[step].todo {
-            let source = self.work.plan.dirs[dir].steps[step].stat_on(from);
-            let bytes = source.map_or(0, |stat| stat.size);
-            (self.staged.of_mut(from.peer())).add((dir, step), bytes);
+    fn step_staged(&mut self, at: Place) {
+        let step = self.work.plan.step(at);
+        if let Todo::Copy { from, .. } = step.todo {
+            let bytes = step.stat_on(from).map_or(0, |stat| stat.size);
+            self.staged.of_mut(from.peer()).add(at, bytes);
         }
     }
 
-    fn copy_failed(&mut self, (dir, step): At, failure: Failure) {
-        let plan = &self.work.plan.dirs[dir];
-        let path = (plan.paths.local).join(plan.steps[step].name_on(Side::Local));
-        let todo = plan.steps[step].todo;
+    fn copy_failed(&mut self, at: Place, failure: Failure) {
+        let path = self.work.plan.path_of(at, Side::Local);
+        let todo = self.work.plan.step(at).todo;
         let (Failure::Entry(error) | Failure::Job(error)) = &failure;
         // Whatever else was reported, the file may be in its place.
         if !matches!(error.kind(), ErrorKind::Name(_)) {
             self.needs_journal = true;
-            self.unsettle(dir, step);
+            self.unsettle(at);
         }
         if error.is_full()
             && let Todo::Copy { from, .. } = todo
@@ -896,7 +891,7 @@ impl<'env> Run<'_, '_, 'env> {
             *self.full.of_mut(from.peer()) += 1;
         }
         self.work.plan.totals.copy_errors += 1;
-        self.take_failure(Some(dir), &path, failure);
+        self.take_failure(Some(at.dir), &path, failure);
     }
 
     fn checkpoint_if_due(&mut self) {
@@ -911,9 +906,9 @@ impl<'env> Run<'_, '_, 'env> {
     }
 
     /// Keeps what the journal says of a copy that failed.
-    fn unsettle(&mut self, dir: usize, step: usize) {
-        let plan = &self.work.plan.dirs[dir];
-        let step = &plan.steps[step];
+    fn unsettle(&mut self, at: Place) {
+        let plan = &self.work.plan.dirs[at.dir];
+        let step = &plan.steps[at.step];
         let path = &plan.paths.local;
         self.unsettled.insert((path.clone(), step.name.clone()));
         if let Todo::KeepBoth { .. } = step.todo {
@@ -922,9 +917,9 @@ impl<'env> Run<'_, '_, 'env> {
         }
     }
 
-    fn step_done(&mut self, (dir, index): At, done: &Done) {
-        let plan = &self.work.plan.dirs[dir];
-        let step = &plan.steps[index];
+    fn step_done(&mut self, at: Place, done: &Done) {
+        let plan = &self.work.plan.dirs[at.dir];
+        let step = &plan.steps[at.step];
         let totals = &mut self.work.plan.totals;
         let mut count = |to: Side, stat: Option<Stat>| {
             *totals.files_written.of_mut(to) += 1;
@@ -970,19 +965,18 @@ impl<'env> Run<'_, '_, 'env> {
             }
             _ => unreachable!("a step's task brings what the step is about"),
         };
-        self.states[dir].changes.extend(changes);
-        if let Some(from) = self.unmoved.remove(&(dir, index)) {
+        self.states[at.dir].changes.extend(changes);
+        if let Some(from) = self.unmoved.remove(&at) {
             self.work.plan.delete_renamed(from);
         }
-        let plan = &self.work.plan.dirs[dir];
-        let path = (plan.paths.local).join(plan.steps[index].name_on(Side::Local));
-        self.tell_step(dir, index, &path);
+        self.tell_step(at);
     }
 
-    fn tell_step(&mut self, dir: usize, step: usize, path: &RelPath) {
-        if let Some(deed) = deed_of(&self.work.plan.dirs[dir].steps[step]) {
+    fn tell_step(&mut self, at: Place) {
+        let plan = &self.work.plan;
+        if let Some(deed) = deed_of(plan.step(at)) {
             (self.work.tell)(Event::Entry {
-                path,
+                path: &plan.path_of(at, Side::Local),
                 kind: Kind::File,
                 deed,
             });
