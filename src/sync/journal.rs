@@ -201,7 +201,7 @@ impl Journal {
     }
 
     /// Notes that a file is about to be placed; to be called right before the rename.
-    pub fn placing(&self, intent: &Intent) -> Result<()> {
+    fn placing(&self, intent: &Intent) -> Result<()> {
         let mut line = Vec::with_capacity(200);
         write_intent(intent, &mut line);
         let mut state = self.lock();

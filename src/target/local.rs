@@ -272,10 +272,11 @@ impl Target for LocalTarget {
         placing: &mut dyn FnMut(usize, &Stat),
     ) -> Vec<Result<Written>> {
         let synced = self.sync_staged(files);
+        let mut parents = Parents::default();
         let staged = files.iter().zip(synced).enumerate();
         staged
             .map(|(index, (file, synced))| {
-                self.place_one(file, synced, &mut |stat| placing(index, stat))
+                self.place_one(&mut parents, file, synced, &mut |stat| placing(index, stat))
                     .doing(|| format!("writing {}", file.path))
             })
             .collect()
@@ -565,11 +566,10 @@ impl LocalTarget {
         let written = partial
             .sync_all()
             .map_err(failure)
-            .and_then(|()| seen(file, &system::status(partial.as_fd()).map_err(failure)?))
-            .and_then(|(stat, times)| {
-                watch.placing(&stat, times)?;
-                self.put_in_place(file, &place)?;
-                self.look_at_result(file, &place, times)
+            .and_then(|()| system::status(partial.as_fd()).map_err(failure))
+            .and_then(|status| {
+                let mut placing = |stat: &Stat, times| watch.placing(stat, times);
+                self.give_name(file, &place, &status, &mut placing)
             });
         if let Err(error) = &written {
             drop_partial(file, &place, &partial, error);
@@ -606,8 +606,9 @@ impl LocalTarget {
     /// one that can be relied on.
     fn sync_staged(&self, files: &[NewFile<'_>]) -> Vec<Result<()>> {
         let mut synced = HashMap::new();
+        let mut parents = Parents::default();
         let mut sync_one = |file: &NewFile<'_>| {
-            let place = self.enter(&file.partial.parent())?;
+            let place = parents.of(self, file.partial)?;
             let status = system::status(place.as_fd()).map_err(failure)?;
             // That it failed is told once, and does not say for which file.
             let all = synced.entry(status.identity.device).or_insert_with(|| {
@@ -626,25 +627,41 @@ impl LocalTarget {
 
     fn place_one(
         &self,
+        parents: &mut Parents,
         file: &NewFile<'_>,
         synced: Result<()>,
         placing: &mut dyn FnMut(&Stat),
     ) -> Result<Written> {
-        let place = self.enter(&file.path.parent())?;
+        let place = parents.of(self, file.path)?;
         let partial_name = last_name(file.partial)?;
         let placed = synced
             .and_then(|()| system::status_at(place.as_fd(), partial_name).map_err(failure))
-            .and_then(|status| seen(file, &status))
-            .and_then(|(stat, times)| {
-                placing(&stat);
-                self.put_in_place(file, &place)?;
-                self.look_at_result(file, &place, times)
+            .and_then(|status| {
+                let mut placing = |stat: &Stat, _| {
+                    placing(stat);
+                    Ok(())
+                };
+                self.give_name(file, &place, &status, &mut placing)
             });
         if placed.is_err() {
             // The rename may have taken it away already.
             let _ = system::remove_file(place.as_fd(), partial_name);
         }
         placed
+    }
+
+    /// Gives a file its name whose partial file is like this and safe from a power cut.
+    fn give_name(
+        &self,
+        file: &NewFile<'_>,
+        place: &Place,
+        partial: &Status,
+        placing: &mut dyn FnMut(&Stat, Times) -> Result<()>,
+    ) -> Result<Written> {
+        let (stat, times) = seen(file, partial)?;
+        placing(&stat, times)?;
+        self.put_in_place(file, place)?;
+        self.look_at_result(file, place, times)
     }
 
     /// Moves all bytes, and makes sure that they are as many as they should be.
@@ -1135,9 +1152,9 @@ impl Parents {
     fn settle(mut self, results: &mut [Result<()>]) {
         self.leave();
         if let Some(error) = self.unsynced {
-            let code = error.raw_os_error().unwrap_or(libc::EIO);
+            let errno = errno_of(error);
             for result in results.iter_mut().filter(|result| result.is_ok()) {
-                *result = Err(failure(io::Error::from_raw_os_error(code)));
+                *result = Err(failure(errno.into()));
             }
         }
     }
