@@ -3,7 +3,7 @@
 //! # The house
 //!
 //! ```text
-//!  argv ─cli─▶ Job ─run─▶ targets, locks, memory
+//!  argv ─cli─▶ Job ─run─▶ replicas, locks, memory
 //!                            │
 //!   ┌────────────────────────▼───────────────────────────────────────────────┐
 //!   │ glance    what is proven to be as recorded (--quick-scan) (a worker)   │
@@ -15,16 +15,16 @@
 //!   │ execute   directories ▸ files ▸ deletions, deepest first  (workers)    │
 //!   │ record    what was truly made equal                       ─▶ Metadata  │ atomic
 //!   └────────────────────────┬───────────────────────────────────────────────┘
-//!                            └─ Event ─▶ report ─▶ lines, totals, exit code
+//!                            └─ Event ─▶ screen ─▶ lines, totals, exit code
 //! ```
 //!
 //! | room | what is in it |
 //! |---|---|
 //! | `run` | joins the parts: the only place that knows all of them |
-//! | [`cli`], [`url`], [`patterns`], [`credentials`] | from words to a [`job::Job`]: flags, addresses, pattern files, passwords |
-//! | [`report`], [`ask`], [`terminal`] | to the user: lines, progress, exit code; questions; the keyboard |
-//! | [`sync`] | THE ALGORITHM. Start at [`sync::run`]. Knows targets by their trait, never a socket or a file |
-//! | [`target`] | the two replicas behind one trait: [`target::LocalTarget`], [`target::FtpTarget`] |
+//! | [`cli`], [`login`] | from words to a [`job::Job`]: flags, addresses, pattern files; passwords |
+//! | [`screen`] | to the user: lines, progress, exit code; questions; the keyboard |
+//! | [`sync`] | THE ALGORITHM. Start at [`sync::run`]. Knows replicas by their trait, never a socket or a file |
+//! | [`replica`] | the two replicas behind one trait: [`replica::LocalReplica`], [`replica::FtpReplica`] |
 //! | [`ftp`] | an FTP client; its parsers are sans-io, its session is a queue of commands and replies |
 //! | [`net`] | sockets with deadlines that know what they are waiting for |
 //! | [`job`], [`path`], [`side`], [`time`], [`error`] | the floor: what everybody speaks of |
@@ -35,24 +35,20 @@
 //! # Where a change belongs
 //!
 //! A new rule of syncing: [`sync::decide`] (and a row in its tests). Something that must never happen: [`sync::guard`]. A
-//! quirk of a server: [`target::FtpTarget`]; a reply nobody could parse: [`ftp`]. Another kind of target: implement
-//! [`target::Target`] and run `tests/conformance.rs` over it. A flag: [`cli`].
+//! quirk of a server: [`replica::FtpReplica`]; a reply nobody could parse: [`ftp`]. Another kind of replica: implement
+//! [`replica::Replica`] and run `tests/conformance.rs` over it. A flag: [`cli`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod run;
 
 pub mod cli;
-pub mod credentials;
-pub mod patterns;
-pub mod url;
+pub mod login;
 
-pub mod ask;
-pub mod report;
-pub mod terminal;
+pub mod screen;
 
 pub mod sync;
 
-pub mod target;
+pub mod replica;
 
 pub mod ftp;
 

@@ -6,14 +6,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::ask::{AskStyle, Nobody, TerminalAsk};
+use crate::cli::patterns;
 use crate::cli::{self, Invocation, Request};
-use crate::credentials;
 use crate::error::{Doing, ErrorKind, Result};
 use crate::job::{Job, Links, Location, StateDir, Trust};
+use crate::login;
 use crate::path::Escaped;
-use crate::patterns;
-use crate::report::{self, Ending, ExitCode, ProcessReport};
+use crate::replica::{FtpConnector, LocalReplica, Replica, RootIdentity, RootLock};
+use crate::screen::ask::{AskStyle, Nobody, TerminalAsk};
+use crate::screen::terminal::Answers;
+use crate::screen::{self, Ending, ExitCode, ProcessReport};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Ask, Event, Totals};
 use crate::sync::journal::{BootId, Journal, Leftover};
@@ -22,24 +24,22 @@ use crate::sync::pool::{Connect, Stop};
 use crate::sync::register::{JobId, Register, Remembered};
 use crate::sync::{self, Setting, Summary};
 use crate::system;
-use crate::target::{FtpConnector, LocalTarget, RootIdentity, RootLock, Target};
-use crate::terminal::Answers;
 use crate::time::Timestamp;
 
 /// Runs the program with its arguments, the first of which is its name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli::parse(args.into_iter().skip(1)) {
         Ok(Request::Print(text)) => {
-            report::print(&text);
+            screen::print(&text);
             ExitCode::Done
         }
         Ok(Request::Run(invocation)) => run_invocation(*invocation),
-        Err(error) => report::print_failure(&error),
+        Err(error) => screen::print_failure(&error),
     }
 }
 
 fn run_invocation(mut invocation: Invocation) -> ExitCode {
-    report::start_log(invocation.verbosity, invocation.debug_classify);
+    screen::start_log(invocation.verbosity, invocation.debug_classify);
     system::forbid_core_dumps();
     system::spare_memory();
     let mut report = ProcessReport::of_process(
@@ -78,7 +78,7 @@ fn complete(invocation: &mut Invocation, warn: &mut dyn FnMut(&str)) -> Result<(
     }
     match &mut invocation.job.remote {
         Location::Ftp(ftp) => {
-            let account = credentials::resolve(&ftp.host, &invocation.credentials, warn)?;
+            let account = login::resolve(&ftp.host, &invocation.credentials, warn)?;
             ftp.user = account.user;
             ftp.password = account.password;
         }
@@ -231,7 +231,7 @@ impl Place {
             && may_be_made_anew
             && !job.dry_run;
         if may_make && !self.local.exists() {
-            LocalTarget::create(&self.local, Links::Skip)?;
+            LocalReplica::create(&self.local, Links::Skip)?;
         }
         Ok(())
     }
@@ -242,7 +242,7 @@ impl Place {
         job: &Job,
         report: &mut ProcessReport,
     ) -> Result<(Option<RootLock>, Option<RootIdentity>)> {
-        match LocalTarget::open(&self.local, job.policy.links) {
+        match LocalReplica::open(&self.local, job.policy.links) {
             Ok(root) => {
                 let lock = root.lock()?;
                 if !lock.is_held() {
@@ -291,22 +291,22 @@ enum Remote<'a> {
 }
 
 impl Connect for Targets<'_> {
-    fn connect(&self, side: Side) -> Result<Box<dyn Target>> {
+    fn connect(&self, side: Side) -> Result<Box<dyn Replica>> {
         let links = self.job.policy.links;
         Ok(match (side, &self.remote) {
-            (Side::Local, _) => Box::new(LocalTarget::open_or_absent(&self.job.local, links)?),
+            (Side::Local, _) => Box::new(LocalReplica::open_or_absent(&self.job.local, links)?),
             (Side::Remote, Remote::Path(path)) => {
-                Box::new(LocalTarget::open_or_absent(path, links)?)
+                Box::new(LocalReplica::open_or_absent(path, links)?)
             }
             (Side::Remote, Remote::Ftp(ftp)) => Box::new(ftp.connect()?),
         })
     }
 
-    fn connect_state(&self) -> Result<Option<Box<dyn Target>>> {
+    fn connect_state(&self) -> Result<Option<Box<dyn Replica>>> {
         let Some(dir) = &self.state else {
             return Ok(None);
         };
-        Ok(Some(Box::new(LocalTarget::open_or_absent(
+        Ok(Some(Box::new(LocalReplica::open_or_absent(
             dir,
             Links::Skip,
         )?)))

@@ -11,12 +11,12 @@ use std::time::Duration;
 use coracle::error::{Error, ErrorKind, Result};
 use coracle::job::{DataMode, FtpLocation, Limits, Links, Protection, Secret, ServerPath};
 use coracle::path::{RelPath, partial_name};
-use coracle::target::{
-    Algorithm, Bytes, FtpTarget, Hasher, Kind, Listing, LocalTarget, NewFile, Removal, Source,
-    Staging, Stat, Target, Times, Unwatched, Watch, Written, load,
+use coracle::replica::{
+    Algorithm, Bytes, FtpReplica, Hasher, Kind, Listing, LocalReplica, NewFile, Removal, Replica,
+    Source, Staging, Stat, Times, Unwatched, Watch, Written, load,
 };
 use coracle::time::Timestamp;
-use support::faulty::{Fault, FaultyTarget, Moment, Script};
+use support::faulty::{Fault, FaultyReplica, Moment, Script};
 use support::ftp_server::{Config, FtpServer, ListStyle};
 use support::memory::{Manners, Node, Tree};
 use support::servers::{Kind as Brand, Options, Server};
@@ -24,12 +24,12 @@ use support::temp::TempDir;
 
 /// A target with an empty root, and what must live as long as it does.
 struct Subject {
-    target: Box<dyn Target>,
+    target: Box<dyn Replica>,
     _alive: Box<dyn Any>,
 }
 
 impl Subject {
-    fn new(target: impl Target + 'static, alive: impl Any) -> Self {
+    fn new(target: impl Replica + 'static, alive: impl Any) -> Self {
         Self {
             target: Box::new(target),
             _alive: Box::new(alive),
@@ -99,11 +99,11 @@ macro_rules! conforms {
 // Looking
 // ---------------------------------------------------------------------------------------------------------------
 
-fn lists_an_empty_root(target: &mut dyn Target) {
+fn lists_an_empty_root(target: &mut dyn Replica) {
     assert_eq!(names(target, ""), Vec::<String>::new());
 }
 
-fn lists_what_is_there_in_order(target: &mut dyn Target) {
+fn lists_what_is_there_in_order(target: &mut dyn Replica) {
     make_dir(target, "d");
     put(target, "d/inside", b"not in the root");
     put(target, "b", b"12345");
@@ -128,7 +128,7 @@ fn lists_what_is_there_in_order(target: &mut dyn Target) {
     assert_eq!(names(target, "d"), ["inside"]);
 }
 
-fn listing_a_missing_directory_is_not_found(target: &mut dyn Target) {
+fn listing_a_missing_directory_is_not_found(target: &mut dyn Replica) {
     let mut listing = Listing::new();
     let error = target.list(&path("no/such"), &mut listing).unwrap_err();
     assert!(error.is_not_found(), "{error}");
@@ -136,7 +136,7 @@ fn listing_a_missing_directory_is_not_found(target: &mut dyn Target) {
     assert!(error.is_not_found(), "{error}");
 }
 
-fn looks_up_what_is_there_and_what_is_not(target: &mut dyn Target) {
+fn looks_up_what_is_there_and_what_is_not(target: &mut dyn Replica) {
     make_dir(target, "d");
     put(target, "d/file", b"123");
     let asked = ["d/file", "none", "d", "no/such", "", "d/fil"].map(path);
@@ -149,21 +149,21 @@ fn looks_up_what_is_there_and_what_is_not(target: &mut dyn Target) {
     assert_eq!(found, [Some((Kind::File, 3)), None, dir, None, dir, None]);
 }
 
-fn reading_a_missing_file_is_not_found(target: &mut dyn Target) {
+fn reading_a_missing_file_is_not_found(target: &mut dyn Replica) {
     for missing in ["none", "no/such"] {
         let error = target.open(&path(missing), 0).err().expect("it is missing");
         assert!(error.is_not_found(), "{error}");
     }
 }
 
-fn reads_from_an_offset(target: &mut dyn Target) {
+fn reads_from_an_offset(target: &mut dyn Replica) {
     put(target, "f", b"0123456789");
     assert_eq!(read(target, "f", 4), b"456789");
     assert_eq!(read(target, "f", 10), b"");
     assert_eq!(read(target, "f", 0), b"0123456789");
 }
 
-fn stays_usable_after_a_dropped_source(target: &mut dyn Target) {
+fn stays_usable_after_a_dropped_source(target: &mut dyn Replica) {
     let content = patterned(3 * 1024 * 1024);
     put(target, "large", &content);
     let mut source = target.open(&path("large"), 0).unwrap();
@@ -175,7 +175,7 @@ fn stays_usable_after_a_dropped_source(target: &mut dyn Target) {
     assert!(read(target, "large", 0) == content);
 }
 
-fn digests_match(target: &mut dyn Target) {
+fn digests_match(target: &mut dyn Replica) {
     let content = patterned(200_000);
     put(target, "f", &content);
     for algorithm in [Algorithm::Sha256, Algorithm::Md5, Algorithm::Crc32] {
@@ -189,11 +189,11 @@ fn digests_match(target: &mut dyn Target) {
     assert_eq!(target.digest(&path("f"), &[]).unwrap(), None);
 }
 
-fn tells_free_space_or_nothing(target: &mut dyn Target) {
+fn tells_free_space_or_nothing(target: &mut dyn Replica) {
     assert_ne!(target.free_space().unwrap(), Some(0));
 }
 
-fn loads_small_files(target: &mut dyn Target) {
+fn loads_small_files(target: &mut dyn Replica) {
     put(target, "f", b"content");
     assert_eq!(load(target, &path("f"), 7).unwrap().unwrap(), b"content");
     assert_eq!(load(target, &path("none"), 7).unwrap(), None);
@@ -205,7 +205,7 @@ fn loads_small_files(target: &mut dyn Target) {
 // Writing
 // ---------------------------------------------------------------------------------------------------------------
 
-fn reads_back_what_was_written(target: &mut dyn Target) {
+fn reads_back_what_was_written(target: &mut dyn Replica) {
     for size in [0, 1, 1024, 64 * 1024, 64 * 1024 + 1, 3 * 1024 * 1024] {
         let content = patterned(size);
         let name = format!("{size}");
@@ -219,7 +219,7 @@ fn reads_back_what_was_written(target: &mut dyn Target) {
     assert_eq!(names(target, "").len(), 6, "no partial file is left");
 }
 
-fn counts_all_bytes_and_asks_before_placing(target: &mut dyn Target) {
+fn counts_all_bytes_and_asks_before_placing(target: &mut dyn Replica) {
     /// Refuses to count after it was asked.
     #[derive(Default)]
     struct Counting {
@@ -248,7 +248,7 @@ fn counts_all_bytes_and_asks_before_placing(target: &mut dyn Target) {
     assert!(written.stat.may_equal(&watch.placed.unwrap()));
 }
 
-fn keeps_mtimes_or_says_that_they_are_lost(target: &mut dyn Target) {
+fn keeps_mtimes_or_says_that_they_are_lost(target: &mut dyn Replica) {
     for secs in [
         1,
         1_000_000_000,
@@ -274,7 +274,7 @@ fn keeps_mtimes_or_says_that_they_are_lost(target: &mut dyn Target) {
     }
 }
 
-fn replaces_the_expected_file(target: &mut dyn Target) {
+fn replaces_the_expected_file(target: &mut dyn Replica) {
     let old = put(target, "f", b"old").stat;
     let mut file = Draft::new("f", 7);
     file.replaces = Some(old);
@@ -284,7 +284,7 @@ fn replaces_the_expected_file(target: &mut dyn Target) {
     assert_eq!(names(target, ""), ["f"]);
 }
 
-fn leaves_a_changed_file_alone(target: &mut dyn Target) {
+fn leaves_a_changed_file_alone(target: &mut dyn Replica) {
     let mut expected = put(target, "f", b"changed").stat;
     expected.size += 1;
     let mut file = Draft::new("f", 3);
@@ -294,21 +294,21 @@ fn leaves_a_changed_file_alone(target: &mut dyn Target) {
     assert_eq!(names(target, ""), ["f"]);
 }
 
-fn leaves_alone_what_has_appeared(target: &mut dyn Target) {
+fn leaves_alone_what_has_appeared(target: &mut dyn Replica) {
     put(target, "f", b"appeared");
     assert_changed(Draft::new("f", 3).write(target, b"new"));
     assert_eq!(read(target, "f", 0), b"appeared");
     assert_eq!(names(target, ""), ["f"]);
 }
 
-fn does_not_put_a_file_in_place_of_a_directory(target: &mut dyn Target) {
+fn does_not_put_a_file_in_place_of_a_directory(target: &mut dyn Replica) {
     make_dir(target, "d");
     assert_changed(Draft::new("d", 3).write(target, b"new"));
     assert_eq!(look_up(target, "d").unwrap().kind, Kind::Dir);
     assert_eq!(names(target, ""), ["d"]);
 }
 
-fn refuses_a_file_that_is_shorter_than_announced(target: &mut dyn Target) {
+fn refuses_a_file_that_is_shorter_than_announced(target: &mut dyn Replica) {
     old_file_survives(target, |target, file| {
         file.size = 10;
         let error = file.write(target, b"too short").unwrap_err();
@@ -316,7 +316,7 @@ fn refuses_a_file_that_is_shorter_than_announced(target: &mut dyn Target) {
     });
 }
 
-fn refuses_a_file_that_is_longer_than_announced(target: &mut dyn Target) {
+fn refuses_a_file_that_is_longer_than_announced(target: &mut dyn Replica) {
     old_file_survives(target, |target, file| {
         file.size = 3;
         let error = file.write(target, b"too long").unwrap_err();
@@ -324,7 +324,7 @@ fn refuses_a_file_that_is_longer_than_announced(target: &mut dyn Target) {
     });
 }
 
-fn a_failing_source_leaves_the_old_file(target: &mut dyn Target) {
+fn a_failing_source_leaves_the_old_file(target: &mut dyn Replica) {
     old_file_survives(target, |target, file| {
         file.size = 200_000;
         let content = patterned(200_000);
@@ -336,7 +336,7 @@ fn a_failing_source_leaves_the_old_file(target: &mut dyn Target) {
     });
 }
 
-fn a_source_that_fails_at_its_end_leaves_the_old_file(target: &mut dyn Target) {
+fn a_source_that_fails_at_its_end_leaves_the_old_file(target: &mut dyn Replica) {
     old_file_survives(target, |target, file| {
         let mut source = Breaking {
             bytes: Bytes(b"new"),
@@ -348,7 +348,7 @@ fn a_source_that_fails_at_its_end_leaves_the_old_file(target: &mut dyn Target) {
     });
 }
 
-fn a_refusing_watch_leaves_the_old_file(target: &mut dyn Target) {
+fn a_refusing_watch_leaves_the_old_file(target: &mut dyn Replica) {
     struct Refusing;
     impl Watch for Refusing {
         fn moved(&mut self, _bytes: u64) -> Result<()> {
@@ -366,7 +366,7 @@ fn a_refusing_watch_leaves_the_old_file(target: &mut dyn Target) {
     });
 }
 
-fn stages_files_and_places_them_together(target: &mut dyn Target) {
+fn stages_files_and_places_them_together(target: &mut dyn Replica) {
     make_dir(target, "d");
     let old = put(target, "d/old", b"old").stat;
     let mut files = [
@@ -424,7 +424,7 @@ const CONTENTS: [fn() -> Vec<u8>; 4] = [
     Vec::new,
 ];
 
-fn places_no_staged_file_over_what_has_appeared(target: &mut dyn Target) {
+fn places_no_staged_file_over_what_has_appeared(target: &mut dyn Replica) {
     let files = [Draft::new("f", 3), Draft::new("g", 3)];
     let are_staged: Vec<bool> = files
         .iter()
@@ -444,7 +444,7 @@ fn places_no_staged_file_over_what_has_appeared(target: &mut dyn Target) {
     assert_eq!(names(target, ""), ["f", "g"]);
 }
 
-fn places_no_staged_file_that_lost_bytes(target: &mut dyn Target) {
+fn places_no_staged_file_that_lost_bytes(target: &mut dyn Replica) {
     let file = Draft::new("f", 3);
     if file.stage(target, b"new").unwrap() != Staging::Staged {
         assert_eq!(names(target, ""), ["f"]);
@@ -464,7 +464,7 @@ fn places_no_staged_file_that_lost_bytes(target: &mut dyn Target) {
     assert_eq!(names(target, ""), Vec::<String>::new());
 }
 
-fn goes_on_with_a_kept_partial_file(target: &mut dyn Target) {
+fn goes_on_with_a_kept_partial_file(target: &mut dyn Replica) {
     let content = patterned(200_000);
     let mut file = Draft::new("f", content.len());
     file.keep_partial = true;
@@ -486,7 +486,7 @@ fn goes_on_with_a_kept_partial_file(target: &mut dyn Target) {
     assert_eq!(names(target, ""), ["f"]);
 }
 
-fn goes_on_with_a_complete_partial_file(target: &mut dyn Target) {
+fn goes_on_with_a_complete_partial_file(target: &mut dyn Replica) {
     let mut file = Draft::new("f", 3);
     put(target, &file.partial.to_string(), b"all");
     file.resume_at = 3;
@@ -495,7 +495,7 @@ fn goes_on_with_a_complete_partial_file(target: &mut dyn Target) {
     assert_eq!(names(target, ""), ["f"]);
 }
 
-fn does_not_go_on_with_another_partial_file(target: &mut dyn Target) {
+fn does_not_go_on_with_another_partial_file(target: &mut dyn Replica) {
     let mut file = Draft::new("f", 10);
     file.resume_at = 5;
     assert_changed(file.write(target, b"67890"));
@@ -504,7 +504,7 @@ fn does_not_go_on_with_another_partial_file(target: &mut dyn Target) {
     assert_eq!(look_up(target, "f"), None);
 }
 
-fn starts_over_on_a_stale_partial_file(target: &mut dyn Target) {
+fn starts_over_on_a_stale_partial_file(target: &mut dyn Replica) {
     let file = Draft::new("f", 3);
     put(target, &file.partial.to_string(), b"stale and longer");
     file.write(target, b"new").unwrap();
@@ -512,7 +512,7 @@ fn starts_over_on_a_stale_partial_file(target: &mut dyn Target) {
     assert_eq!(names(target, ""), ["f"]);
 }
 
-fn sets_the_replaced_file_aside(target: &mut dyn Target) {
+fn sets_the_replaced_file_aside(target: &mut dyn Replica) {
     make_dir(target, "trash");
     let aside = path("trash/f");
     let mut file = Draft::new("f", 3);
@@ -529,7 +529,7 @@ fn sets_the_replaced_file_aside(target: &mut dyn Target) {
     assert_eq!(names(target, ""), ["f", "trash"]);
 }
 
-fn sets_nothing_aside_over_another_file(target: &mut dyn Target) {
+fn sets_nothing_aside_over_another_file(target: &mut dyn Replica) {
     let aside = path("aside");
     let mut file = Draft::new("f", 3);
     file.replaces = Some(put(target, "f", b"old").stat);
@@ -550,7 +550,7 @@ fn sets_nothing_aside_over_another_file(target: &mut dyn Target) {
 // Directories, removing, renaming
 // ---------------------------------------------------------------------------------------------------------------
 
-fn makes_directories(target: &mut dyn Target) {
+fn makes_directories(target: &mut dyn Replica) {
     let dirs = ["a", "a/b", "a/b/c", "a", ""].map(path);
     for made in target.make_dirs(&dirs) {
         made.unwrap();
@@ -558,7 +558,7 @@ fn makes_directories(target: &mut dyn Target) {
     assert_eq!(names(target, "a/b"), ["c"]);
 }
 
-fn a_failed_directory_does_not_stop_the_others(target: &mut dyn Target) {
+fn a_failed_directory_does_not_stop_the_others(target: &mut dyn Replica) {
     put(target, "f", b"");
     let made = target.make_dirs(&["f", "no/such", "d"].map(path));
     let made: Vec<bool> = made.iter().map(Result::is_ok).collect();
@@ -568,7 +568,7 @@ fn a_failed_directory_does_not_stop_the_others(target: &mut dyn Target) {
     assert!(!matches!(error.kind(), ErrorKind::Verify(_)), "{error}");
 }
 
-fn removes_files_and_empty_directories(target: &mut dyn Target) {
+fn removes_files_and_empty_directories(target: &mut dyn Replica) {
     make_dir(target, "d");
     make_dir(target, "d/e");
     put(target, "d/e/f", b"");
@@ -587,7 +587,7 @@ fn removes_files_and_empty_directories(target: &mut dyn Target) {
     assert_eq!(names(target, ""), ["stays"]);
 }
 
-fn never_removes_what_is_in_a_directory(target: &mut dyn Target) {
+fn never_removes_what_is_in_a_directory(target: &mut dyn Replica) {
     make_dir(target, "d");
     put(target, "d/f", b"precious");
     put(target, "g", b"");
@@ -601,7 +601,7 @@ fn never_removes_what_is_in_a_directory(target: &mut dyn Target) {
     assert_eq!(read(target, "d/f", 0), b"precious");
 }
 
-fn renames_files_and_directories(target: &mut dyn Target) {
+fn renames_files_and_directories(target: &mut dyn Replica) {
     make_dir(target, "d");
     put(target, "d/f", b"content");
     target.rename(&path("d/f"), &path("g")).unwrap();
@@ -612,7 +612,7 @@ fn renames_files_and_directories(target: &mut dyn Target) {
     assert!(target.rename(&path("none"), &path("new")).is_err());
 }
 
-fn renames_over_nothing(target: &mut dyn Target) {
+fn renames_over_nothing(target: &mut dyn Replica) {
     put(target, "one", b"1");
     put(target, "two", b"2");
     assert!(target.rename(&path("one"), &path("two")).is_err());
@@ -621,7 +621,7 @@ fn renames_over_nothing(target: &mut dyn Target) {
 }
 
 /// A name is either used exactly as it is, or it is refused and nothing is left of it.
-fn takes_odd_names_or_refuses_them(target: &mut dyn Target) {
+fn takes_odd_names_or_refuses_them(target: &mut dyn Replica) {
     let odd: [&[u8]; 17] = [
         b" leading",
         b"trailing ",
@@ -683,8 +683,8 @@ fn a_copy_that_fails_anywhere_leaves_a_whole_file() {
         let (from, to) = (Tree::new(), Tree::new());
         from.put("f", Node::file(content.clone(), 2_000));
         to.put("f", Node::file("old", 1_000));
-        let mut source_target = FaultyTarget::new(from.target(), script);
-        let mut target = FaultyTarget::new(to.target(), script);
+        let mut source_target = FaultyReplica::new(from.target(), script);
+        let mut target = FaultyReplica::new(to.target(), script);
         let mut file = Draft::new("f", content.len());
         file.replaces = Some(Stat::file(3, Timestamp::from_secs(1_000)));
         let copied = source_target
@@ -761,11 +761,11 @@ impl Draft {
         }
     }
 
-    fn write(&self, target: &mut dyn Target, content: &[u8]) -> Result<Written> {
+    fn write(&self, target: &mut dyn Replica, content: &[u8]) -> Result<Written> {
         target.write(&self.new_file(), &mut Bytes(content), &mut Unwatched)
     }
 
-    fn stage(&self, target: &mut dyn Target, content: &[u8]) -> Result<Staging> {
+    fn stage(&self, target: &mut dyn Replica, content: &[u8]) -> Result<Staging> {
         target.stage(&self.new_file(), &mut Bytes(content), &mut Unwatched)
     }
 }
@@ -808,7 +808,7 @@ impl Source for Breaking<'_> {
 }
 
 /// Lets `fail` fail to replace a file, and sees that the file is as it was and nothing else is there.
-fn old_file_survives(target: &mut dyn Target, fail: impl FnOnce(&mut dyn Target, &mut Draft)) {
+fn old_file_survives(target: &mut dyn Replica, fail: impl FnOnce(&mut dyn Replica, &mut Draft)) {
     let old = put(target, "f", b"old").stat;
     let mut file = Draft::new("f", 3);
     file.replaces = Some(old);
@@ -827,21 +827,21 @@ fn path(text: &str) -> RelPath {
     RelPath::parse(text.as_bytes()).unwrap()
 }
 
-fn put(target: &mut dyn Target, name: &str, content: &[u8]) -> Written {
+fn put(target: &mut dyn Replica, name: &str, content: &[u8]) -> Written {
     Draft::new(name, content.len())
         .write(target, content)
         .unwrap()
 }
 
-fn make_dir(target: &mut dyn Target, dir: &str) {
+fn make_dir(target: &mut dyn Replica, dir: &str) {
     target.make_dirs(&[path(dir)]).remove(0).unwrap();
 }
 
-fn read(target: &mut dyn Target, file: &str, offset: u64) -> Vec<u8> {
+fn read(target: &mut dyn Replica, file: &str, offset: u64) -> Vec<u8> {
     read_path(target, &path(file), offset)
 }
 
-fn read_path(target: &mut dyn Target, file: &RelPath, offset: u64) -> Vec<u8> {
+fn read_path(target: &mut dyn Replica, file: &RelPath, offset: u64) -> Vec<u8> {
     let mut source = target.open(file, offset).unwrap();
     let mut content = Vec::new();
     let mut buffer = [0; 8192];
@@ -855,17 +855,17 @@ fn read_path(target: &mut dyn Target, file: &RelPath, offset: u64) -> Vec<u8> {
     content
 }
 
-fn look_up(target: &mut dyn Target, name: &str) -> Option<Stat> {
+fn look_up(target: &mut dyn Replica, name: &str) -> Option<Stat> {
     target.look_up(&[path(name)]).remove(0).unwrap()
 }
 
-fn list(target: &mut dyn Target, dir: &str) -> Listing {
+fn list(target: &mut dyn Replica, dir: &str) -> Listing {
     let mut listing = Listing::new();
     target.list(&path(dir), &mut listing).unwrap();
     listing
 }
 
-fn names(target: &mut dyn Target, dir: &str) -> Vec<String> {
+fn names(target: &mut dyn Replica, dir: &str) -> Vec<String> {
     let listing = list(target, dir);
     assert_eq!(listing.gap(), None);
     listing.iter().map(|entry| entry.name.to_string()).collect()
@@ -884,7 +884,7 @@ fn patterned(size: usize) -> Vec<u8> {
 
 fn local(links: Links) -> Subject {
     let root = TempDir::new("conformance");
-    Subject::new(LocalTarget::open(root.path(), links).unwrap(), root)
+    Subject::new(LocalReplica::open(root.path(), links).unwrap(), root)
 }
 
 fn memory(times: Times) -> Subject {
@@ -914,7 +914,7 @@ fn real(brand: Brand) -> Subject {
     Subject::new(target, server)
 }
 
-fn connect(address: SocketAddr, (user, password): (String, String), root: &str) -> FtpTarget {
+fn connect(address: SocketAddr, (user, password): (String, String), root: &str) -> FtpReplica {
     let location = FtpLocation {
         host: address.ip().to_string(),
         port: address.port(),
@@ -931,7 +931,7 @@ fn connect(address: SocketAddr, (user, password): (String, String), root: &str) 
         bytes_per_sec: None,
         data: DataMode::Passive,
     };
-    FtpTarget::connect(&location, &limits).unwrap()
+    FtpReplica::connect(&location, &limits).unwrap()
 }
 
 conforms!(on_disk, local(Links::Skip));

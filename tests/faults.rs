@@ -10,16 +10,16 @@ use std::path::Path;
 use coracle::error::Result;
 use coracle::job::{Delete, Direction, Job, Resolve, Trash};
 use coracle::path::RelPath;
+use coracle::replica::{Replica, Times};
 use coracle::side::{Side, Sides};
 use coracle::sync::event::{Answer, Ask, Conflict, Event};
 use coracle::sync::journal::{BootId, Journal};
 use coracle::sync::peer::PeerKey;
 use coracle::sync::pool::{Connect, Stop};
 use coracle::sync::{self, Setting};
-use coracle::target::{Target, Times};
 use coracle::time::Timestamp;
 
-use support::faulty::{Fault, FaultyTarget, Moment, Script};
+use support::faulty::{Fault, FaultyReplica, Moment, Script};
 use support::memory::{Manners, Node, Tree};
 use support::temp::TempDir;
 use support::world::{NOW_SECS, World, metadata_of, plain_job};
@@ -485,15 +485,17 @@ struct Doors<'a> {
 }
 
 impl Connect for Doors<'_> {
-    fn connect(&self, side: Side) -> Result<Box<dyn Target>> {
+    fn connect(&self, side: Side) -> Result<Box<dyn Replica>> {
         let target = self.trees.of(side).target();
         Ok(match self.script {
-            Some((struck, script)) if struck == side => Box::new(FaultyTarget::new(target, script)),
+            Some((struck, script)) if struck == side => {
+                Box::new(FaultyReplica::new(target, script))
+            }
             _ => Box::new(target),
         })
     }
 
-    fn connect_state(&self) -> Result<Option<Box<dyn Target>>> {
+    fn connect_state(&self) -> Result<Option<Box<dyn Replica>>> {
         Ok(None)
     }
 }

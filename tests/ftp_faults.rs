@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use coracle::error::{ErrorKind, Result, Scope};
 use coracle::job::{DataMode, FtpLocation, Limits, Location, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
+use coracle::replica::{
+    Bytes, FtpConnector, FtpReplica, Listing, NewFile, Removal, Replica, Stat, Times, Unwatched,
+    load,
+};
 use coracle::sync::peer::PeerKey;
 use coracle::sync::store::{self, OtherVersion};
-use coracle::target::{
-    Bytes, FtpConnector, FtpTarget, Listing, NewFile, Removal, Stat, Target, Times, Unwatched, load,
-};
 use coracle::time::Timestamp;
 use support::ftp_server::{Act, Close, Config, Effect, Fault, FtpServer, Say, Then};
 use support::temp::TempDir;
@@ -140,7 +141,7 @@ fn sweep(names: &[&str], change: impl Fn(&mut Config)) {
 }
 
 /// Lists, reads and writes; whatever is reported as done is checked.
-fn work(target: &mut FtpTarget, names: &[&str], case: &str) -> Result<()> {
+fn work(target: &mut FtpReplica, names: &[&str], case: &str) -> Result<()> {
     let mut listing = Listing::new();
     target.list(&RelPath::root(), &mut listing)?;
     if listing.gap().is_none() {
@@ -157,7 +158,7 @@ fn work(target: &mut FtpTarget, names: &[&str], case: &str) -> Result<()> {
     names.iter().try_for_each(|name| put(target, name, case))
 }
 
-fn put(target: &mut FtpTarget, name: &str, case: &str) -> Result<()> {
+fn put(target: &mut FtpReplica, name: &str, case: &str) -> Result<()> {
     let path = rel(name);
     let old = target.look_up(std::slice::from_ref(&path)).remove(0)?;
     let written = target.write(
@@ -320,7 +321,7 @@ fn strict_server(
 fn stubbornly(
     connector: &FtpConnector,
     what: &str,
-    mut does: impl FnMut(&mut FtpTarget) -> Result<()>,
+    mut does: impl FnMut(&mut FtpReplica) -> Result<()>,
 ) -> usize {
     for tries in 1..=MAX_TRIES {
         match connector.connect().and_then(|mut target| does(&mut target)) {
@@ -335,7 +336,7 @@ fn stubbornly(
 /// One for each place where commands are sent ahead: the login, a batch, a transfer's port, what follows a transfer.
 const MAX_TRIES: usize = 4;
 
-fn upload_two(target: &mut FtpTarget) -> Result<()> {
+fn upload_two(target: &mut FtpReplica) -> Result<()> {
     for name in ["a", "b"] {
         let path = rel(name);
         let there = target.look_up(std::slice::from_ref(&path)).remove(0)?;
@@ -458,11 +459,11 @@ fn a_port_is_not_kept_where_another_command_spoils_it() {
     }
 }
 
-fn connect(server: &FtpServer) -> Result<FtpTarget> {
+fn connect(server: &FtpServer) -> Result<FtpReplica> {
     connect_within(server, TIMEOUT)
 }
 
-fn connect_within(server: &FtpServer, timeout: Duration) -> Result<FtpTarget> {
+fn connect_within(server: &FtpServer, timeout: Duration) -> Result<FtpReplica> {
     connector(server, timeout).connect()
 }
 

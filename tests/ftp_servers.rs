@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use coracle::error::{Error, ErrorKind, Result};
 use coracle::job::{DataMode, FtpLocation, Limits, Links, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
-use coracle::target::{
-    Algorithm, Bytes, FtpTarget, Kind, Listing, LocalTarget, Mtime, NewFile, Precision, Removal,
-    Source, Stat, Target, Times, Unwatched, Watch, Written,
+use coracle::replica::{
+    Algorithm, Bytes, FtpReplica, Kind, Listing, LocalReplica, Mtime, NewFile, Precision, Removal,
+    Replica, Source, Stat, Times, Unwatched, Watch, Written,
 };
 use coracle::time::Timestamp;
 use support::servers::{Kind as Brand, Options, Server};
@@ -47,7 +47,7 @@ fn limits(data: DataMode) -> Limits {
     }
 }
 
-fn connect_at(server: &Server, path: &str, data: DataMode) -> FtpTarget {
+fn connect_at(server: &Server, path: &str, data: DataMode) -> FtpReplica {
     let location = FtpLocation {
         host: server.address().ip().to_string(),
         port: server.address().port(),
@@ -56,14 +56,14 @@ fn connect_at(server: &Server, path: &str, data: DataMode) -> FtpTarget {
         password: Secret::new(server.password().to_owned()),
         path: ServerPath::Absolute(rel(&server.remote_path(path))),
     };
-    FtpTarget::connect(&location, &limits(data)).unwrap()
+    FtpReplica::connect(&location, &limits(data)).unwrap()
 }
 
-fn connect(server: &Server) -> FtpTarget {
+fn connect(server: &Server) -> FtpReplica {
     connect_at(server, "", DataMode::Passive)
 }
 
-fn each_server(test: impl Fn(&Server, &mut FtpTarget)) {
+fn each_server(test: impl Fn(&Server, &mut FtpReplica)) {
     for brand in Brand::startable() {
         let server = Server::start(brand, Options::default());
         let mut target = connect(&server);
@@ -76,12 +76,12 @@ fn rel(path: &str) -> RelPath {
     RelPath::parse(path.as_bytes()).unwrap()
 }
 
-fn put(target: &mut FtpTarget, path: &str, content: &[u8]) -> Result<Written> {
+fn put(target: &mut FtpReplica, path: &str, content: &[u8]) -> Result<Written> {
     put_over(target, path, content, None)
 }
 
 fn put_over(
-    target: &mut FtpTarget,
+    target: &mut FtpReplica,
     path: &str,
     content: &[u8],
     replaces: Option<Stat>,
@@ -103,14 +103,14 @@ fn put_over(
     target.write(&file, &mut Bytes(content), &mut Unwatched)
 }
 
-fn names(target: &mut FtpTarget, dir: &str) -> Vec<String> {
+fn names(target: &mut FtpReplica, dir: &str) -> Vec<String> {
     let mut listing = Listing::new();
     target.list(&rel(dir), &mut listing).unwrap();
     assert_eq!(listing.gap(), None);
     listing.iter().map(|entry| entry.name.to_string()).collect()
 }
 
-fn read(target: &mut FtpTarget, path: &str, offset: u64) -> Result<Vec<u8>> {
+fn read(target: &mut FtpReplica, path: &str, offset: u64) -> Result<Vec<u8>> {
     let mut source = target.open(&rel(path), offset)?;
     let mut content = Vec::new();
     let mut buffer = [0; 1000];
@@ -431,7 +431,7 @@ fn reads_from_any_offset_and_survives_a_dropped_source() {
 fn downloads_files_of_any_size_whole() {
     each_server(|server, target| {
         let here = TempDir::new("download");
-        let mut local = LocalTarget::open(here.path(), Links::Skip).unwrap();
+        let mut local = LocalReplica::open(here.path(), Links::Skip).unwrap();
         for size in [
             0, 1, 65_535, 65_536, 65_537, 262_143, 262_144, 262_145, 1_500_007,
         ] {
@@ -460,7 +460,7 @@ fn a_download_that_stops_or_is_too_long_leaves_nothing_for_the_next() {
     const SIZE: usize = 2_000_000;
     each_server(|server, target| {
         let here = TempDir::new("download");
-        let mut local = LocalTarget::open(here.path(), Links::Skip).unwrap();
+        let mut local = LocalReplica::open(here.path(), Links::Skip).unwrap();
         let content: Vec<u8> = (0..SIZE).map(|place| (place % 251) as u8).collect();
         fs::write(server.root().join("f"), &content).unwrap();
         server.own_files();
@@ -479,8 +479,8 @@ fn a_download_that_stops_or_is_too_long_leaves_nothing_for_the_next() {
 }
 
 fn download(
-    target: &mut FtpTarget,
-    local: &mut LocalTarget,
+    target: &mut FtpReplica,
+    local: &mut LocalReplica,
     size: usize,
     resume_at: usize,
     watch: &mut dyn Watch,
@@ -728,7 +728,7 @@ impl Watch for Stops {
 }
 
 /// What a glance at these directories tells: of each, the names, and when it was changed.
-fn glance(target: &mut FtpTarget, dirs: &[&[u8]]) -> Vec<(Vec<String>, Option<Mtime>)> {
+fn glance(target: &mut FtpReplica, dirs: &[&[u8]]) -> Vec<(Vec<String>, Option<Mtime>)> {
     let paths: Vec<RelPath> = dirs
         .iter()
         .map(|dir| RelPath::parse(dir).unwrap())

@@ -8,59 +8,33 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each top-level module may use, besides itself. Arrows go down only.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("main", &["run"]),
     ("lib", &[]),
     (
         "run",
         &[
-            "ask",
-            "cli",
-            "credentials",
-            "error",
-            "job",
-            "path",
-            "patterns",
-            "report",
-            "side",
-            "sync",
-            "system",
-            "target",
-            "terminal",
+            "cli", "error", "job", "login", "path", "replica", "screen", "side", "sync", "system",
             "time",
         ],
     ),
     (
         "cli",
         &[
-            "credentials",
-            "error",
-            "job",
-            // Only to say which TLS this build has.
-            "net",
-            "path",
-            "report",
-            "side",
-            "url",
+            "error", "job", "login", // Only to say which TLS this build has.
+            "net", "path", "screen", "side",
         ],
     ),
-    ("credentials", &["error", "job", "path", "terminal"]),
-    ("patterns", &["error", "path"]),
-    ("url", &["error", "job", "path"]),
+    ("login", &["error", "job", "path", "screen"]),
     (
-        "ask",
-        &["error", "report", "side", "sync", "target", "time", "path"],
-    ),
-    (
-        "report",
+        "screen",
         &[
-            "error", "job", "path", "side", "sync", "target", "terminal", "time",
+            "error", "job", "path", "replica", "side", "sync", "system", "time",
         ],
     ),
-    ("terminal", &["error", "system"]),
-    ("sync", &["error", "job", "path", "side", "target", "time"]),
+    ("sync", &["error", "job", "path", "replica", "side", "time"]),
     (
-        "target",
+        "replica",
         &["error", "ftp", "job", "net", "path", "system", "time"],
     ),
     ("ftp", &["error", "job", "net", "path", "time"]),
@@ -75,16 +49,16 @@ const ARROWS: [(&str, &[&str]); 19] = [
 /// `system` is the floor below the floor.
 const SYSTEM: &[&str] = &["time", "path"];
 
-/// Where files may be touched by path. Everything else goes through a target's directory handles.
+/// Where files may be touched by path. Everything else goes through a replica's directory handles.
 const FILES: [&str; 10] = [
-    "src/target/local.rs",
+    "src/replica/local.rs",
     "src/sync/journal.rs",
     "src/sync/register.rs",
     "src/sync/scratch.rs",
     "src/system.rs",
-    "src/credentials.rs",
-    "src/patterns.rs",
-    "src/terminal.rs",
+    "src/login/mod.rs",
+    "src/cli/patterns.rs",
+    "src/screen/terminal.rs",
     // The lists of trusted authorities.
     "src/net/tls/rustls.rs",
     "src/net/tls/native.rs",

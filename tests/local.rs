@@ -12,8 +12,8 @@ use std::time::Duration;
 use coracle::error::{ErrorKind, Result};
 use coracle::job::Links;
 use coracle::path::RelPath;
-use coracle::target::{
-    Bytes, Kind, Listing, LocalTarget, NewFile, Removal, Stat, Target, Times, Unwatched, Written,
+use coracle::replica::{
+    Bytes, Kind, Listing, LocalReplica, NewFile, Removal, Replica, Stat, Times, Unwatched, Written,
 };
 use coracle::time::Timestamp;
 use support::temp::TempDir;
@@ -26,11 +26,11 @@ use support::temp::TempDir;
 fn a_missing_root_is_not_found_and_can_be_made() {
     let temp = TempDir::new("local");
     let root = temp.path().join("not/yet");
-    let error = LocalTarget::open(&root, Links::Skip).unwrap_err();
+    let error = LocalReplica::open(&root, Links::Skip).unwrap_err();
     assert!(error.is_not_found(), "{error}");
-    let mut target = LocalTarget::create(&root, Links::Skip).unwrap();
+    let mut target = LocalReplica::create(&root, Links::Skip).unwrap();
     write(&mut target, "f", b"content").unwrap();
-    LocalTarget::create(&root, Links::Skip).unwrap();
+    LocalReplica::create(&root, Links::Skip).unwrap();
     assert_eq!(fs::read(root.join("f")).unwrap(), b"content");
 }
 
@@ -38,7 +38,7 @@ fn a_missing_root_is_not_found_and_can_be_made() {
 fn a_root_that_another_handle_has_made_is_written_to() {
     let temp = TempDir::new("local");
     let root = temp.path().join("not/yet");
-    let open = || LocalTarget::open_or_absent(&root, Links::Skip).unwrap();
+    let open = || LocalReplica::open_or_absent(&root, Links::Skip).unwrap();
     let (mut early, mut idle, mut maker) = (open(), open(), open());
     maker.make_dirs(&[RelPath::root()]).remove(0).unwrap();
     write(&mut early, "f", b"content").unwrap();
@@ -53,7 +53,7 @@ fn a_root_that_another_handle_has_made_is_written_to() {
 fn a_root_that_appears_is_not_listed() {
     let temp = TempDir::new("local");
     let root = temp.path().join("disk");
-    let mut early = LocalTarget::open_or_absent(&root, Links::Skip).unwrap();
+    let mut early = LocalReplica::open_or_absent(&root, Links::Skip).unwrap();
     fs::create_dir(&root).unwrap();
     fs::write(root.join("f"), "").unwrap();
     let error = early
@@ -67,7 +67,7 @@ fn a_file_is_no_root() {
     let temp = TempDir::new("local");
     let file = temp.path().join("f");
     fs::write(&file, "").unwrap();
-    let error = LocalTarget::open(&file, Links::Skip).unwrap_err();
+    let error = LocalReplica::open(&file, Links::Skip).unwrap_err();
     assert!(!error.is_not_found(), "{error}");
 }
 
@@ -106,8 +106,8 @@ fn a_file_is_known_by_its_identity_whatever_its_name() {
 fn a_root_is_known_by_its_identity() {
     let (temp, target) = fresh(Links::Skip);
     fs::create_dir(temp.path().join("d")).unwrap();
-    let again = LocalTarget::open(temp.path(), Links::Skip).unwrap();
-    let other = LocalTarget::open(&temp.path().join("d"), Links::Skip).unwrap();
+    let again = LocalReplica::open(temp.path(), Links::Skip).unwrap();
+    let other = LocalReplica::open(&temp.path().join("d"), Links::Skip).unwrap();
     let identity = target.root_identity().unwrap();
     assert_eq!(identity, again.root_identity().unwrap());
     assert_ne!(identity, other.root_identity().unwrap());
@@ -116,7 +116,7 @@ fn a_root_is_known_by_its_identity() {
 #[test]
 fn a_locked_root_names_its_holder_and_is_free_again_afterwards() {
     let (temp, target) = fresh(Links::Skip);
-    let second = LocalTarget::open(temp.path(), Links::Skip).unwrap();
+    let second = LocalReplica::open(temp.path(), Links::Skip).unwrap();
     let lock = target.lock().unwrap();
     assert!(lock.is_held());
     let error = second.lock().unwrap_err();
@@ -564,9 +564,9 @@ fn hard_links_are_two_names_that_cannot_become_one() {
 
 const PARTIAL: &str = ".coracle-part-0123456789abcdef";
 
-fn fresh(links: Links) -> (TempDir, LocalTarget) {
+fn fresh(links: Links) -> (TempDir, LocalReplica) {
     let temp = TempDir::new("local");
-    let target = LocalTarget::open(temp.path(), links).unwrap();
+    let target = LocalReplica::open(temp.path(), links).unwrap();
     (temp, target)
 }
 
@@ -587,26 +587,26 @@ fn new_file<'a>(name: &'a RelPath, partial: &'a RelPath, size: u64) -> NewFile<'
     }
 }
 
-fn write(target: &mut LocalTarget, name: &str, content: &[u8]) -> Result<Written> {
+fn write(target: &mut LocalReplica, name: &str, content: &[u8]) -> Result<Written> {
     let name = path(name);
     let partial = path(&format!("{}/{PARTIAL}", name.parent()));
     let file = new_file(&name, &partial, content.len() as u64);
     target.write(&file, &mut Bytes(content), &mut Unwatched)
 }
 
-fn read(target: &mut LocalTarget, name: &str) -> Vec<u8> {
-    coracle::target::load(target, &path(name), 1 << 20)
+fn read(target: &mut LocalReplica, name: &str) -> Vec<u8> {
+    coracle::replica::load(target, &path(name), 1 << 20)
         .unwrap()
         .unwrap()
 }
 
-fn list(target: &mut LocalTarget, dir: &str) -> Listing {
+fn list(target: &mut LocalReplica, dir: &str) -> Listing {
     let mut listing = Listing::new();
     target.list(&path(dir), &mut listing).unwrap();
     listing
 }
 
-fn kind(target: &mut LocalTarget, name: &str) -> Option<Kind> {
+fn kind(target: &mut LocalReplica, name: &str) -> Option<Kind> {
     let found = target.look_up(&[path(name)]).remove(0).unwrap();
     found.map(|stat| stat.kind)
 }

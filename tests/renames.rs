@@ -4,8 +4,8 @@ mod support;
 
 use coracle::job::{Case, Delete, Direction, MaxDelete, StateDir, Trash};
 use coracle::path::RelPath;
+use coracle::replica::Times;
 use coracle::side::Side::{Local, Remote};
-use coracle::target::Times;
 use coracle::time::Timestamp;
 use support::ftp_server::{Effect, Fault};
 use support::memory::{Manners, Node, Tree};

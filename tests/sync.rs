@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use coracle::job::{Case, Delete, Direction, MaxDelete, RemoteScan, Resolve, StateDir, Trash};
 use coracle::path::RelPath;
+use coracle::replica::{CaseSensitivity, Times};
 use coracle::side::Side::{Local, Remote};
 use coracle::sync::event::{Answer, Choice};
-use coracle::target::{CaseSensitivity, Times};
 use support::memory::{Manners, Tree};
 use support::world::{NOW_SECS, Ran, World, metadata_of, once};
 

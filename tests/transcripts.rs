@@ -24,8 +24,8 @@ use std::time::Duration;
 use coracle::error::{Error, ErrorKind, Result, Scope};
 use coracle::job::{DataMode, FtpLocation, Limits, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
-use coracle::target::{
-    Algorithm, Bytes, FtpTarget, Kind, Listing, NewFile, Precision, Removal, Stat, Target, Times,
+use coracle::replica::{
+    Algorithm, Bytes, FtpReplica, Kind, Listing, NewFile, Precision, Removal, Replica, Stat, Times,
     Unwatched, Written,
 };
 use coracle::time::Timestamp;
@@ -37,7 +37,7 @@ const LEAP_DAY: Timestamp = Timestamp::from_secs(1_709_210_096);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Plays the transcript while `act` uses the target, and checks that both came to the end.
-fn play(name: &str, act: impl FnOnce(Result<FtpTarget>)) {
+fn play(name: &str, act: impl FnOnce(Result<FtpReplica>)) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/transcripts")
         .join(name)
@@ -65,7 +65,7 @@ fn play(name: &str, act: impl FnOnce(Result<FtpTarget>)) {
         bytes_per_sec: None,
         data: DataMode::Passive,
     };
-    act(FtpTarget::connect(&location, &limits));
+    act(FtpReplica::connect(&location, &limits));
     server.join().unwrap();
 }
 
@@ -212,7 +212,7 @@ fn rel(path: &str) -> RelPath {
 }
 
 /// Writes `new` to `a` through `part`.
-fn put(target: &mut FtpTarget, replaces: Option<Stat>) -> Result<Written> {
+fn put(target: &mut FtpReplica, replaces: Option<Stat>) -> Result<Written> {
     let file = NewFile {
         path: &rel("a"),
         partial: &rel("part"),
@@ -226,7 +226,7 @@ fn put(target: &mut FtpTarget, replaces: Option<Stat>) -> Result<Written> {
     target.write(&file, &mut Bytes(b"new"), &mut Unwatched)
 }
 
-fn list(target: &mut FtpTarget) -> Result<(Vec<String>, Option<String>)> {
+fn list(target: &mut FtpReplica) -> Result<(Vec<String>, Option<String>)> {
     let mut listing = Listing::new();
     target.list(&RelPath::root(), &mut listing)?;
     let names = listing.iter().map(|entry| entry.name.to_string()).collect();

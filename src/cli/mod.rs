@@ -3,23 +3,25 @@
 mod arguments;
 mod help;
 mod options;
+pub mod patterns;
+pub mod url;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
 use argh::{ArgsInfo, FromArgs};
 
-use crate::credentials::{CredentialOptions, Prompt};
+use crate::cli::url::{Address, FtpUrl, Scheme};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{
     ANONYMOUS, DataMode, Delete, Direction, FTPS_PORT, FtpLocation, Identity, Job, Limits,
     Location, Overrides, Pin, Policy, Protection, RemoteScan, Resolve, Selection, StateDir,
     TlsSettings, Trash, Trust,
 };
+use crate::login::{CredentialOptions, Prompt};
 use crate::net::BACKEND;
 use crate::path::Escaped;
-use crate::report::{Color, ShowProgress, Verbosity};
-use crate::url::{Address, FtpUrl, Scheme};
+use crate::screen::{Color, ShowProgress, Verbosity};
 use options::{Debug, Options, RESOLVE, TlsMode, one_of};
 
 /// What the user wants.

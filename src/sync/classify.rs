@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::target::{Kind, Precision, Stat};
+use crate::replica::{Kind, Precision, Stat};
 use crate::time::Timestamp;
 
 /// An entry against its record.
@@ -133,7 +133,7 @@ pub fn needs_exact_time(stat: &Stat, baseline: Option<&Baseline>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Mtime;
+    use crate::replica::Mtime;
 
     const RECORD: Baseline = Baseline::File {
         size: 10,

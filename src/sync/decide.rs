@@ -4,10 +4,10 @@
 //! only, delete only what they were told to, and `--force` lets the source win where nobody would be asked.
 
 use crate::job::{Delete, Direction};
+use crate::replica::{Kind, Stat};
 use crate::side::{Side, Sides};
 use crate::sync::classify::Status;
 use crate::sync::event::{DeletedFor, Skipped};
-use crate::target::{Kind, Stat};
 
 /// What is to be done with a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use crate::error::{ErrorKind, Result, Scope};
 use crate::path::{CORRUPT_METADATA_NAME, METADATA_NAME, Name, RelPath};
+use crate::replica::{Kind, Removal, Replica, Stat};
 use crate::side::{Side, Sides};
 use crate::sync::event::Deed;
 use crate::sync::pool::Hands;
 use crate::sync::trash;
-use crate::target::{Kind, Removal, Stat, Target};
 
 /// One entry to be deleted, with what must be true of it.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ pub fn delete_batch(
 
 /// Removes, or moves to the trash, what was cleared for deletion.
 fn remove_cleared(
-    target: &mut dyn Target,
+    target: &mut dyn Replica,
     on: Side,
     deletions: &[Deletion],
     mut verdicts: Vec<Result<()>>,

@@ -3,9 +3,9 @@
 
 use crate::error::{Error, Result};
 use crate::path::RelPath;
+use crate::replica::{Kind, Stat};
 use crate::side::{Side, Sides};
 use crate::sync::classify::Status;
-use crate::target::{Kind, Stat};
 use crate::time::Timestamp;
 
 /// Something that happened.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::job::Job;
 use crate::path::{Name, RelPath};
+use crate::replica::{Kind, Removal, Staging, Stat, Times, Written};
 use crate::side::{Side, Sides};
 use crate::sync::classify::Status;
 use crate::sync::deletion::{Deletion, delete_batch};
@@ -29,7 +30,6 @@ use crate::sync::survey::Terms;
 use crate::sync::transfer::{self, Copy, KeepBoth, ancestors};
 use crate::sync::trash;
 use crate::sync::{Done, Summary};
-use crate::target::{Kind, Removal, Staging, Stat, Times, Written};
 use crate::time::Timestamp;
 
 /// How many names travel in one batch of questions or deletions.

@@ -6,7 +6,7 @@
 
 use crate::job::Selection;
 use crate::path::RelPath;
-use crate::target::Kind;
+use crate::replica::Kind;
 
 /// The compiled patterns of a job.
 #[derive(Debug, Clone, Default)]

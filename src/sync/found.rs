@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use crate::job::Case;
 use crate::path::{Name, RelPath};
+use crate::replica::{Kind, Listing, Stat};
 use crate::side::{Side, Sides};
 use crate::sync::classify::{Baseline, Status, classify};
 use crate::sync::journal::Intent;
 use crate::sync::metadata::{Metadata, Record, RecordKind};
 use crate::sync::scan::{Ambiguous, Pairs, Places, pair_up};
 use crate::sync::survey::Terms;
-use crate::target::{Kind, Listing, Stat};
 use crate::time::Timestamp;
 
 /// A directory's listings and records, ready to be decided on.
@@ -170,7 +170,7 @@ pub struct Pair<'a> {
     pub remote_name: Option<Name<'a>>,
     /// What is listed on each side.
     pub stats: Sides<Option<Stat>>,
-    /// The same as each side itself shows it, see [`Entry::shown`](crate::target::Entry).
+    /// The same as each side itself shows it, see [`Entry::shown`](crate::replica::Entry).
     pub shown: Sides<Option<Stat>>,
     /// The inode of the local file; 0 where there is none that is known.
     pub inode: u64,

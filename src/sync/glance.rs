@@ -5,13 +5,13 @@ use std::collections::HashMap;
 
 use crate::error::{Error, Result, Scope};
 use crate::path::RelPath;
+use crate::replica::Mtime;
 use crate::sync::Done;
 use crate::sync::metadata::RecordKind;
 use crate::sync::pool::{Failure, Hands, Pool};
 use crate::sync::proof::{Glance, Recorded, may_be_proven};
 use crate::sync::store;
 use crate::sync::survey::Terms;
-use crate::target::Mtime;
 use crate::time::Timestamp;
 
 /// Directories that are asked about in one go: few enough that their answers, of which some

@@ -14,10 +14,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::path::{Escaped, Fnv64, JOURNAL_PREFIX, Name, RelPath};
+use crate::replica::Stat;
 use crate::side::Side;
 use crate::sync::json;
 use crate::sync::peer::PeerKey;
-use crate::target::Stat;
 use crate::time::Timestamp;
 
 /// The most that is read of a journal, in bytes: an intent takes some 150 bytes, and a million files is the most that

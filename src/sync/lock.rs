@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::{ErrorKind, Result};
 use crate::path::{Escaped, LOCK_NAME, Name, RelPath};
+use crate::replica::{self, Removal, Replica};
 use crate::sync::{json, store};
-use crate::target::{self, Removal, Target};
 use crate::time::Timestamp;
 
 /// A lock that was not refreshed for this long belongs to a run that died.
@@ -37,7 +37,7 @@ struct Content {
 
 impl RemoteLock {
     /// Fails with `Locked` when a fresh lock of another run is there.
-    pub fn check(remote: &mut dyn Target, holder: &str, now: Timestamp) -> Result<()> {
+    pub fn check(remote: &mut dyn Replica, holder: &str, now: Timestamp) -> Result<()> {
         let refusal = load(remote)?.and_then(|content| refusal(&content, holder, now));
         match refusal {
             Some(refusal) => Err(ErrorKind::Locked(refusal).into()),
@@ -46,7 +46,7 @@ impl RemoteLock {
     }
 
     /// Removes the lock if an earlier run of this holder was killed before it could do so.
-    pub fn release_left(remote: &mut dyn Target, holder: &str) -> Result<()> {
+    pub fn release_left(remote: &mut dyn Replica, holder: &str) -> Result<()> {
         match load(remote)? {
             Some(content) if content.lock_holder.as_deref() == Some(holder) => {
                 Self::release(remote)
@@ -56,7 +56,7 @@ impl RemoteLock {
     }
 
     /// Takes the lock. Fails with `Locked` when another run has it.
-    pub fn take(remote: &mut dyn Target, holder: &str, now: Timestamp) -> Result<()> {
+    pub fn take(remote: &mut dyn Replica, holder: &str, now: Timestamp) -> Result<()> {
         Self::check(remote, holder, now)?;
         write(remote, holder, now)?;
         // Whoever wrote last has it; the other one sees that here and leaves.
@@ -87,7 +87,7 @@ impl RemoteLock {
     }
 
     /// Removes the lock.
-    pub fn release(remote: &mut dyn Target) -> Result<()> {
+    pub fn release(remote: &mut dyn Replica) -> Result<()> {
         remote
             .remove(&[Removal::File(path())])
             .into_iter()
@@ -96,7 +96,7 @@ impl RemoteLock {
 }
 
 /// Writes the lock file, for the first time or anew.
-pub fn write(remote: &mut dyn Target, holder: &str, now: Timestamp) -> Result<()> {
+pub fn write(remote: &mut dyn Replica, holder: &str, now: Timestamp) -> Result<()> {
     let mut content = b"{\"lock_time\":".to_vec();
     json::write_secs(now, &mut content);
     content.extend_from_slice(b",\"lock_holder\":");
@@ -106,8 +106,8 @@ pub fn write(remote: &mut dyn Target, holder: &str, now: Timestamp) -> Result<()
 }
 
 /// The lock that is there. What is not a lock file locks nothing.
-fn load(remote: &mut dyn Target) -> Result<Option<Content>> {
-    let file = target::load(remote, &path(), MAX_BYTES)?;
+fn load(remote: &mut dyn Replica) -> Result<Option<Content>> {
+    let file = replica::load(remote, &path(), MAX_BYTES)?;
     Ok(file.and_then(|file| parse(&file)))
 }
 

@@ -29,9 +29,9 @@ use std::io::Read;
 use std::vec;
 
 use crate::path::Name;
+use crate::replica::{Kind, Listing, Mtime};
 use crate::sync::json::{self, Malformed, Outline, Wanted};
 use crate::sync::peer::{PeerKey, legacy_of};
-use crate::target::{Kind, Listing, Mtime};
 use crate::time::{TOLERANCE_NANOS, Timestamp};
 
 /// The largest metadata file that is read, in bytes: a listing has at most 1,000,000 names, and the record of a name
@@ -1334,7 +1334,7 @@ mod tests {
     use super::*;
     use crate::job::{FtpLocation, Location, Protection, Secret, ServerPath};
     use crate::path::RelPath;
-    use crate::target::{Precision, Stat};
+    use crate::replica::{Precision, Stat};
 
     const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 

@@ -80,6 +80,7 @@ use std::thread;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
 use crate::path::RelPath;
+use crate::replica::{FileIdentity, Listing, Staging, Written};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Ask, Event, Totals};
 use crate::sync::execute::{Execution, execute};
@@ -89,7 +90,6 @@ use crate::sync::plan::Plan;
 use crate::sync::pool::{Connect, Failure, Pool, Stop};
 use crate::sync::survey::{Survey, Terms};
 use crate::sync::walk::{Walk, walk};
-use crate::target::{FileIdentity, Listing, Staging, Written};
 use crate::time::Timestamp;
 
 /// What a run needs besides its job.

@@ -3,10 +3,10 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::path::RelPath;
+use crate::replica::{Renaming, Stat, Times, Written};
 use crate::side::{Side, Sides};
 use crate::sync::journal::{Intent, Journal};
 use crate::sync::pool::Hands;
-use crate::target::{Renaming, Stat, Times, Written};
 
 /// An entry to be renamed on the remote side, with what must be true of it.
 #[derive(Debug, Clone)]

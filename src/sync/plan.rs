@@ -3,12 +3,12 @@
 //! A plan holds only what changes; an unchanged tree of any size makes an empty plan.
 
 use crate::path::{Name, RelPath};
+use crate::replica::{Kind, Stat};
 use crate::side::{Side, Sides};
 use crate::sync::classify::Status;
 use crate::sync::event::{DeletedFor, Totals};
 use crate::sync::guard::{Changes, Losses};
 use crate::sync::rename::{Appeared, Gone, Move, Place};
-use crate::target::{Kind, Stat};
 use crate::time::Timestamp;
 
 /// What a run is going to do.

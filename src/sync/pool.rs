@@ -16,15 +16,15 @@ use std::thread::{self, Scope as ThreadScope};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result, Scope};
+use crate::replica::Replica;
 use crate::side::{Side, Sides};
-use crate::target::Target;
 
 /// What a worker works with: its own handle of each target.
 pub struct Hands {
     /// The two sides.
-    pub sides: Sides<Box<dyn Target>>,
+    pub sides: Sides<Box<dyn Replica>>,
     /// The state directory, where metadata does not live beside the files.
-    pub state: Option<Box<dyn Target>>,
+    pub state: Option<Box<dyn Replica>>,
 }
 
 impl Hands {
@@ -40,7 +40,7 @@ impl Hands {
     }
 
     /// The target that holds the local metadata.
-    pub fn metadata_home(&mut self) -> &mut dyn Target {
+    pub fn metadata_home(&mut self) -> &mut dyn Replica {
         match &mut self.state {
             Some(state) => state.as_mut(),
             None => self.sides.local.as_mut(),
@@ -54,10 +54,10 @@ pub type Task<'env, T> = Box<dyn FnMut(&mut Hands) -> Result<T> + Send + 'env>;
 /// Opens targets. One connection each time.
 pub trait Connect: Sync {
     /// A new handle of that side's target.
-    fn connect(&self, side: Side) -> Result<Box<dyn Target>>;
+    fn connect(&self, side: Side) -> Result<Box<dyn Replica>>;
 
     /// A new handle of the state directory; none when metadata lives beside the files.
-    fn connect_state(&self) -> Result<Option<Box<dyn Target>>>;
+    fn connect_state(&self) -> Result<Option<Box<dyn Replica>>>;
 }
 
 /// How a task ended that did not succeed.
@@ -224,7 +224,7 @@ impl<'scope, 'env, T: Send + 'env> Pool<'scope, 'env, T> {
     }
 
     /// A handle of that side alone for the calling thread, for what needs no worker and, on a disk, no connection.
-    pub fn open(&self, side: Side) -> Result<Box<dyn Target>> {
+    pub fn open(&self, side: Side) -> Result<Box<dyn Replica>> {
         self.shared.connect.connect(side)
     }
 

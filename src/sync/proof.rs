@@ -16,11 +16,11 @@
 //! glance will match, which costs a listing; the other way round it would be missed.
 
 use crate::path::Fnv64;
+use crate::replica::{Kind, Listing, Mtime, Precision, Stat};
 use crate::side::Side;
 use crate::sync::classify::{COARSE_MARGIN_SECS, Status, classify, needs_exact_time};
 use crate::sync::found::baseline;
 use crate::sync::metadata::{RecordKind, Records};
-use crate::target::{Kind, Listing, Mtime, Precision, Stat};
 use crate::time::Timestamp;
 
 /// The most entries of a directory with a proof: the listing of more takes longer on its way than the round trips that a

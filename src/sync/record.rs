@@ -1,10 +1,10 @@
 //! What is to be recorded: the changes to metadata that follow from what was truly made equal. Pure.
 
 use crate::path::Name;
+use crate::replica::{Stat, Times, Written};
 use crate::side::Side;
 use crate::sync::metadata::{Metadata, RecordKind, TrueTime};
 use crate::sync::plan::Step;
-use crate::target::{Stat, Times, Written};
 use crate::time::Timestamp;
 
 /// A change to metadata.

@@ -18,7 +18,7 @@
 //! name holds the digest of exactly these records (see [`crate::sync::digest`]). The walk finds that out and visits the
 //! directory as one that both sides have, under two names; see [`mod@crate::sync::walk`].
 
-use crate::target::FileIdentity;
+use crate::replica::FileIdentity;
 use crate::time::Timestamp;
 
 /// The place of a step in the plan.

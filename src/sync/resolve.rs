@@ -1,9 +1,9 @@
 //! What becomes of a conflict: the rule of the job, or the user's answer, applied to what is there. Pure.
 
 use crate::job::{Delete, Direction, Resolve};
+use crate::replica::{Kind, Stat};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Choice, Choices};
-use crate::target::{Kind, Stat};
 
 /// What is to be done about a conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@
 
 use crate::job::Case;
 use crate::path::Fnv64;
+use crate::replica::Listing;
 use crate::sync::metadata::Records;
-use crate::target::Listing;
 
 /// A list of names, sorted by their bytes and without doubles.
 pub trait Names {

@@ -4,9 +4,9 @@ use std::io::{self, Read};
 
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::path::{CORRUPT_METADATA_NAME, METADATA_NAME, Name, RelPath, partial_name};
+use crate::replica::{Bytes, NewFile, Removal, Replica, Source, Unwatched};
 use crate::sync::metadata::{METADATA_MAX_BYTES, Metadata, Text, Unreadable};
 use crate::sync::peer::PeerKey;
-use crate::target::{Bytes, NewFile, Removal, Source, Target, Unwatched};
 use crate::time::Timestamp;
 
 /// What the metadata file of a directory held.
@@ -38,7 +38,7 @@ fn own_name(name: &'static [u8]) -> Name<'static> {
 
 /// Reads the metadata of a directory. Damage is no error: what cannot be read is treated as absent.
 pub fn load(
-    home: &mut dyn Target,
+    home: &mut dyn Replica,
     dir: &RelPath,
     key: &PeerKey,
     other_version: OtherVersion,
@@ -70,7 +70,7 @@ pub fn load(
 
 /// Reads a metadata file while it comes; none when it is not there.
 fn read(
-    home: &mut dyn Target,
+    home: &mut dyn Replica,
     path: &RelPath,
     key: &PeerKey,
 ) -> Result<Option<Result<Metadata, Unreadable>>> {
@@ -129,7 +129,7 @@ impl Read for Feed<'_> {
 
 /// Writes the metadata of a directory if it changed; removes the file when there is nothing to remember.
 pub fn save(
-    home: &mut dyn Target,
+    home: &mut dyn Replica,
     dir: &RelPath,
     metadata: &mut Metadata,
     now: Timestamp,
@@ -181,11 +181,16 @@ impl Source for Taken<'_> {
 }
 
 /// Writes a small file of ours, replacing what is there.
-pub fn write_own(home: &mut dyn Target, path: &RelPath, content: &[u8]) -> Result<()> {
+pub fn write_own(home: &mut dyn Replica, path: &RelPath, content: &[u8]) -> Result<()> {
     write(home, path, content.len() as u64, &mut Bytes(content))
 }
 
-fn write(home: &mut dyn Target, path: &RelPath, size: u64, content: &mut dyn Source) -> Result<()> {
+fn write(
+    home: &mut dyn Replica,
+    path: &RelPath,
+    size: u64,
+    content: &mut dyn Source,
+) -> Result<()> {
     let name = path.name().expect("our files have names");
     // Always the same, so that one that was left is taken the next time, even where nobody would see it.
     let partial_bytes = partial_name(name, 0, None);
@@ -212,7 +217,7 @@ fn write(home: &mut dyn Target, path: &RelPath, size: u64, content: &mut dyn Sou
 }
 
 /// Puts a metadata file that cannot be read out of the way, where the user can look at it.
-pub fn set_aside(home: &mut dyn Target, dir: &RelPath) -> Result<()> {
+pub fn set_aside(home: &mut dyn Replica, dir: &RelPath) -> Result<()> {
     let from = metadata_path(dir);
     let to = dir.join(own_name(CORRUPT_METADATA_NAME));
     let _an_older_one_makes_room = home.remove(&[Removal::File(to.clone())]);

@@ -7,9 +7,9 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::path::RelPath;
+use crate::replica::{Kind, Listing, Stat};
 use crate::sync::digest::SubtreeHash;
 use crate::sync::filter::Filter;
-use crate::target::{Kind, Listing, Stat};
 use crate::time::Timestamp;
 
 /// What tells whether the files of a subtree changed since they were synced.

@@ -3,13 +3,13 @@
 use crate::error::{Result, Scope};
 use crate::job::{Job, RemoteScan, StateDir};
 use crate::path::{LOCK_NAME, METADATA_NAME, Name, RelPath};
+use crate::replica::{Kind, Listing, Mtime, Replica, Stat};
 use crate::side::{Side, Sides};
 use crate::sync::classify::is_coarse;
 use crate::sync::metadata::{Metadata, RecordKind};
 use crate::sync::peer::PeerKey;
 use crate::sync::pool::Hands;
 use crate::sync::store::{self, OtherVersion};
-use crate::target::{Kind, Listing, Mtime, Stat, Target};
 
 /// What all surveys of a run have in common.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ pub fn survey(
 ///
 /// Fails when any of it cannot be listed in full: what is asked for is a proof.
 pub fn survey_subtree(
-    target: &mut dyn Target,
+    target: &mut dyn Replica,
     side: Side,
     terms: &Terms,
     top: &RelPath,
@@ -171,7 +171,7 @@ pub fn survey_subtree(
 
 /// Asks for the exact times of those files for which `wanted` says so and the listing told only the minute or day.
 pub fn make_times_exact(
-    target: &mut dyn Target,
+    target: &mut dyn Replica,
     dir: &RelPath,
     listing: &mut Listing,
     wanted: impl Fn(usize) -> bool,
@@ -222,7 +222,7 @@ fn set_untold(listing: &mut Listing, place: usize, why: &str) {
 }
 
 /// Lists a directory; a refusal is a finding, a dead connection an error.
-fn list(target: &mut dyn Target, dir: &RelPath) -> Result<Result<Listing>> {
+fn list(target: &mut dyn Replica, dir: &RelPath) -> Result<Result<Listing>> {
     let mut listing = Listing::new();
     match target.list(dir, &mut listing) {
         Ok(()) => Ok(Ok(listing)),

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::job::Verify;
 use crate::path::{Name, RelPath, partial_name};
+use crate::replica::{Algorithm, NewFile, Removal, Replica, Staging, Stat, Times, Watch, Written};
 use crate::side::{Side, Sides};
 use crate::sync::journal::{Intent, Journal};
 use crate::sync::pool::{Hands, Stop};
-use crate::target::{Algorithm, NewFile, Removal, Staging, Stat, Target, Times, Watch, Written};
 
 /// Smaller files are sent again rather than resumed: that is as fast, and asks nothing of the server.
 const RESUME_BYTES: u64 = 1 << 20;
@@ -148,7 +148,7 @@ impl Copy {
     }
 
     /// Whether the try before got as far as the rename, of which only the reply was lost.
-    fn already_placed(&self, target: &mut dyn Target, path: &RelPath) -> Result<Option<Written>> {
+    fn already_placed(&self, target: &mut dyn Replica, path: &RelPath) -> Result<Option<Written>> {
         let Some((placed, times)) = self.placed else {
             return Ok(None);
         };
@@ -165,8 +165,8 @@ impl Copy {
 
     fn transfer(
         &mut self,
-        source_side: &mut dyn Target,
-        target_side: &mut dyn Target,
+        source_side: &mut dyn Replica,
+        target_side: &mut dyn Replica,
         terms: &Terms<'_>,
         may_stage: bool,
     ) -> Result<Staging> {
@@ -231,7 +231,7 @@ impl Copy {
     /// Where to go on. A partial file that is of no use is removed.
     fn resume_at(
         &self,
-        target: &mut dyn Target,
+        target: &mut dyn Replica,
         partial: &RelPath,
         terms: &Terms<'_>,
     ) -> Result<u64> {
@@ -254,7 +254,7 @@ impl Copy {
 
 /// Gives the files of copies that were staged, all on the side of `target`, their names.
 pub fn place_staged(
-    target: &mut dyn Target,
+    target: &mut dyn Replica,
     copies: &[Copy],
     journal: Option<&Journal>,
 ) -> Vec<Result<Written>> {
@@ -400,7 +400,7 @@ pub fn compare_bytes(hands: &mut Hands, paths: &Sides<RelPath>) -> Result<bool> 
 /// How much of each file is compared at a time.
 const COMPARE_BYTES: usize = 32 * 1024;
 
-fn fill(source: &mut dyn crate::target::Source, buffer: &mut [u8]) -> Result<usize> {
+fn fill(source: &mut dyn crate::replica::Source, buffer: &mut [u8]) -> Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match source.read(&mut buffer[filled..])? {
@@ -414,9 +414,9 @@ fn fill(source: &mut dyn crate::target::Source, buffer: &mut [u8]) -> Result<usi
 /// Compares digests where the server can compute one. A copy that differs is removed: its source is still good, and
 /// with the same size and time it would pass for equal from now on.
 fn verify_digest(
-    source: &mut dyn Target,
+    source: &mut dyn Replica,
     source_path: &RelPath,
-    copy: &mut dyn Target,
+    copy: &mut dyn Replica,
     copy_path: &RelPath,
 ) -> Result<()> {
     let all = [Algorithm::Sha256, Algorithm::Md5, Algorithm::Crc32];
@@ -448,7 +448,7 @@ fn verify_digest(
     )))
 }
 
-fn look_up_one(target: &mut dyn Target, path: &RelPath) -> Result<Option<Stat>> {
+fn look_up_one(target: &mut dyn Replica, path: &RelPath) -> Result<Option<Stat>> {
     target
         .look_up(std::slice::from_ref(path))
         .pop()

@@ -6,8 +6,8 @@
 use crate::error::{Result, Scope};
 use crate::job::Trash;
 use crate::path::{Name, RelPath};
+use crate::replica::{Kind, Listing, Removal, Replica};
 use crate::sync::transfer::ancestors;
-use crate::target::{Kind, Listing, Removal, Target};
 use crate::time::Timestamp;
 
 /// Where a file goes.
@@ -20,7 +20,7 @@ pub fn place(trash: &Trash, run: Timestamp, path: &RelPath) -> RelPath {
 }
 
 /// Moves a file there.
-pub fn move_to(target: &mut dyn Target, path: &RelPath, place: &RelPath) -> Result<()> {
+pub fn move_to(target: &mut dyn Replica, path: &RelPath, place: &RelPath) -> Result<()> {
     target
         .make_dirs(&ancestors(place))
         .into_iter()
@@ -29,7 +29,7 @@ pub fn move_to(target: &mut dyn Target, path: &RelPath, place: &RelPath) -> Resu
 }
 
 /// Removes what has been in the trash for longer than it is to be kept.
-pub fn expire(target: &mut dyn Target, trash: &Trash, now: Timestamp) -> Result<()> {
+pub fn expire(target: &mut dyn Replica, trash: &Trash, now: Timestamp) -> Result<()> {
     let Some(keep_days) = trash.keep_days else {
         return Ok(());
     };
@@ -69,7 +69,7 @@ fn is_expired(name: Name<'_>, limit: &str) -> bool {
 }
 
 /// Removes a directory of the trash and what is in it; links are removed, never followed.
-fn remove_tree(target: &mut dyn Target, top: &RelPath) -> Result<()> {
+fn remove_tree(target: &mut dyn Replica, top: &RelPath) -> Result<()> {
     let mut dirs = vec![top.clone()];
     let mut next = 0;
     while next < dirs.len() {

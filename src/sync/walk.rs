@@ -19,6 +19,7 @@ use std::time::Duration;
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::job::{Delete, Job, Location, RemoteScan};
 use crate::path::{Escaped, RelPath};
+use crate::replica::{Kind, Listing, Stat};
 use crate::side::{Side, Sides};
 use crate::sync::classify::{Status, is_coarse, needs_exact_time};
 use crate::sync::decide::{Action, decide, decide_unmatched};
@@ -42,7 +43,6 @@ use crate::sync::subtree::{Evidence, Judged, Subtree, Verdict};
 use crate::sync::survey::{Survey, Terms, make_times_exact, survey, survey_subtree};
 use crate::sync::transfer::compare_bytes;
 use crate::sync::{Done, refuse_if};
-use crate::target::{Kind, Listing, Stat};
 use crate::time::Timestamp;
 
 /// How deep a tree may be. Deeper ones are loops made of links that a server shows as directories.

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coracle::error::{Error, ErrorKind, Phase, Result};
 use coracle::path::RelPath;
-use coracle::target::{
-    Algorithm, Capabilities, Digest, FileIdentity, Listing, NewFile, Removal, Source, Stat, Target,
-    Watch, Written,
+use coracle::replica::{
+    Algorithm, Capabilities, Digest, FileIdentity, Listing, NewFile, Removal, Replica, Source,
+    Stat, Watch, Written,
 };
 
 /// What goes wrong.
@@ -126,12 +126,12 @@ impl Script {
 }
 
 /// A target whose calls, and those of its sources, go by a script.
-pub struct FaultyTarget<T> {
+pub struct FaultyReplica<T> {
     target: T,
     script: Script,
 }
 
-impl<T: Target> FaultyTarget<T> {
+impl<T: Replica> FaultyReplica<T> {
     /// Puts `target` under the script.
     pub fn new(target: T, script: &Script) -> Self {
         Self {
@@ -141,7 +141,7 @@ impl<T: Target> FaultyTarget<T> {
     }
 }
 
-impl<T: Target> Target for FaultyTarget<T> {
+impl<T: Replica> Replica for FaultyReplica<T> {
     fn capabilities(&self) -> Capabilities {
         self.target.capabilities()
     }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use coracle::error::{Doing, Error, ErrorKind, Result};
 use coracle::path::RelPath;
-use coracle::target::{
+use coracle::replica::{
     Algorithm, Capabilities, CaseSensitivity, Digest, FileIdentity, Hasher, Kind, Listing, NewFile,
-    Removal, Source, Stat, Target, Times, Watch, Written,
+    Removal, Replica, Source, Stat, Times, Watch, Written,
 };
 use coracle::time::Timestamp;
 
@@ -201,8 +201,8 @@ impl Tree {
     }
 
     /// A handle to this tree.
-    pub fn target(&self) -> MemoryTarget {
-        MemoryTarget(self.clone())
+    pub fn target(&self) -> MemoryReplica {
+        MemoryReplica(self.clone())
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -315,9 +315,9 @@ impl Inside {
 }
 
 /// A handle to a tree.
-pub struct MemoryTarget(Tree);
+pub struct MemoryReplica(Tree);
 
-impl Target for MemoryTarget {
+impl Replica for MemoryReplica {
     fn capabilities(&self) -> Capabilities {
         let manners = self.0.inside().manners;
         Capabilities {
@@ -477,7 +477,7 @@ impl Target for MemoryTarget {
     }
 }
 
-impl MemoryTarget {
+impl MemoryReplica {
     /// What is kept of an earlier try.
     fn kept_content(&self, file: &NewFile<'_>) -> Result<Vec<u8>> {
         let inside = self.0.inside();

@@ -15,6 +15,10 @@ use coracle::job::{
     RemoteScan, Resolve, Selection, StateDir, Verify,
 };
 use coracle::path::RelPath;
+use coracle::replica::{
+    Algorithm, Capabilities, Digest, FileIdentity, Listing, NewFile, Removal, Replica, Source,
+    Stat, Watch, Written,
+};
 use coracle::side::{Side, Sides};
 use coracle::sync::event::{
     Answer, Ask, Choice, Conflict, Deed, DeletedFor, Event, Resolved, Skipped,
@@ -22,14 +26,10 @@ use coracle::sync::event::{
 use coracle::sync::journal::Leftover;
 use coracle::sync::pool::{Connect, Stop};
 use coracle::sync::{self, Setting, Summary};
-use coracle::target::{
-    Algorithm, Capabilities, Digest, FileIdentity, Listing, NewFile, Removal, Source, Stat, Target,
-    Watch, Written,
-};
 use coracle::time::Timestamp;
 
 use super::connections;
-use super::memory::{Manners, MemoryTarget, Node, Tree};
+use super::memory::{Manners, MemoryReplica, Node, Tree};
 
 /// The beginning: tick 0, in seconds since 1970.
 pub const BEGINNING_SECS: i64 = 1_700_000_000;
@@ -468,7 +468,7 @@ struct Doors<'a> {
 }
 
 impl Connect for Doors<'_> {
-    fn connect(&self, side: Side) -> Result<Box<dyn Target>> {
+    fn connect(&self, side: Side) -> Result<Box<dyn Replica>> {
         Ok(Box::new(Watched {
             target: self.trees.of(side).target(),
             name: match side {
@@ -479,19 +479,19 @@ impl Connect for Doors<'_> {
         }))
     }
 
-    fn connect_state(&self) -> Result<Option<Box<dyn Target>>> {
+    fn connect_state(&self) -> Result<Option<Box<dyn Replica>>> {
         let state = self.state.map(|tree| Watched {
             target: tree.target(),
             name: "state",
             changes: Arc::clone(self.changes),
         });
-        Ok(state.map(|target| Box::new(target) as Box<dyn Target>))
+        Ok(state.map(|target| Box::new(target) as Box<dyn Replica>))
     }
 }
 
 /// A target that notes every call that may change something.
 struct Watched {
-    target: MemoryTarget,
+    target: MemoryReplica,
     name: &'static str,
     changes: Arc<Mutex<Vec<String>>>,
 }
@@ -503,7 +503,7 @@ impl Watched {
     }
 }
 
-impl Target for Watched {
+impl Replica for Watched {
     fn capabilities(&self) -> Capabilities {
         self.target.capabilities()
     }

@@ -2,7 +2,7 @@
 
 use sha2::Digest as _;
 
-use crate::target::{Algorithm, Digest};
+use crate::replica::{Algorithm, Digest};
 
 /// Takes in bytes in pieces, gives their digest.
 #[derive(Debug, Clone)]

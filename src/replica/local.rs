@@ -6,8 +6,8 @@
 //!
 //! A power cut never shows a torn file: its bytes are synced before it gets its name. On some file systems a name that is
 //! synced before its bytes would be a file of the right size and time that holds anything, and the next run would take it for
-//! equal. Small files are staged, and synced all at once ([`Target::place`]): a card in a router takes as long to sync one of
-//! them as all. The names themselves are synced once for many files, by [`Target::make_lasting`], before what they stand for
+//! equal. Small files are staged, and synced all at once ([`Replica::place`]): a card in a router takes as long to sync one of
+//! them as all. The names themselves are synced once for many files, by [`Replica::make_lasting`], before what they stand for
 //! is recorded; those of files set aside at once, because the old content has no other name.
 
 use std::cell::OnceCell;
@@ -25,11 +25,11 @@ use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::job::Links;
 use crate::net::Pipe;
 use crate::path::{Escaped, RelPath};
-use crate::system::{self, FileKind, Identity, Status};
-use crate::target::{
+use crate::replica::{
     Algorithm, Capabilities, CaseSensitivity, Digest, FileIdentity, Hasher, Kind, Listing, Mtime,
-    NewFile, Removal, Source, Staging, Stat, Target, Times, Watch, Written,
+    NewFile, Removal, Replica, Source, Staging, Stat, Times, Watch, Written,
 };
+use crate::system::{self, FileKind, Identity, Status};
 
 /// How much is read at a time: large enough that system calls do not count, small beside the 32 MB of a router.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -46,7 +46,7 @@ const WAY_BLOCKED: &str = "a directory above it was replaced by something else";
 
 /// A local root, held open.
 #[derive(Debug)]
-pub struct LocalTarget {
+pub struct LocalReplica {
     path: PathBuf,
     /// Empty while there is no such directory.
     root: OnceCell<Root>,
@@ -74,7 +74,7 @@ pub struct RootIdentity {
     pub inode: u64,
 }
 
-impl LocalTarget {
+impl LocalReplica {
     /// Opens a root, which may be reached through links; `NotFound` when there is none.
     pub fn open(root: &Path, links: Links) -> Result<Self> {
         let target = Self::at(root, links);
@@ -202,7 +202,7 @@ impl RootLock {
     }
 }
 
-impl Target for LocalTarget {
+impl Replica for LocalReplica {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             times: Times::Kept,
@@ -341,7 +341,7 @@ impl Target for LocalTarget {
 // Looking
 // ---------------------------------------------------------------------------------------------------------------
 
-impl LocalTarget {
+impl LocalReplica {
     fn list_into(&self, place: &Place, listing: &mut Listing) -> Result<()> {
         let dir = system::open_dir_at(place.as_fd(), b".").map_err(failure)?;
         let keeps_inodes = system::keeps_inodes(dir.as_fd());
@@ -555,7 +555,7 @@ impl Source for LocalSource {
 // Changing
 // ---------------------------------------------------------------------------------------------------------------
 
-impl LocalTarget {
+impl LocalReplica {
     fn write_file(
         &mut self,
         file: &NewFile<'_>,
@@ -1048,7 +1048,7 @@ fn name_each<'a>(
 // Walking
 // ---------------------------------------------------------------------------------------------------------------
 
-impl LocalTarget {
+impl LocalReplica {
     /// Opens a directory of this target.
     fn enter(&self, dir: &RelPath) -> Result<Rc<Place>> {
         match self.links {
@@ -1125,7 +1125,7 @@ struct Parents {
 
 impl Parents {
     /// The directory that `path` is in.
-    fn of(&mut self, target: &LocalTarget, path: &RelPath) -> Result<Rc<Place>> {
+    fn of(&mut self, target: &LocalReplica, path: &RelPath) -> Result<Rc<Place>> {
         let parent = path.parent();
         if let Some((last, place)) = &self.last
             && *last == parent
@@ -1190,7 +1190,7 @@ impl Trail {
     }
 
     /// Follows one name, and all links it leads through. `NotFound` when there is nothing of that name.
-    fn follow(&mut self, target: &LocalTarget, name: &[u8]) -> Result<Led> {
+    fn follow(&mut self, target: &LocalReplica, name: &[u8]) -> Result<Led> {
         let mut links = 0;
         // What is still to be walked, the next name last.
         let mut ahead: Vec<Vec<u8>> = vec![name.to_vec()];
@@ -1232,7 +1232,7 @@ impl Trail {
     }
 
     /// Puts what a link says in front of what is ahead; says no where it certainly leads out of the root.
-    fn turn(&mut self, target: &LocalTarget, text: &[u8], ahead: &mut Vec<Vec<u8>>) -> bool {
+    fn turn(&mut self, target: &LocalReplica, text: &[u8], ahead: &mut Vec<Vec<u8>>) -> bool {
         let relative = if text.starts_with(b"/") {
             let real_root = (target.root.get()).map_or(&[][..], |root| &root.real_path);
             let below = text.strip_prefix(real_root);
@@ -1337,7 +1337,7 @@ mod tests {
         std::os::unix::fs::symlink("a", root.join("inward")).unwrap();
         std::os::unix::fs::symlink("/", root.join("a/outward")).unwrap();
 
-        let target = LocalTarget::open(&root, Links::Skip).unwrap();
+        let target = LocalReplica::open(&root, Links::Skip).unwrap();
         let mut answers = Vec::new();
         for dir in [
             "a/b",

@@ -10,9 +10,9 @@ mod listing;
 mod local;
 
 pub use digest::Hasher;
-pub use ftp::{FtpConnector, FtpTarget};
+pub use ftp::{FtpConnector, FtpReplica};
 pub use listing::{Entry, Kind, Listing, Mtime, Precision, Stat};
-pub use local::{LocalTarget, RootIdentity, RootLock};
+pub use local::{LocalReplica, RootIdentity, RootLock};
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -25,7 +25,7 @@ use crate::path::RelPath;
 ///
 /// Paths are relative to the target's root. Every method that takes several paths returns one result for each, in
 /// their order, and a failure of one does not keep the others from being tried.
-pub trait Target: Send {
+pub trait Replica: Send {
     /// What this target can do, as far as it is known by now: it may learn more while working.
     fn capabilities(&self) -> Capabilities;
 
@@ -71,8 +71,8 @@ pub trait Target: Send {
         watch: &mut dyn Watch,
     ) -> Result<Written>;
 
-    /// Writes a file as [`Target::write`] does; or only to its partial name, where files are better given their names
-    /// together, by [`Target::place`]: a disk has to be waited for in between, once and not for each file. A file that is
+    /// Writes a file as [`Replica::write`] does; or only to its partial name, where files are better given their names
+    /// together, by [`Replica::place`]: a disk has to be waited for in between, once and not for each file. A file that is
     /// set aside for it is placed at once.
     fn stage(
         &mut self,
@@ -113,7 +113,7 @@ pub trait Target: Send {
     /// Renames a file or directory, replacing nothing: an existing `to` is an error where the target can tell.
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()>;
 
-    /// Renames several, one after the other, as [`Target::rename`] does.
+    /// Renames several, one after the other, as [`Replica::rename`] does.
     fn rename_each(&mut self, renames: &[Renaming]) -> Vec<Result<()>> {
         renames
             .iter()
@@ -335,7 +335,7 @@ pub struct Digest {
 /// Reads a small file of ours whole; none when it is not there.
 ///
 /// Fails with `Metadata` when it is larger than `limit` bytes.
-pub fn load(target: &mut dyn Target, file: &RelPath, limit: usize) -> Result<Option<Vec<u8>>> {
+pub fn load(target: &mut dyn Replica, file: &RelPath, limit: usize) -> Result<Option<Vec<u8>>> {
     let mut source = match target.open(file, 0) {
         Ok(source) => source,
         Err(error) if error.is_not_found() => return Ok(None),

@@ -1,11 +1,11 @@
 //! Listing a directory: MLSD where there is one, else LIST; and doubting what comes back.
 
 use super::look::stat_of_facts;
-use super::{FtpTarget, Lists, join};
+use super::{FtpReplica, Lists, join};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ftp::{Command, Facts, FactsKind, ListEntry, ListKind, ListLine, TimeUnit, parse_line};
 use crate::path::Escaped;
-use crate::target::{Kind, Listing, Mtime, Precision, Stat};
+use crate::replica::{Kind, Listing, Mtime, Precision, Stat};
 use crate::time::Timestamp;
 
 /// A longer line is no line of a listing: names have at most 1024 bytes.
@@ -32,7 +32,7 @@ const ZONE_PROBES: usize = 8;
 const ZONE_STEP_SECS: i64 = 900;
 const MAX_ZONE_SECS: i64 = 26 * 3600;
 
-impl FtpTarget {
+impl FtpReplica {
     /// Lists a full path; [`ErrorKind::NotFound`] only when the directory is certainly not there.
     pub(super) fn list_path(&mut self, dir: &[u8], listing: &mut Listing) -> Result<()> {
         match self.read_listing(dir, listing) {

@@ -3,10 +3,10 @@
 use std::io::{self, BufRead, Write};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::report::{ERASE_LINE, LIGHT_RED, RESET, grouped};
+use crate::replica::Stat;
+use crate::screen::{ERASE_LINE, LIGHT_RED, RESET, grouped};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Answer, Ask, Choice, Choices, Conflict};
-use crate::target::Stat;
 
 /// Asks over a pair of streams.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::job::{ANONYMOUS, Secret};
 use crate::path::Escaped;
-use crate::terminal::{Keyboard, Terminal};
+use crate::screen::terminal::{Keyboard, Terminal};
 
 /// Where user and password come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,9 +2,11 @@
 //!
 //! Lines and colors are pyftpsync's. What another program reads from us may end early (`| head`); the run goes on.
 
+pub mod ask;
 mod exit;
 mod line;
 mod progress;
+pub mod terminal;
 
 pub use exit::{ExitCode, exit_code_of};
 pub(crate) use line::{ERASE_LINE, LIGHT_RED, RESET};
@@ -17,9 +19,8 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::job::{Direction, Job, Location};
 use crate::path::RelPath;
+use crate::replica::Kind;
 use crate::sync::event::{Deed, Event, Totals};
-use crate::target::Kind;
-use crate::terminal;
 use exit::exit_code_of_entry;
 use line::{Line, is_copy};
 use progress::{Planned, Progress};

@@ -21,9 +21,9 @@ use crate::ftp::{Account, Command, Pace, Reply, Security, Session, Settings};
 use crate::job::{ANONYMOUS, FtpLocation, Limits, Protection, ServerPath};
 use crate::net::{TlsClient, is_private};
 use crate::path::RelPath;
-use crate::target::{
+use crate::replica::{
     Algorithm, Capabilities, CaseSensitivity, Digest, Kind, Listing, Mtime, NewFile, Removal,
-    Renaming, Source, Stat, Target, Times, Watch, Written,
+    Renaming, Replica, Source, Stat, Times, Watch, Written,
 };
 use crate::time::Timestamp;
 
@@ -31,7 +31,7 @@ use crate::time::Timestamp;
 const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
 /// A directory on an FTP server.
-pub struct FtpTarget {
+pub struct FtpReplica {
     session: Session,
     /// The full path of the root on the server; `/` or without a slash at its end.
     root: Vec<u8>,
@@ -123,8 +123,8 @@ impl FtpConnector {
     }
 
     /// Connects and logs in. Whether the root is there shows when it is listed.
-    pub fn connect(&self) -> Result<FtpTarget> {
-        FtpTarget::of(self.log_in()?, self)
+    pub fn connect(&self) -> Result<FtpReplica> {
+        FtpReplica::of(self.log_in()?, self)
     }
 
     /// The server's address, if user and password went there in the clear through a network that is not one's own.
@@ -158,7 +158,7 @@ impl FtpConnector {
     }
 }
 
-impl FtpTarget {
+impl FtpReplica {
     /// Connects and logs in. Whether the root is there shows when it is listed.
     pub fn connect(location: &FtpLocation, limits: &Limits) -> Result<Self> {
         FtpConnector::new(location, limits)?.connect()
@@ -226,7 +226,7 @@ impl FtpTarget {
     }
 }
 
-impl Target for FtpTarget {
+impl Replica for FtpReplica {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             times: match self.learnt.setter {
@@ -386,7 +386,7 @@ impl Target for FtpTarget {
     }
 }
 
-impl FtpTarget {
+impl FtpReplica {
     /// One reply or failure for each command, also when the session is lost on the way.
     fn ask_each(&mut self, commands: &[Command<'_>]) -> Vec<Result<Reply>> {
         match self.session.ask_all(commands) {

@@ -2,13 +2,13 @@
 
 use std::io;
 
-use super::FtpTarget;
+use super::FtpReplica;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ftp::{Command, Transfer};
 use crate::net::Pipe;
-use crate::target::Source;
+use crate::replica::Source;
 
-impl FtpTarget {
+impl FtpReplica {
     /// Opens a full path for reading.
     pub(super) fn open_path<'a>(
         &'a mut self,
@@ -49,7 +49,7 @@ impl FtpTarget {
 
 /// The bytes of a remote file on their way.
 struct FtpSource<'a> {
-    target: &'a mut FtpTarget,
+    target: &'a mut FtpReplica,
     path: Vec<u8>,
     offset: u64,
     /// None once it has ended.

@@ -20,11 +20,11 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use super::FtpTarget;
+use super::FtpReplica;
 use super::list::{mtime_of_list, stat_of_list};
 use crate::error::{ErrorKind, Result};
 use crate::ftp::{Command, Facts, FactsKind, ListLine, Software, parse_line};
-use crate::target::{Mtime, Stat};
+use crate::replica::{Mtime, Stat};
 use crate::time::Timestamp;
 
 /// Questions at the end of a batch: who guesses their order is right once in 65,536 times.
@@ -33,8 +33,8 @@ const FENCE: usize = 16;
 /// What servers take for patterns.
 const WILD: &[u8] = b"*?[]{}\\~";
 
-impl FtpTarget {
-    /// Glances at these full paths, see [`Target::glance`](crate::target::Target::glance).
+impl FtpReplica {
+    /// Glances at these full paths, see [`Replica::glance`](crate::replica::Replica::glance).
     pub(super) fn glance_at(
         &mut self,
         dirs: &[Vec<u8>],
@@ -177,7 +177,7 @@ fn fence() -> [bool; FENCE] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::{Kind, Precision};
+    use crate::replica::{Kind, Precision};
 
     /// 2026-11-22 22:00 UTC.
     const NOW: Timestamp = Timestamp::from_secs(1_795_384_800);

@@ -6,10 +6,10 @@
 
 use std::collections::HashMap;
 
-use super::{FtpTarget, last_name, parent};
+use super::{FtpReplica, last_name, parent};
 use crate::error::{Error, ErrorKind, Result, Scope};
 use crate::ftp::{Command, Facts, FactsKind, Reply, Software};
-use crate::target::{Kind, Listing, Mtime, Stat};
+use crate::replica::{Kind, Listing, Mtime, Stat};
 use crate::time::Timestamp;
 
 /// Paths that are asked for at a time: their replies lie in memory together.
@@ -25,7 +25,7 @@ enum Dir {
     Closed,
 }
 
-impl FtpTarget {
+impl FtpReplica {
     /// What is at these full paths.
     pub(super) fn look_at(&mut self, paths: &[Vec<u8>]) -> Vec<Result<Option<Stat>>> {
         let mut dirs = HashMap::new();
@@ -321,7 +321,7 @@ pub(super) fn is_demanding(name: &[u8]) -> bool {
         || is_at_an_end(b' ')
 }
 
-impl FtpTarget {
+impl FtpReplica {
     /// Whether this server is known to put `_` for something in the name: Pure-FTPd does for control bytes and for a
     /// blank at the end, answers as if nothing had happened, and would even replace a file of that other name.
     pub(super) fn rewrites(&self, path: &[u8]) -> bool {

@@ -4,11 +4,11 @@
 //! rename, and only what these answers show is reported.
 
 use super::look::unkept_name;
-use super::{FtpTarget, SetTime, Setter};
+use super::{FtpReplica, SetTime, Setter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ftp::{Command, Reply, Transfer};
 use crate::path::Escaped;
-use crate::target::{NewFile, Source, Stat, Times, Watch, Written};
+use crate::replica::{NewFile, Source, Stat, Times, Watch, Written};
 use crate::time::Timestamp;
 
 /// Read and sent at a time.
@@ -43,7 +43,7 @@ struct Stored {
     aside: Option<Stat>,
 }
 
-impl FtpTarget {
+impl FtpReplica {
     pub(super) fn write_file(
         &mut self,
         file: &NewFile<'_>,
