@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// the same 2.01 s.
 pub const TOLERANCE_NANOS: i64 = 2_010_000_000;
 
-const NANOS_PER_SEC: i64 = 1_000_000_000;
+/// Nanoseconds in a second.
+pub const NANOS_PER_SEC: i64 = 1_000_000_000;
 const SECS_PER_DAY: i64 = 86_400;
 
 /// A point in time: nanoseconds since 1970 in UTC, from 1677 to 2262.

@@ -347,7 +347,7 @@ fn lists_kinds_sizes_and_times() {
         if server.kind() == Brand::Vsftpd {
             assert_eq!(old.mtime.unwrap().precision, Precision::Day);
         } else {
-            assert_eq!(old.mtime.unwrap().precision, Precision::Exact);
+            assert_eq!(old.mtime.unwrap().precision, Precision::Second);
         }
     });
 }
@@ -785,11 +785,11 @@ fn a_glance_tells_names_sizes_times_and_when_the_directory_was_changed() {
         assert_eq!(seen[3].1, Stat::dir());
         let precision = match server.kind() {
             Brand::Vsftpd => Precision::Minute,
-            Brand::Proftpd | Brand::PureFtpd | Brand::Pyftpdlib => Precision::Exact,
+            Brand::Proftpd | Brand::PureFtpd | Brand::Pyftpdlib => Precision::Second,
         };
         let changed = changed[0].unwrap();
         assert_eq!(changed.precision, precision);
-        if precision == Precision::Exact {
+        if precision == Precision::Second {
             assert_eq!(changed.at.as_secs(), Timestamp::from(now).as_secs());
         }
     });

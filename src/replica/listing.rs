@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::path::{BadName, Escaped, Name};
-use crate::time::Timestamp;
+use crate::time::{NANOS_PER_SEC, Timestamp};
 
 /// The most names a listing may have. A home has photo folders of 50,000 files; a million is a server gone mad.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -22,11 +22,17 @@ pub enum Kind {
     Special,
 }
 
-/// How exactly a time was told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// How exactly a time was told, finest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Precision {
-    /// To the second or better.
-    Exact,
+    /// With a fraction of the second.
+    Fraction,
+    /// To the second: most servers, and file systems whose times have no fraction.
+    Second,
+    /// To two seconds: FAT and exFAT.
+    TwoSeconds,
+    /// Give or take pyftpsync's tolerance of 2.01 s: what pyftpsync recorded.
+    Close,
     /// To the minute: `LIST` for the last half year. The time is the minute's beginning.
     Minute,
     /// To the day: `LIST` for older and future files. The time is the day's beginning.
@@ -37,10 +43,15 @@ impl Precision {
     /// How long after the told time the true one may lie, in seconds.
     pub const fn span_secs(self) -> i64 {
         match self {
-            Self::Exact => 0,
+            Self::Fraction | Self::Second | Self::TwoSeconds | Self::Close => 0,
             Self::Minute => 59,
             Self::Day => 86_399,
         }
+    }
+
+    /// Whether the time can be compared and recorded as it is, or only as a span of a minute or a day.
+    pub const fn is_exact(self) -> bool {
+        self.span_secs() == 0
     }
 }
 
@@ -54,11 +65,34 @@ pub struct Mtime {
 }
 
 impl Mtime {
-    /// A time told exactly.
+    /// A time told to the second or, where it has a fraction, finer.
     pub const fn exact(at: Timestamp) -> Self {
-        Self {
-            at,
-            precision: Precision::Exact,
+        let precision = if at.as_nanos() % NANOS_PER_SEC == 0 {
+            Precision::Second
+        } else {
+            Precision::Fraction
+        };
+        Self { at, precision }
+    }
+
+    /// Whether two times that *one* side told, perhaps in two ways, can be one and the same: within the coarser precision.
+    pub fn is_same(self, other: Self) -> bool {
+        let (fine, coarse) = if self.precision <= other.precision {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        let ahead = i128::from(fine.at.as_nanos()) - i128::from(coarse.at.as_nanos());
+        let within =
+            |secs: i64| ahead.unsigned_abs() < u128::from(secs.unsigned_abs()) * 1_000_000_000;
+        match coarse.precision {
+            Precision::Fraction => ahead == 0,
+            Precision::Second => within(1),
+            Precision::TwoSeconds => within(2),
+            Precision::Close => fine.at.is_close_to(coarse.at),
+            Precision::Minute => ahead >= 0 && within(60),
+            // A server that moves to another zone lists other days for some hours' files.
+            Precision::Day => within(86_400),
         }
     }
 
@@ -108,7 +142,7 @@ impl Stat {
     /// The time, when it was told exactly.
     pub fn exact_mtime(&self) -> Option<Timestamp> {
         self.mtime
-            .filter(|mtime| mtime.precision == Precision::Exact)
+            .filter(|mtime| mtime.precision.is_exact())
             .map(|mtime| mtime.at)
     }
 
@@ -459,6 +493,37 @@ mod tests {
     #[test]
     fn a_row_stays_small() {
         assert_eq!(size_of::<Row>(), 24);
+    }
+
+    #[test]
+    fn two_times_of_one_side_are_the_same_within_the_coarser_precision() {
+        let time = |nanos: i64, precision| Mtime {
+            at: Timestamp::from_nanos(nanos),
+            precision,
+        };
+        let secs = 1_000_000_000;
+        let same = |one: Mtime, two: Mtime| {
+            assert_eq!(one.is_same(two), two.is_same(one));
+            one.is_same(two)
+        };
+        use Precision::{Close, Day, Fraction, Minute, Second, TwoSeconds};
+        assert!(!same(time(5, Fraction), time(6, Fraction)));
+        assert!(same(
+            time(100 * secs, Second),
+            time(100 * secs + 7, Fraction)
+        ));
+        assert!(!same(time(100 * secs, Second), time(101 * secs, Second)));
+        assert!(same(time(100 * secs, TwoSeconds), time(101 * secs, Second)));
+        assert!(same(time(100 * secs, Close), time(102 * secs, Second)));
+        assert!(!same(time(100 * secs, Close), time(103 * secs, Second)));
+        assert!(same(time(600 * secs, Minute), time(659 * secs, Second)));
+        assert!(!same(time(600 * secs, Minute), time(599 * secs, Second)));
+        assert!(!same(time(600 * secs, Minute), time(660 * secs, Minute)));
+        assert!(same(time(86_400 * secs, Day), time(90_000 * secs, Minute)));
+        assert!(!same(
+            time(86_400 * secs, Day),
+            time(2 * 86_400 * secs, Day)
+        ));
     }
 
     #[test]

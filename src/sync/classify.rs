@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::replica::{Kind, Precision, Stat};
+use crate::replica::{Kind, Stat};
 use crate::time::Timestamp;
 
 /// An entry against its record.
@@ -108,10 +108,7 @@ pub fn is_coarse(stat: &Stat) -> bool {
 /// Whether the listed time is too coarse to classify the entry by: it may be the recorded one, or a change made
 /// within the same minute or day.
 pub fn needs_exact_time(stat: &Stat, baseline: Option<&Baseline>) -> bool {
-    let Some(listed) = stat
-        .mtime
-        .filter(|mtime| mtime.precision != Precision::Exact)
-    else {
+    let Some(listed) = stat.mtime.filter(|mtime| !mtime.precision.is_exact()) else {
         return false;
     };
     match baseline {
@@ -133,7 +130,7 @@ pub fn needs_exact_time(stat: &Stat, baseline: Option<&Baseline>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replica::Mtime;
+    use crate::replica::{Mtime, Precision};
 
     const RECORD: Baseline = Baseline::File {
         size: 10,

@@ -173,7 +173,7 @@ pub fn may_be_proven(records: &Records, now: Timestamp) -> bool {
 /// Whether what happened then may happen again and get the same time. Only exact times are told in a known zone.
 fn is_young(time: Mtime, now: Timestamp) -> bool {
     let zone_secs = match time.precision {
-        Precision::Exact => 0,
+        Precision::Fraction | Precision::Second | Precision::TwoSeconds | Precision::Close => 0,
         Precision::Minute | Precision::Day => ZONE_SECS,
     };
     time.latest().plus_secs(COARSE_MARGIN_SECS + zone_secs) >= now
