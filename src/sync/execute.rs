@@ -23,7 +23,7 @@ use crate::sync::lock::{self, RemoteLock};
 use crate::sync::moving::{Moving, move_batch};
 use crate::sync::plan::{DirPlan, OldName, OwnRecord, Plan, Step, Todo};
 use crate::sync::pool::{Failure, Hands, Pool, Task};
-use crate::sync::record::{Change, copied, recorded};
+use crate::sync::noted::{Change, copied, recorded};
 use crate::sync::rename::Place;
 use crate::sync::store;
 use crate::sync::survey::Terms;

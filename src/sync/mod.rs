@@ -46,7 +46,7 @@ pub mod moving;
 
 pub mod deletion;
 
-pub mod record;
+pub mod noted;
 
 pub mod transfer;
 
