@@ -48,6 +48,8 @@ pub mod deletion;
 
 pub mod noted;
 
+pub mod record;
+
 pub mod transfer;
 
 pub mod trash;
