@@ -15,6 +15,8 @@ pub const CORRUPT_METADATA_NAME: &[u8] = b".pyftpsync-meta.json.corrupt";
 pub const LOCK_NAME: &[u8] = b".pyftpsync-lock.json";
 /// What the name of every journal starts with, in the local root or the state directory; there is one for each peer.
 pub const JOURNAL_PREFIX: &[u8] = b".coracle-journal-";
+/// The directory in a local root that holds the archives of its peers.
+pub const HOME_NAME: &[u8] = b".coracle";
 /// What every partial name starts with.
 pub const PARTIAL_PREFIX: &[u8] = b".coracle-part-";
 
@@ -75,6 +77,7 @@ impl<'a> Name<'a> {
     pub fn is_reserved(self) -> bool {
         self.is_disposable()
             || self.0 == LOCK_NAME
+            || self.0 == HOME_NAME
             || self.0.starts_with(JOURNAL_PREFIX)
             || TASK_FILE_NAMES.contains(&self.0)
     }

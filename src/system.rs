@@ -452,6 +452,10 @@ const EXFAT: u32 = 0x2011_bab0;
 const FUSE: u32 = 0x6573_5546;
 const SMB: [u32; 3] = [0x517b, 0xff53_4d42, 0xfe53_4d42];
 const NINE_P: u32 = 0x0102_1997;
+const NFS: u32 = 0x6969;
+const EXT: u32 = 0xef53;
+const BTRFS: u32 = 0x9123_683e;
+const F2FS: u32 = 0xf2f5_2010;
 
 /// What kind of file system an open file or directory is on.
 // The width of the type differs from machine to machine.
@@ -517,6 +521,41 @@ pub fn keeps_inodes(dir: BorrowedFd<'_>) -> bool {
         Ok(FAT | EXFAT | FUSE) | Err(_) => false,
         Ok(other) => !SMB.contains(&other),
     }
+}
+
+/// Whether a file in this directory belongs to whoever makes it: FAT, exFAT, FUSE, SMB, 9P and NFS may show any owner.
+pub fn keeps_owners(dir: BorrowedFd<'_>) -> bool {
+    match file_system_type(dir) {
+        Ok(FAT | EXFAT | FUSE | NINE_P | NFS) | Err(_) => false,
+        Ok(other) => !SMB.contains(&other),
+    }
+}
+
+/// What tells the file system of an open file or directory from every other one, for as long as it lives: ext, btrfs and
+/// f2fs keep such a number. Others have none, or make it from where the disk is plugged in.
+pub fn file_system_identity(fd: BorrowedFd<'_>) -> Option<u64> {
+    match file_system_type(fd) {
+        Ok(EXT | BTRFS | F2FS) => file_system(fd)
+            .ok()
+            .map(|found| found.id)
+            .filter(|id| *id != 0),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// Whose files this process makes.
+pub fn effective_user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Reserves room for bytes of a file that are not written yet; the file is no larger for it.
+pub fn reserve(file: BorrowedFd<'_>, offset: u64, bytes: u64) -> io::Result<()> {
+    let (Ok(offset), Ok(bytes)) = (libc::off_t::try_from(offset), libc::off_t::try_from(bytes))
+    else {
+        return Err(Errno::EFBIG.into());
+    };
+    let flags = nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    Ok(nix::fcntl::fallocate(file, flags, offset, bytes)?)
 }
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::path::{Name, RelPath};
+use crate::path::Name;
 use crate::replica::{Mtime, Precision};
 use crate::side::Sides;
 use crate::sync::record::archive::{DirFacts, Intent, Part, Record, Shown, What};
@@ -190,20 +190,6 @@ impl Block {
     fn end_step(&mut self, name: &[u8]) {
         self.end_intents(name);
         self.end_part(name);
-    }
-
-    /// Says what of this block must be told with another path, because the directory was renamed.
-    pub(super) fn rename(&mut self, path: &RelPath) {
-        for intent in &mut self.intents {
-            match intent {
-                Intent::Place { dir, .. } | Intent::Delete { dir, .. } => *dir = path.clone(),
-                Intent::MoveDir { to, .. } => {
-                    if let Some(name) = to.name() {
-                        *to = path.join(name);
-                    }
-                }
-            }
-        }
     }
 
     fn place(&self, name: &[u8]) -> Result<usize, usize> {
