@@ -146,6 +146,8 @@ impl Window<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     /// Notes what it is told, goes into the objects under `in` and checks all else.

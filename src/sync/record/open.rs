@@ -211,8 +211,12 @@ impl Opening<'_> {
             ),
             Aside::Damaged(why) => (&self.names.damaged, format!("is damaged ({why})")),
         };
+        let verb = match self.mode {
+            Mode::ReadWrite => "it is",
+            Mode::ReadOnly => "a run would have it",
+        };
         notices.push(format!(
-            "{archive} {why}; it is set aside as {}, both sides meet as for the first time, and nothing is deleted in this run",
+            "{archive} {why}; {verb} set aside as {}, both sides meet as for the first time, and nothing is deleted in this run",
             self.home.shown(to)
         ));
         let Some(dir) = dir.filter(|_| self.mode == Mode::ReadWrite) else {
