@@ -379,3 +379,97 @@ const PRECISIONS: [Precision; 6] = [
     Precision::Minute,
     Precision::Day,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::record::scene::{file, name, odd_records, part, place};
+
+    fn record(name: &[u8], size: u64) -> Record<'_> {
+        Record {
+            name: Name::new(name).unwrap(),
+            remote_name: None,
+            what: file(size),
+            ids: Sides::new(size, 0),
+        }
+    }
+
+    #[test]
+    fn a_row_is_small_whatever_the_machine() {
+        assert!(size_of::<Row>() <= 56, "{}", size_of::<Row>());
+        const FILES: usize = 50_000;
+        let mut block = Block::empty();
+        block.reserve(FILES, FILES * 20);
+        for index in 0..FILES {
+            block.push(&record(format!("IMG_{index:012}.jpg").as_bytes(), 1));
+        }
+        let bytes = block.rows.capacity() * size_of::<Row>() + block.arena.capacity();
+        assert!(bytes < 4 << 20, "{bytes}");
+    }
+
+    #[test]
+    fn records_of_every_kind_come_back_in_order() {
+        let mut block = Block::empty();
+        let mut records = odd_records();
+        for record in records.iter().rev() {
+            block.set(record);
+        }
+        records.sort_by_key(|record| record.name);
+        assert_eq!(block.iter().collect::<Vec<_>>(), records);
+        for (index, record) in records.iter().enumerate() {
+            assert_eq!(block.at(index), Some(*record));
+            assert_eq!(block.name_at(index), record.name.as_bytes());
+            assert_eq!(block.find(record.name.as_bytes()), Some(*record));
+        }
+        assert_eq!(block.files(), 6);
+        assert_eq!(block.at(records.len()), None);
+        assert_eq!(block.find(b"x"), None);
+    }
+
+    #[test]
+    fn what_is_pushed_in_any_order_is_what_is_set() {
+        let mut pushed = Block::empty();
+        let mut set = Block::empty();
+        let steps: [(&[u8], u64); 9] = [
+            (b"b", 1),
+            (b"a", 2),
+            (b"c", 3),
+            (b"b", 0),
+            (b"d", 4),
+            (b"a", 5),
+            (b"x", 0),
+            (b"b", 6),
+            (b"d", 0),
+        ];
+        for (bytes, size) in steps {
+            // No size: it is forgotten.
+            if size == 0 {
+                pushed.push_forgotten(name(bytes));
+                set.forget(bytes);
+            } else {
+                pushed.push(&record(bytes, size));
+                set.set(&record(bytes, size));
+            }
+        }
+        pushed.settle();
+        assert_eq!(pushed, set);
+        assert_eq!(pushed.len(), 3);
+        assert_eq!(pushed.name_bytes(), 3);
+    }
+
+    #[test]
+    fn a_record_ends_what_was_intended() {
+        let mut block = Block::empty();
+        block.intend(place("d", b"a", 1));
+        block.intend(place("d", b"b", 2));
+        block.intend(place("d", b"a", 1));
+        block.add_part(part(b"b", 5));
+        block.add_part(part(b"b", 6));
+        assert_eq!(block.intents(), [place("d", b"b", 2), place("d", b"a", 1)]);
+        assert_eq!(block.parts(), [part(b"b", 6)]);
+        block.forget(b"a");
+        assert_eq!(block.intents(), [place("d", b"b", 2)]);
+        block.set(&record(b"b", 2));
+        assert!(block.intents().is_empty() && block.parts().is_empty());
+    }
+}

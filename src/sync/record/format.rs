@@ -510,3 +510,191 @@ pub(super) fn write_text(bytes: &[u8], out: &mut Vec<u8>) {
         json::write_bytes(bytes, out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::record::scene::{at, name, odd_records, part, path, place};
+
+    /// Each line that there can be, as text and as what it says.
+    fn lines() -> Vec<Vec<u8>> {
+        let mut lines = Vec::new();
+        let mut add = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut line = Vec::new();
+            write(&mut line);
+            assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+            assert_eq!(line.pop(), Some(b'\n'));
+            lines.push(line);
+        };
+        for record in odd_records() {
+            add(&|out| write_record(&record, out));
+        }
+        for facts in odd_facts() {
+            add(&|out| write_facts(&facts, out));
+            let line = DirLine {
+                path: RelPath::parse(b"caf\xe9/\"").unwrap(),
+                facts,
+                rows: 12,
+                name_bytes: 240,
+            };
+            add(&|out| write_dir(&line, out));
+        }
+        for intent in odd_intents() {
+            add(&|out| write_intent(&intent, out));
+        }
+        add(&|out| write_part(&part(b"caf\xe9", 7), out));
+        add(&|out| write_drop(out));
+        for key in [&b"in"[..], b"forget", b"undone", b"nopart", b"moved"] {
+            add(&|out| write_single(key, b"\"\xe9", out));
+        }
+        lines
+    }
+
+    fn odd_facts() -> [DirFacts; 2] {
+        let all = DirFacts {
+            inode: u64::MAX,
+            mount: Some(0),
+            settled: true,
+            adopted: true,
+            glance: Some(u64::MAX),
+            seen_at: Timestamp::from_nanos(-1),
+        };
+        [DirFacts::default(), all]
+    }
+
+    fn odd_intents() -> [Intent; 4] {
+        let bare = Intent::Place {
+            dir: path("d"),
+            name: b"x"[..].into(),
+            to: Side::Local,
+            source: Shown {
+                size: u64::MAX,
+                mtime: None,
+            },
+            seen: None,
+            at: Timestamp::from_nanos(i64::MIN),
+        };
+        let delete = Intent::Delete {
+            dir: path("d"),
+            name: b"caf\xe9"[..].into(),
+            on: Side::Remote,
+        };
+        let rename = Intent::MoveDir {
+            from: RelPath::parse(b"a/\"/\xe9").unwrap(),
+            to: path("d/new"),
+        };
+        [place("d", b"\\", 3), bare, delete, rename]
+    }
+
+    #[test]
+    fn every_record_comes_back() {
+        for record in odd_records() {
+            let mut line = Vec::new();
+            write_record(&record, &mut line);
+            line.pop();
+            let mut scratch = Scratch::default();
+            let parsed = parse(&line, &mut scratch);
+            let shown = String::from_utf8_lossy(&line);
+            assert_eq!(parsed, Some(Line::Record(record)), "{shown}");
+        }
+    }
+
+    #[test]
+    fn facts_intents_and_parts_come_back() {
+        let mut scratch = Scratch::default();
+        for facts in odd_facts() {
+            let mut line = Vec::new();
+            write_facts(&facts, &mut line);
+            line.pop();
+            assert_eq!(parse(&line, &mut scratch), Some(Line::Facts(facts)));
+        }
+        for intent in odd_intents() {
+            let mut line = Vec::new();
+            write_intent(&intent, &mut line);
+            line.pop();
+            let Some(Line::Intent(step)) = parse(&line, &mut scratch) else {
+                panic!("{}", line.escape_ascii());
+            };
+            assert_eq!(step.in_dir(&path("d")), intent);
+        }
+        let mut line = Vec::new();
+        write_part(&part(b"caf\xe9", 7), &mut line);
+        line.pop();
+        let parsed = parse(&line, &mut scratch);
+        assert_eq!(parsed, Some(Line::Part(part(b"caf\xe9", 7))));
+    }
+
+    #[test]
+    fn every_line_is_json_that_others_read() {
+        for line in lines() {
+            let text = str::from_utf8(&line).unwrap();
+            assert!(json::check(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_short_and_reads_well() {
+        let record = Record {
+            name: name(b"photo.jpg"),
+            remote_name: None,
+            what: What::File(Sides::new(
+                Shown {
+                    size: 12,
+                    mtime: at(1_698_765_432_123_456_789, Precision::Fraction),
+                },
+                Shown {
+                    size: 12,
+                    mtime: at(1_698_765_420_000_000_000, Precision::Minute),
+                },
+            )),
+            ids: Sides::new(5, 0),
+        };
+        let mut line = Vec::new();
+        write_record(&record, &mut line);
+        assert_eq!(
+            str::from_utf8(&line).unwrap(),
+            "{\"f\":\"photo.jpg\",\"s\":12,\"l\":1698765432.123456789,\"r\":\"1698765420m\",\"i\":5}\n"
+        );
+    }
+
+    #[test]
+    fn a_line_cut_anywhere_says_nothing() {
+        for line in lines() {
+            for end in 0..line.len() {
+                let mut scratch = Scratch::default();
+                let shown = line[..end].escape_ascii();
+                assert_eq!(parse(&line[..end], &mut scratch), None, "{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_is_no_panic_and_no_bad_name() {
+        for line in lines() {
+            for place in 0..line.len() {
+                for byte in [0, b'"', b'\\', b'/', b'.', b'0', b'{', b'}', 0xff] {
+                    let mut changed = line.clone();
+                    changed[place] = byte;
+                    let mut scratch = Scratch::default();
+                    if let Some(Line::Record(record)) = parse(&changed, &mut scratch) {
+                        assert!(Name::new(record.name.as_bytes()).is_ok());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_passed_over() {
+        let mut scratch = Scratch::default();
+        let line = br#"{"f":"a","new":{"x":[1]},"s":5,"later":"y"}"#;
+        let Some(Line::Record(record)) = parse(line, &mut scratch) else {
+            panic!("a record with more to it is one");
+        };
+        assert!(matches!(record.what, What::File(shown) if shown.local.size == 5));
+        let line = br#"{"later":1,"x":[]}"#;
+        assert_eq!(parse(line, &mut scratch), Some(Line::Unknown));
+        assert_eq!(parse(br#"{"f":"..","s":5}"#, &mut scratch), None);
+        assert_eq!(parse(br#"{"in":"a/../b"}"#, &mut scratch), None);
+    }
+}

@@ -268,3 +268,53 @@ pub(super) fn walk_order(one: &[u8], two: &[u8]) -> Ordering {
     let rank = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
     one.iter().map(rank).cmp(two.iter().map(rank))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::record::scene::{Random, path};
+
+    #[test]
+    fn the_order_is_that_of_paths() {
+        let mut random = Random(1);
+        let mut paths = vec![RelPath::root()];
+        for _ in 0..300 {
+            let letter = |random: &mut Random| b"ab-/\xff"[random.below(5) as usize];
+            let count = random.below(7);
+            let bytes: Vec<u8> = (0..count).map(|_| letter(&mut random)).collect();
+            paths.push(RelPath::parse(&bytes).unwrap());
+        }
+        for one in &paths {
+            for two in &paths {
+                assert_eq!(walk_order(one.as_bytes(), two.as_bytes()), one.cmp(two));
+            }
+        }
+    }
+
+    fn index(dirs: &[&str]) -> Index {
+        let mut text = b"{\"coracle\":1,\"peer\":\"p\"}\n".to_vec();
+        for dir in dirs {
+            text.extend_from_slice(format!("{{\"dir\":\"{dir}\"}}\n{{\"f\":\"x\"}}\n").as_bytes());
+        }
+        let mut hash = Fnv64::new();
+        hash.update(&text);
+        write_end(1 + 2 * dirs.len() as u64, hash.finish(), &mut text);
+        match Index::read(&Source::Memory(text)).unwrap() {
+            Found::Whole(_, index) => index,
+            Found::Damaged(why) => panic!("{why}"),
+        }
+    }
+
+    #[test]
+    fn a_directory_and_all_below_it_are_in_one_piece() {
+        let index = index(&["", "a", "a/b", "a/b/c", "a-b", "b"]);
+        assert_eq!(index.within(&path("a")), 1..4);
+        assert_eq!(index.within(&path("a/b")), 2..4);
+        assert_eq!(index.within(&path("")), 0..6);
+        assert_eq!(index.within(&path("a/x")), 4..4);
+        assert_eq!(index.find(&path("a-b")), Ok(4));
+        assert_eq!(index.find(&path("a/c")), Err(4));
+        assert_eq!(index.files(3), 1);
+        assert_eq!(index.dir(3), path("a/b/c"));
+    }
+}

@@ -435,3 +435,210 @@ fn is_unsupported(error: &io::Error) -> bool {
         Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::ENODEV | libc::EPERM)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::record::scene::{Scene, file, forget, note, place, set, settled, told};
+
+    #[test]
+    fn a_killed_run_is_continued() {
+        let scene = Scene::new("journal");
+        scene.be_killed(&[("d", settled()), ("d", set(b"a", file(1)))]);
+        let opened = scene.open();
+        assert!(!opened.journal.is_empty() && opened.journal.is_same_boot());
+        assert_eq!(opened.archive.files_below(&RelPath::root()), 1);
+        note(&opened, &[("d", set(b"b", file(2)))]);
+        opened.journal.flush().unwrap();
+        let opened = scene.open();
+        assert_eq!(opened.archive.files_below(&RelPath::root()), 2);
+        scene.save(&opened);
+        assert!(!scene.open().journal.is_same_boot(), "nothing was left");
+    }
+
+    #[test]
+    fn an_intent_is_written_at_once_and_notes_before_it() {
+        let scene = Scene::new("journal-intent");
+        let opened = scene.open();
+        note(&opened, &[("d", set(b"a", file(1)))]);
+        assert!(!scene.journal().exists());
+        opened.journal.intend(&place("d", b"b", 2)).unwrap();
+        let text = std::fs::read(scene.journal()).unwrap();
+        assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 4);
+        let block = scene.open().archive.block(&RelPath::parse(b"d").unwrap());
+        let block = block.unwrap().unwrap();
+        assert_eq!(block.intents(), [place("d", b"b", 2)]);
+        assert_eq!(block.len(), 1);
+    }
+
+    #[test]
+    fn a_journal_torn_at_every_byte_tells_what_is_whole() {
+        let scene = Scene::new("journal-torn");
+        scene.record(&[("x", settled()), ("x", set(b"old", file(9)))]);
+        let archive = std::fs::read(scene.archive()).unwrap();
+        let changes = [
+            ("x", set(b"caf\xe9", file(1))),
+            ("y", set(b"b", file(2))),
+            ("x", forget(b"old")),
+            ("z", Change::MovedFrom(RelPath::parse(b"x").unwrap())),
+            ("z", set(b"c", file(3))),
+            ("y", Change::Drop),
+        ];
+        scene.be_killed(&changes);
+        let whole = std::fs::read(scene.journal()).unwrap();
+        let mut seen = Vec::new();
+        for end in (0..=whole.len()).rev() {
+            // In place, for a file that is made anew would be a copy.
+            std::fs::write(scene.journal(), &whole[..end]).unwrap();
+            let opened = scene.open_in(crate::sync::record::Mode::ReadOnly);
+            let now = told(&opened);
+            if seen.last() != Some(&now) {
+                seen.push(now);
+            }
+        }
+        assert_eq!(seen.len(), changes.len() + 1);
+        assert_eq!(std::fs::read(scene.archive()).unwrap(), archive);
+    }
+
+    #[test]
+    fn what_was_torn_makes_room_for_what_follows() {
+        let scene = Scene::new("journal-tail");
+        scene.be_killed(&[("x", set(b"a", file(1))), ("x", set(b"bbbbbbbb", file(2)))]);
+        let whole = std::fs::read(scene.journal()).unwrap();
+        for cut in [1, 2, 30] {
+            std::fs::write(scene.journal(), &whole[..whole.len() - cut]).unwrap();
+            scene.be_killed(&[("y", set(b"c", file(3)))]);
+            let opened = scene.open();
+            let dirs: Vec<String> = opened.archive.dirs().map(|dir| dir.to_string()).collect();
+            assert_eq!(dirs, ["x", "y"]);
+            assert_eq!(opened.archive.files_below(&RelPath::root()), 2, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_hole_hides_what_follows_until_a_directory_is_named() {
+        let scene = Scene::new("journal-hole");
+        scene.be_killed(&[
+            ("x", set(b"a", file(1))),
+            ("x", set(b"b", file(2))),
+            ("y", set(b"c", file(3))),
+            ("y", set(b"d", file(4))),
+            ("z", set(b"e", file(5))),
+        ]);
+        let mut text = std::fs::read(scene.journal()).unwrap();
+        let hole = text.windows(6).position(|six| six == b"{\"in\":").unwrap();
+        let second = hole
+            + 6
+            + text[hole + 6..]
+                .windows(6)
+                .position(|six| six == b"{\"in\":")
+                .unwrap();
+        // All but the end of what names the second directory is lost.
+        text[second - 20..second + 5].fill(0);
+        std::fs::write(scene.journal(), &text).unwrap();
+        let opened = scene.open();
+        let files: Vec<(String, u64)> = told(&opened)
+            .into_iter()
+            .map(|(dir, block)| (dir.to_string(), block.files()))
+            .collect();
+        assert_eq!(files, [("x".to_owned(), 1), ("z".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_journal_of_another_archive_is_not_believed() {
+        let scene = Scene::new("journal-foreign");
+        scene.be_killed(&[("x", set(b"a", file(1)))]);
+        let old = std::fs::read(scene.journal()).unwrap();
+        scene.save(&scene.open());
+        // The same bytes in the same place, and even the file may be the same to those who look at inodes.
+        scene.be_killed(&[("y", set(b"b", file(2)))]);
+        std::fs::write(scene.journal(), &old).unwrap();
+        let opened = scene.open();
+        assert!(opened.journal.is_empty() && !opened.journal.is_same_boot());
+        assert_eq!(opened.archive.dirs().count(), 1);
+        assert!(!scene.journal().exists(), "it never fits any more");
+        note(&opened, &[("z", set(b"c", file(3)))]);
+        opened.journal.flush().unwrap();
+        assert_eq!(scene.open().archive.dirs().count(), 2);
+    }
+
+    #[test]
+    fn a_journal_that_came_with_a_copy_is_not_believed() {
+        let scene = Scene::new("journal-copied");
+        scene.be_killed(&[("x", set(b"a", file(1)))]);
+        let copy = scene.file(b"copy");
+        std::fs::copy(scene.journal(), &copy).unwrap();
+        std::fs::rename(&copy, scene.journal()).unwrap();
+        assert!(scene.open().archive.is_first_meeting());
+    }
+
+    #[test]
+    fn another_boot_is_noticed() {
+        let scene = Scene::new("journal-boot");
+        scene.be_killed(&[("x", set(b"a", file(1)))]);
+        let text = String::from_utf8(std::fs::read(scene.journal()).unwrap()).unwrap();
+        let other = text.replace(&current_boot(), "another");
+        std::fs::write(scene.journal(), other).unwrap();
+        assert!(!scene.open().journal.is_same_boot());
+        scene.be_killed(&[("x", set(b"b", file(1)))]);
+        let opened = scene.open();
+        assert!(!opened.journal.is_same_boot());
+        assert_eq!(opened.archive.files_below(&RelPath::root()), 2);
+    }
+
+    #[test]
+    fn lines_of_many_threads_are_whole() {
+        let scene = Scene::new("journal-threads");
+        let opened = scene.open();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let journal = &opened.journal;
+                scope.spawn(move || {
+                    let dir = format!("d{thread}");
+                    for round in 0..50 {
+                        let name = format!("{thread}-{round}");
+                        let intent = place(&dir, name.as_bytes(), round);
+                        journal.intend(&intent).unwrap();
+                        let change = set(name.as_bytes(), file(round));
+                        journal.note(&intent.dir(), &change).unwrap();
+                    }
+                });
+            }
+        });
+        opened.journal.flush().unwrap();
+        let told = told(&scene.open());
+        assert_eq!(told.len(), 4);
+        assert!(
+            told.iter()
+                .all(|(_, block)| block.len() == 50 && block.intents().is_empty())
+        );
+    }
+
+    #[test]
+    fn a_link_in_its_place_is_not_followed() {
+        let scene = Scene::new("journal-link");
+        scene.record(&[("x", settled())]);
+        let precious = scene.scratch.join("precious");
+        std::fs::write(&precious, b"x").unwrap();
+        std::os::unix::fs::symlink(&precious, scene.journal()).unwrap();
+        let opened = crate::sync::record::open(
+            &scene.home,
+            None,
+            &scene.root,
+            &scene.peer,
+            crate::sync::record::Mode::ReadWrite,
+            false,
+        );
+        assert!(opened.is_err());
+        assert_eq!(std::fs::read(&precious).unwrap(), b"x");
+    }
+
+    #[test]
+    fn a_journal_that_is_nowhere_keeps_nothing() {
+        let journal = Journal::nowhere();
+        journal.intend(&place("d", b"a", 1)).unwrap();
+        journal.note(&RelPath::root(), &settled()).unwrap();
+        journal.flush().unwrap();
+        assert!(journal.is_empty() && !journal.is_same_boot());
+    }
+}

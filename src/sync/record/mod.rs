@@ -29,6 +29,8 @@ mod pyftpsync;
 mod register;
 mod remote_times;
 mod save;
+#[cfg(test)]
+mod scene;
 mod writer;
 
 pub(crate) mod json;
