@@ -26,101 +26,100 @@ pub(super) struct Broken;
 
 /// Takes field after field from a line.
 pub(super) struct Fields<'a> {
-    line: &'a [u8],
-    at: usize,
+    rest: &'a [u8],
+    is_first: bool,
 }
 
 impl<'a> Fields<'a> {
     /// The fields of that line; none when it does not begin as one.
     pub(super) fn of(line: &'a [u8]) -> Option<Self> {
-        line.starts_with(b"{").then_some(Self { line, at: 0 })
+        line.starts_with(b"{").then_some(Self {
+            rest: line,
+            is_first: true,
+        })
     }
 
     /// The next key and its value; none at the end of the line.
     pub(super) fn next(&mut self) -> Result<Option<(&'a [u8], Value<'a>)>, Broken> {
-        let is_first = self.at == 0;
-        match self.peek() {
-            Some(b'{') if is_first => {}
-            Some(b',') if !is_first => {}
-            Some(b'}') if !is_first && self.at + 1 == self.line.len() => return Ok(None),
-            Some(_) | None => return Err(Broken),
-        }
-        self.at += 1;
-        let Value::Plain(key) = self.string()? else {
+        let text = match self.rest {
+            [b'{', rest @ ..] if self.is_first => rest,
+            [b',', rest @ ..] if !self.is_first => rest,
+            [b'}'] if !self.is_first => return Ok(None),
+            _ => return Err(Broken),
+        };
+        let (Value::Plain(key), [b':', text @ ..]) = string(text)? else {
             return Err(Broken);
         };
-        if self.peek() != Some(b':') {
-            return Err(Broken);
-        }
-        self.at += 1;
-        let value = match self.peek() {
-            Some(b'"') => self.string()?,
-            Some(b'{' | b'[') => self.nested()?,
-            Some(_) | None => self.word()?,
+        let (value, rest) = match text {
+            [b'"', ..] => string(text)?,
+            [b'{' | b'[', ..] => (Value::Nested, nested(text)?),
+            _ => word(text)?,
         };
+        self.is_first = false;
+        self.rest = rest;
         Ok(Some((key, value)))
     }
+}
 
-    fn peek(&self) -> Option<u8> {
-        self.line.get(self.at).copied()
-    }
-
-    fn string(&mut self) -> Result<Value<'a>, Broken> {
-        if self.peek() != Some(b'"') {
-            return Err(Broken);
-        }
-        let start = self.at + 1;
-        let mut end = start;
-        let mut is_plain = true;
-        loop {
-            match self.line.get(end) {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    is_plain = false;
-                    end += 2;
-                }
-                // What a hole in a file reads as, and what must be escaped.
-                Some(0..=0x1f) | None => return Err(Broken),
-                Some(_) => end += 1,
+/// Takes a string from the front.
+fn string(text: &[u8]) -> Result<(Value<'_>, &[u8]), Broken> {
+    let [b'"', text @ ..] = text else {
+        return Err(Broken);
+    };
+    let mut is_plain = true;
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'"' => {
+                let (text, rest) = (&text[..at], &text[at + 1..]);
+                let value = if is_plain {
+                    Value::Plain(text)
+                } else {
+                    Value::Escaped(text)
+                };
+                return Ok((value, rest));
             }
-        }
-        self.at = end + 1;
-        let text = &self.line[start..end];
-        Ok(if is_plain {
-            Value::Plain(text)
-        } else {
-            Value::Escaped(text)
-        })
-    }
-
-    fn word(&mut self) -> Result<Value<'a>, Broken> {
-        let rest = &self.line[self.at..];
-        let is_of_word =
-            |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'.' | b'-' | b'+' | b'E');
-        let length = rest.iter().take_while(|byte| is_of_word(byte)).count();
-        self.at += length;
-        if length == 0 {
-            return Err(Broken);
-        }
-        Ok(Value::Word(&rest[..length]))
-    }
-
-    fn nested(&mut self) -> Result<Value<'a>, Broken> {
-        let mut depth = 0_usize;
-        loop {
-            match self.peek().ok_or(Broken)? {
-                b'"' => {
-                    self.string()?;
-                    continue;
-                }
-                b'{' | b'[' => depth += 1,
-                b'}' | b']' => depth -= 1,
-                _ => {}
+            b'\\' => {
+                is_plain = false;
+                at += 2;
             }
-            self.at += 1;
-            if depth == 0 {
-                return Ok(Value::Nested);
-            }
+            // What a hole in a file reads as, and what must be escaped.
+            0..=0x1f => return Err(Broken),
+            _ => at += 1,
+        }
+    }
+    Err(Broken)
+}
+
+/// Takes what is no string, object or list from the front.
+fn word(text: &[u8]) -> Result<(Value<'_>, &[u8]), Broken> {
+    let mut length = 0;
+    while let Some(b'0'..=b'9' | b'a'..=b'z' | b'.' | b'-' | b'+' | b'E') = text.get(length) {
+        length += 1;
+    }
+    if length == 0 {
+        return Err(Broken);
+    }
+    let (word, rest) = text.split_at(length);
+    Ok((Value::Word(word), rest))
+}
+
+/// What is behind the object or list at the front.
+fn nested(mut text: &[u8]) -> Result<&[u8], Broken> {
+    let mut depth = 0_usize;
+    loop {
+        let (first, rest) = text.split_first().ok_or(Broken)?;
+        text = match first {
+            b'"' => string(text)?.1,
+            _ => rest,
+        };
+        match first {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Ok(text);
         }
     }
 }
@@ -227,16 +226,25 @@ const fn precision_of(letter: u8) -> Option<Precision> {
 }
 
 fn decimal(text: &[u8]) -> Option<u64> {
-    if text.is_empty() {
+    /// So many digits are no number that is too large.
+    const SAFE_DIGITS: usize = 19;
+    if text.is_empty() || text.len() > SAFE_DIGITS + 1 {
         return None;
     }
-    text.iter().try_fold(0_u64, |value, digit| {
+    let mut value = 0_u64;
+    let (safe, last) = text.split_at(text.len().min(SAFE_DIGITS));
+    for digit in safe {
         let digit = digit.wrapping_sub(b'0');
         if digit > 9 {
             return None;
         }
-        value.checked_mul(10)?.checked_add(digit.into())
-    })
+        value = value * 10 + u64::from(digit);
+    }
+    match last {
+        [] => Some(value),
+        [digit @ b'0'..=b'9'] => value.checked_mul(10)?.checked_add((digit - b'0').into()),
+        _ => None,
+    }
 }
 
 /// Nanoseconds of `-12.5`, and whether there is a fraction. None when it is no such number, or beyond what a time holds.
@@ -246,19 +254,29 @@ fn nanos(text: &[u8]) -> Option<(i64, bool)> {
         [b'-', rest @ ..] => (true, rest),
         _ => (false, text),
     };
-    let point = text.iter().position(|byte| *byte == b'.');
-    let whole = decimal(&text[..point.unwrap_or(text.len())])?;
-    let mut fraction = 0;
-    if let Some(point) = point {
+    let mut point = 0;
+    while text.get(point).is_some_and(|byte| *byte != b'.') {
+        point += 1;
+    }
+    let mut nanos = decimal(&text[..point])?.checked_mul(NANOS_PER_SEC as u64)?;
+    let has_fraction = point < text.len();
+    if has_fraction {
         let digits = &text[point + 1..];
+        let mut fraction = decimal(digits)?;
+        for _ in digits.len()..MOST_PLACES {
+            fraction *= 10;
+        }
         if digits.len() > MOST_PLACES {
             return None;
         }
-        fraction = decimal(digits)? * 10_u64.pow((MOST_PLACES - digits.len()) as u32);
+        nanos = nanos.checked_add(fraction)?;
     }
-    let nanos = i128::from(whole) * i128::from(NANOS_PER_SEC) + i128::from(fraction);
-    let nanos = i64::try_from(if is_negative { -nanos } else { nanos }).ok()?;
-    Some((nanos, point.is_some()))
+    let nanos = if is_negative {
+        0_i64.checked_sub_unsigned(nanos)?
+    } else {
+        i64::try_from(nanos).ok()?
+    };
+    Some((nanos, has_fraction))
 }
 
 #[cfg(test)]
