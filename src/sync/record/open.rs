@@ -396,3 +396,456 @@ impl Write for Hidden<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+    use crate::path::RelPath;
+    use crate::sync::record::archive::Change;
+    use crate::sync::record::save::save;
+    use crate::sync::record::scene::{Scene, file, note, path, place, set, settled, told};
+
+    fn open_at(home: &Home, elsewhere: Option<&Home>, scene: &Scene) -> Result<Opened> {
+        let mode = Mode::ReadWrite;
+        open(home, elsewhere, &scene.root, &scene.peer, mode, false)
+    }
+
+    fn recorded(name: &str) -> Scene {
+        let scene = Scene::new(name);
+        scene.record(&[
+            ("", settled()),
+            ("d", settled()),
+            ("d", set(b"caf\xe9", file(1))),
+        ]);
+        scene
+    }
+
+    /// Opens what should be set aside, and looks at it.
+    fn assert_set_aside(scene: &Scene, to: &[u8]) {
+        let before = std::fs::read(scene.archive()).unwrap();
+        let dry = scene.open_in(Mode::ReadOnly);
+        assert!(dry.archive.is_first_meeting() && !dry.may_delete);
+        assert!(scene.archive().exists(), "a dry run writes nothing");
+        let opened = scene.open();
+        assert!(opened.archive.is_first_meeting() && !opened.may_delete);
+        assert_eq!(opened.notices.len(), 1, "{:?}", opened.notices);
+        assert!(!scene.archive().exists());
+        assert_eq!(std::fs::read(scene.file(to)).unwrap(), before);
+        note(&opened, &[("", settled())]);
+        scene.save(&opened);
+        let opened = scene.open();
+        assert!(opened.may_delete && opened.notices.is_empty());
+        assert!(!opened.archive.is_first_meeting());
+    }
+
+    #[test]
+    fn an_archive_that_is_not_whole_is_set_aside() {
+        let scene = recorded("open-damaged");
+        let whole = std::fs::read(scene.archive()).unwrap();
+        for end in 0..whole.len() {
+            std::fs::write(scene.archive(), &whole[..end]).unwrap();
+            let opened = scene.open_in(Mode::ReadOnly);
+            assert!(
+                !opened.may_delete && opened.archive.is_first_meeting(),
+                "{end}"
+            );
+        }
+        std::fs::write(scene.archive(), [&whole[..], b"x"].concat()).unwrap();
+        assert_set_aside(&scene, &scene.names.damaged);
+    }
+
+    #[test]
+    fn a_changed_byte_anywhere_is_damage() {
+        let scene = recorded("open-flipped");
+        let whole = std::fs::read(scene.archive()).unwrap();
+        let before = told(&scene.open());
+        for place in 0..whole.len() {
+            for flip in [1, 0x20, 0x80] {
+                let mut changed = whole.clone();
+                changed[place] ^= flip;
+                std::fs::write(scene.archive(), &changed).unwrap();
+                let opened = scene.open_in(Mode::ReadOnly);
+                assert!(!opened.may_delete, "{place} {flip}");
+            }
+        }
+        std::fs::write(scene.archive(), &whole).unwrap();
+        assert_eq!(told(&scene.open()), before);
+    }
+
+    #[test]
+    fn a_copy_in_a_new_root_is_recognised() {
+        let scene = recorded("open-copied");
+        let other = Scene::new("open-copy");
+        std::fs::create_dir(other.home.path()).unwrap();
+        let copied = std::process::Command::new("cp")
+            .arg("-a")
+            .args([scene.archive(), other.archive()])
+            .status();
+        assert!(copied.unwrap().success());
+        assert_set_aside(&other, &other.names.copied);
+    }
+
+    #[test]
+    fn an_older_archive_over_the_newer_one_is_recognised() {
+        let scene = recorded("open-restored");
+        let backup = scene.scratch.join("backup");
+        std::fs::copy(scene.archive(), &backup).unwrap();
+        scene.record(&[("d", set(b"new", file(2)))]);
+        // As `cp` does it: into the file that is there.
+        std::fs::copy(&backup, scene.archive()).unwrap();
+        assert_set_aside(&scene, &scene.names.copied);
+    }
+
+    #[test]
+    fn a_file_of_another_archive_is_recognised() {
+        let scene = recorded("open-linked");
+        let other = recorded("open-linked-other");
+        std::fs::remove_file(scene.archive()).unwrap();
+        std::fs::hard_link(other.archive(), scene.archive()).unwrap();
+        // It is the same file, and so no copy; a restored one is a new file.
+        assert!(scene.open().may_delete);
+        let bytes = std::fs::read(other.archive()).unwrap();
+        let beside = scene.file(b"restored");
+        std::fs::write(&beside, bytes).unwrap();
+        std::fs::rename(&beside, scene.archive()).unwrap();
+        assert_set_aside(&scene, &scene.names.copied);
+    }
+
+    #[test]
+    fn a_root_that_is_renamed_keeps_its_archive() {
+        let mut scene = recorded("open-renamed");
+        let moved = scene.scratch.join("moved");
+        std::fs::rename(&scene.root, &moved).unwrap();
+        scene.home = Home::in_root(&moved);
+        scene.root = moved;
+        let mode = std::fs::Permissions::from_mode(0o640);
+        std::fs::set_permissions(scene.archive(), mode).unwrap();
+        let opened = scene.open();
+        assert!(opened.may_delete && !opened.archive.is_first_meeting());
+    }
+
+    #[test]
+    fn in_a_state_directory_another_root_of_that_path_is_recognised() {
+        let mut scene = Scene::new("open-state");
+        scene.home = Home::in_state(&scene.scratch.join("state"), &scene.root);
+        scene.record(&[("", settled())]);
+        assert_eq!(std::fs::read_dir(&scene.root).unwrap().count(), 0);
+        assert!(scene.open().may_delete);
+        std::fs::rename(&scene.root, scene.scratch.join("old")).unwrap();
+        std::fs::create_dir(&scene.root).unwrap();
+        assert_set_aside(&scene, &scene.names.copied);
+    }
+
+    #[test]
+    fn in_a_state_directory_a_journal_belongs_to_its_root() {
+        let mut scene = Scene::new("open-state-journal");
+        scene.home = Home::in_state(&scene.scratch.join("state"), &scene.root);
+        scene.be_killed(&[("", settled())]);
+        assert!(!scene.open().archive.is_first_meeting());
+        std::fs::rename(&scene.root, scene.scratch.join("old")).unwrap();
+        std::fs::create_dir(&scene.root).unwrap();
+        assert!(scene.open().archive.is_first_meeting());
+    }
+
+    #[test]
+    fn an_archive_in_the_other_place_stops_the_run() {
+        let scene = recorded("open-elsewhere");
+        let state = Home::in_state(&scene.scratch.join("state"), &scene.root);
+        let usage = |opened: Result<Opened>| {
+            let error = opened.err().expect("it is refused");
+            assert!(matches!(error.kind(), ErrorKind::Usage(_)), "{error}");
+            error.to_string()
+        };
+        let only = usage(open_at(&state, Some(&scene.home), &scene));
+        assert!(
+            only.contains(".coracle/archive-") && only.contains("--state-dir"),
+            "{only}"
+        );
+        let opened = open_at(&state, None, &scene).unwrap();
+        note(&opened, &[("", settled())]);
+        save(&state, &opened.archive, &opened.journal).unwrap();
+        let both = usage(open_at(&scene.home, Some(&state), &scene));
+        assert!(
+            both.contains("two archives") && both.contains("/state/"),
+            "{both}"
+        );
+        std::fs::remove_dir_all(state.path()).unwrap();
+        assert!(open_at(&scene.home, Some(&state), &scene).is_ok());
+    }
+
+    fn refusal(scene: &Scene) -> String {
+        let error = open_at(&scene.home, None, scene)
+            .err()
+            .expect("it is refused");
+        assert!(matches!(error.kind(), ErrorKind::Metadata(_)), "{error}");
+        assert!(
+            scene.archive().symlink_metadata().is_ok(),
+            "nothing was done"
+        );
+        error.to_string()
+    }
+
+    /// Puts other words into an archive, and the checksum that fits.
+    fn rewrite(scene: &Scene, from: &str, to: &str) {
+        let text = String::from_utf8(std::fs::read(scene.archive()).unwrap()).unwrap();
+        let body = &text[..text.rfind("{\"end\":").unwrap()];
+        let mut changed = body.replace(from, to).into_bytes();
+        assert_ne!(changed, body.as_bytes());
+        let mut hash = crate::path::Fnv64::new();
+        hash.update(&changed);
+        let lines = changed.iter().filter(|byte| **byte == b'\n').count();
+        crate::sync::record::header::write_end(lines as u64, hash.finish(), &mut changed);
+        std::fs::write(scene.archive(), changed).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_an_error_and_stays() {
+        let scene = recorded("open-newer");
+        rewrite(&scene, "{\"coracle\":1,", "{\"coracle\":2,");
+        assert!(refusal(&scene).contains("has format 2"));
+        rewrite(&scene, "{\"coracle\":2,", "{\"coracle\":1,\"later\":[1],");
+        assert!(scene.open().may_delete);
+        rewrite(&scene, "bob@nas", "eve@nas");
+        assert!(refusal(&scene).contains("eve@nas"));
+        std::fs::remove_file(scene.archive()).unwrap();
+        std::os::unix::fs::symlink("/dev/null", scene.archive()).unwrap();
+        assert!(refusal(&scene).contains("cannot be read"));
+        std::fs::remove_file(scene.archive()).unwrap();
+        std::fs::create_dir(scene.archive()).unwrap();
+        assert!(refusal(&scene).contains("is no file"));
+    }
+
+    #[test]
+    fn an_archive_of_another_user_is_an_error() {
+        let scene = recorded("open-owner");
+        if system::effective_user() == 0 {
+            std::os::unix::fs::chown(scene.archive(), Some(12_345), None).unwrap();
+            assert!(refusal(&scene).contains("belongs to user 12345"));
+        }
+    }
+
+    #[test]
+    fn a_home_that_is_a_link_is_not_followed() {
+        let scene = Scene::new("open-link");
+        std::os::unix::fs::symlink(scene.scratch.join(""), scene.home.path()).unwrap();
+        assert!(open_at(&scene.home, None, &scene).is_err());
+    }
+
+    #[test]
+    fn the_home_is_for_its_user_alone_and_ignored_by_git() {
+        let scene = recorded("open-mode");
+        let home = std::fs::metadata(scene.home.path()).unwrap();
+        assert_eq!(home.mode() & 0o777, 0o700);
+        let ignore = std::fs::read(scene.home.path().join(".gitignore")).unwrap();
+        assert_eq!(ignore, b"*\n");
+        assert_eq!(
+            std::fs::metadata(scene.archive()).unwrap().mode() & 0o777,
+            0o600
+        );
+    }
+
+    #[test]
+    fn each_peer_has_an_archive_of_its_own() {
+        let mut scene = recorded("open-peers");
+        scene.peer = PeerKey::named("ftp://eve@nas:21/x".into());
+        scene.names = Names::of(&scene.peer);
+        assert!(scene.open().archive.is_first_meeting());
+        scene.record(&[("e", settled())]);
+        assert_eq!(scene.left().len(), 2);
+    }
+
+    #[test]
+    fn a_journal_of_a_set_aside_archive_is_set_aside_with_it() {
+        let scene = recorded("open-aside-journal");
+        scene.be_killed(&[("e", settled())]);
+        let whole = std::fs::read(scene.archive()).unwrap();
+        std::fs::write(scene.archive(), &whole[1..]).unwrap();
+        let opened = scene.open();
+        assert!(opened.archive.is_first_meeting() && opened.journal.is_empty());
+        assert!(!scene.journal().exists());
+    }
+
+    const META: &str = r#"{"_disclaimer":"x","_file_version":3,"_time":1,"_time_str":"","_version":"4.1.0","mtimes":{},"peer_sync":{
+        "nas/x":{":last_sync":1700000009.5,"b.txt":{"m":1700000000.25,"s":5,"u":1700000005},"a":{"m":null,"s":null,"u":1}}}}"#;
+
+    fn lay(scene: &Scene, dir: &str, text: &str) {
+        let dir = scene.root.join(dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join(".pyftpsync-meta.json"), text).unwrap();
+    }
+
+    fn meta(scene: &Scene, dir: &str) -> Option<String> {
+        std::fs::read_to_string(scene.root.join(dir).join(".pyftpsync-meta.json")).ok()
+    }
+
+    fn with_others() -> String {
+        META.replace(
+            "\"peer_sync\":{",
+            "\"mine\":[1],\"peer_sync\":{\"other/y\":{\"z\":1},",
+        )
+    }
+
+    fn assert_adopted(opened: &Opened) {
+        let dirs: Vec<RelPath> = opened.archive.dirs().collect();
+        assert_eq!(dirs, [path(""), path("a"), path("a/b"), path("a-")]);
+        for (dir, block) in told(opened) {
+            assert!(block.facts().adopted && block.facts().settled, "{dir}");
+            assert_eq!(block.len(), 2);
+            assert_eq!(
+                block.find(b"a").unwrap().what,
+                crate::sync::record::What::Dir
+            );
+            let found = block.find(b"b.txt").unwrap();
+            let crate::sync::record::What::File(shown) = found.what else {
+                panic!("{found:?}");
+            };
+            assert_eq!(shown.local, shown.remote);
+            assert_eq!(shown.local.size, 5);
+            let mtime = shown.local.mtime.unwrap();
+            assert_eq!(mtime.at.as_nanos(), 1_700_000_000_250_000_000);
+            assert_eq!(mtime.precision, crate::replica::Precision::Close);
+        }
+    }
+
+    fn pyftpsync_was_here(name: &str) -> Scene {
+        let scene = Scene::new(name);
+        for dir in ["", "a/b", "a-"] {
+            lay(&scene, dir, META);
+        }
+        lay(&scene, "a", &with_others());
+        lay(&scene, "foreign", &META.replace("nas/x", "nas/y"));
+        std::os::unix::fs::symlink(scene.root.join("a"), scene.root.join("link")).unwrap();
+        scene
+    }
+
+    #[test]
+    fn what_pyftpsync_recorded_is_taken_over_and_taken_out() {
+        let scene = pyftpsync_was_here("open-adopt");
+        let dry = scene.open_in(Mode::ReadOnly);
+        assert_adopted(&dry);
+        assert!(!scene.home.path().exists());
+        let opened = scene.open();
+        assert_adopted(&opened);
+        assert!(opened.may_delete);
+        assert!(meta(&scene, "a/b").is_some(), "nothing is safe yet");
+        assert_eq!(scene.left(), [""; 0]);
+        assert_eq!(scene.save(&opened), [""; 0]);
+        for dir in ["", "a/b", "a-"] {
+            assert_eq!(meta(&scene, dir), None);
+        }
+        assert!(meta(&scene, "foreign").unwrap().contains("nas/y"));
+        let rest = meta(&scene, "a").unwrap();
+        assert!(!rest.contains("nas/x") && !rest.contains("b.txt"), "{rest}");
+        assert!(
+            rest.contains(r#""peer_sync":{"other/y":{"z":1}}"#),
+            "{rest}"
+        );
+        assert!(rest.contains(r#""mine":[1]"#), "{rest}");
+        let opened = scene.open();
+        assert_adopted(&opened);
+        assert!(opened.notices.is_empty() && !opened.archive.header.is_adopting);
+        scene.save(&opened);
+        assert_eq!(scene.left().len(), 1);
+    }
+
+    #[test]
+    fn a_killed_first_run_takes_over_once_more_and_goes_on() {
+        let scene = pyftpsync_was_here("open-adopt-killed");
+        scene.be_killed(&[
+            ("a", set(b"new", file(1))),
+            ("b", Change::MovedFrom(path("a/b"))),
+        ]);
+        let opened = scene.open();
+        let dirs: Vec<RelPath> = opened.archive.dirs().collect();
+        assert_eq!(dirs, [path(""), path("a"), path("a-"), path("b")]);
+        assert_eq!(opened.archive.files_below(&path("")), 5);
+        opened.journal.intend(&place("", b"x", 1)).unwrap();
+        scene.save(&opened);
+        assert_eq!(meta(&scene, "a/b"), None);
+        assert_eq!(scene.open().archive.files_below(&path("")), 5);
+    }
+
+    #[test]
+    fn a_half_done_adoption_is_finished() {
+        let scene = pyftpsync_was_here("open-adopt-half");
+        let opened = scene.open();
+        scene.save(&opened);
+        rewrite(&scene, "\"number\":2", "\"adopting\":true,\"number\":2");
+        lay(&scene, "a/b", META);
+        assert!(scene.open_in(Mode::ReadOnly).archive.header.is_adopting);
+        assert!(meta(&scene, "a/b").is_some());
+        let opened = scene.open();
+        assert_eq!(meta(&scene, "a/b"), None);
+        scene.save(&opened);
+        let opened = scene.open();
+        assert!(!opened.archive.header.is_adopting);
+        assert_adopted(&opened);
+    }
+
+    #[test]
+    fn what_this_program_kept_in_these_files_counts_as_well() {
+        let scene = Scene::new("open-adopt-own");
+        let own = r#"{"_file_version":3,"mtimes":{},"peer_sync":{"ftp://bob@nas:21/x":{":last_sync":1,":proof":"00",
+            "f":{"i":77,"m":5.5,"r":9,"s":3,"u":1}}}}"#;
+        lay(&scene, "", own);
+        let opened = scene.open();
+        let block = opened.archive.block(&path("")).unwrap().unwrap();
+        let record = block.find(b"f").unwrap();
+        assert_eq!(record.ids.local, 77);
+        let crate::sync::record::What::File(shown) = record.what else {
+            panic!("{record:?}");
+        };
+        assert_eq!(shown.remote.mtime.unwrap().at.as_secs(), 9);
+        scene.save(&opened);
+        assert_eq!(meta(&scene, ""), None);
+    }
+
+    #[test]
+    fn another_version_stops_the_run_and_migrate_goes_on() {
+        let scene = pyftpsync_was_here("open-adopt-version");
+        lay(&scene, "z", r#"{"_file_version":2,"peer_sync":{}}"#);
+        let error = open_at(&scene.home, None, &scene).err().unwrap();
+        assert!(
+            matches!(error.kind(), ErrorKind::MetadataVersion(_)),
+            "{error}"
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains("z/.pyftpsync-meta.json") && text.contains("--migrate"),
+            "{text}"
+        );
+        let mode = Mode::ReadWrite;
+        let opened = open(&scene.home, None, &scene.root, &scene.peer, mode, true).unwrap();
+        assert!(opened.archive.is_first_meeting() && opened.may_delete);
+        assert_eq!(scene.save(&opened), [""; 0]);
+        assert!(meta(&scene, "a/b").is_some());
+    }
+
+    #[test]
+    fn a_file_that_makes_no_sense_is_told_and_left() {
+        let scene = pyftpsync_was_here("open-adopt-damaged");
+        lay(&scene, "z", &META[..META.len() - 5]);
+        let opened = scene.open();
+        assert_adopted(&opened);
+        let told = opened
+            .notices
+            .iter()
+            .any(|notice| notice.contains("z/.pyftpsync-meta.json"));
+        assert!(told, "{:?}", opened.notices);
+        scene.save(&opened);
+        assert!(meta(&scene, "z").is_some());
+        assert!(!scene.open().archive.header.is_adopting);
+    }
+
+    #[test]
+    fn nothing_is_taken_over_where_an_archive_was_set_aside() {
+        let scene = pyftpsync_was_here("open-adopt-aside");
+        std::fs::create_dir(scene.home.path()).unwrap();
+        std::fs::write(scene.archive(), b"x").unwrap();
+        let opened = scene.open();
+        assert!(opened.archive.is_first_meeting() && !opened.may_delete);
+        assert!(meta(&scene, "a").is_some());
+    }
+}
