@@ -7,8 +7,8 @@ use std::ops::Range;
 use crate::path::{Fnv64, RelPath};
 use crate::sync::record::archive::DirFacts;
 use crate::sync::record::block::Block;
-use crate::sync::record::format::{self, Line, Scratch};
 use crate::sync::record::header::{Header, HeaderOf, write_end};
+use crate::sync::record::line::{self, Line, Scratch};
 use crate::sync::record::lines::{Lines, Source};
 
 /// The directories of an archive, in the order in which a walk meets them.
@@ -37,7 +37,7 @@ struct Row {
 #[derive(Debug)]
 pub(super) enum Found {
     /// One that is whole.
-    Whole(Header, Index),
+    Whole(Header, Box<Index>),
     /// One that is not, and why.
     Damaged(&'static str),
 }
@@ -60,7 +60,7 @@ impl Index {
                     line.is_whole && expected.strip_suffix(b"\n") == Some(line.text);
                 let is_last = is_as_expected && lines.next()?.is_none();
                 return Ok(match header {
-                    Some(header) if is_last => Found::Whole(header, index),
+                    Some(header) if is_last => Found::Whole(header, Box::new(index)),
                     Some(_) | None => Found::Damaged("its checksum does not fit"),
                 });
             }
@@ -92,7 +92,7 @@ impl Index {
                 self.moves.push(place);
             }
         } else if text.starts_with(b"{\"dir\":") {
-            let Some(Line::Dir(dir)) = format::parse(text, scratch) else {
+            let Some(Line::Dir(dir)) = line::parse(text, scratch) else {
                 return false;
             };
             let path = dir.path.as_bytes();
@@ -203,7 +203,7 @@ impl Index {
         let mut block = Block::empty();
         let limit = bytes.end - bytes.start;
         while let Some(line) = lines.next()? {
-            match format::parse(line.text, &mut scratch) {
+            match line::parse(line.text, &mut scratch) {
                 Some(Line::Dir(dir)) => {
                     block.set_facts(dir.facts);
                     let rows = dir.rows.min(limit) as usize + room.rows;
@@ -238,7 +238,7 @@ impl Index {
             let mut lines = Lines::between(source, bytes.start, end.min(bytes.end));
             if let Some(line) = lines.next()?
                 && line.is_whole
-                && let Some(Line::Dir(dir)) = format::parse(line.text, &mut scratch)
+                && let Some(Line::Dir(dir)) = line::parse(line.text, &mut scratch)
             {
                 return Ok(dir.facts);
             }
@@ -300,7 +300,7 @@ mod tests {
         hash.update(&text);
         write_end(1 + 2 * dirs.len() as u64, hash.finish(), &mut text);
         match Index::read(&Source::Memory(text)).unwrap() {
-            Found::Whole(_, index) => index,
+            Found::Whole(_, index) => *index,
             Found::Damaged(why) => panic!("{why}"),
         }
     }

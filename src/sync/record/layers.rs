@@ -8,8 +8,8 @@ use std::io;
 
 use crate::path::RelPath;
 use crate::sync::record::block::Block;
-use crate::sync::record::format::{self, Line, Scratch};
 use crate::sync::record::index::{Index, Room};
+use crate::sync::record::line::{self, Line, Scratch};
 use crate::sync::record::lines::{Lines, RawLine, Source};
 
 /// The directories of which a journal says something.
@@ -61,7 +61,7 @@ impl Layers {
         let mut lines = Lines::all(journal);
         let mut scratch = Scratch::default();
         while let Some(line) = lines.next()? {
-            match format::parse(line.text, &mut scratch).filter(|_| line.is_whole) {
+            match line::parse(line.text, &mut scratch).filter(|_| line.is_whole) {
                 Some(parsed) => reading.take(&line, parsed),
                 None => reading.lose_place(),
             }
@@ -275,7 +275,7 @@ impl Layer {
         for run in &self.runs {
             let mut lines = Lines::between(journal, run.offset, run.offset + run.bytes);
             while let Some(line) = lines.next()? {
-                if let Some(parsed) = format::parse(line.text, &mut scratch) {
+                if let Some(parsed) = line::parse(line.text, &mut scratch) {
                     lay_line(parsed, dir, &mut block);
                 }
             }

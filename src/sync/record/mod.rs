@@ -21,6 +21,7 @@ mod home;
 mod index;
 mod journal;
 mod layers;
+mod line;
 mod lines;
 mod object;
 mod open;

@@ -147,7 +147,7 @@ impl Opening<'_> {
         let found = Index::read(&source)
             .map_err(|error| self.unusable(format!("cannot be read: {error}")))?;
         let (header, index) = match found {
-            Found::Whole(header, index) => (header, index),
+            Found::Whole(header, index) => (header, *index),
             Found::Damaged(why) => return Ok(Verdict::SetAside(Aside::Damaged(why))),
         };
         if header.format > FORMAT {
@@ -264,7 +264,7 @@ impl Opening<'_> {
             .into_source(written)
             .doing(|| "taking over what pyftpsync recorded")?;
         let index = match Index::read(&source).map_err(ErrorKind::Disk)? {
-            Found::Whole(_, index) => index,
+            Found::Whole(_, index) => *index,
             Found::Damaged(why) => return Err(ErrorKind::Metadata(why.to_owned()).into()),
         };
         let many = if count == 1 {

@@ -53,7 +53,7 @@ impl PeerKey {
     /// The same peer once it is known that the login directory is this one.
     #[must_use]
     pub fn with_login_dir(&self, dir: &RelPath) -> Self {
-        let Some((account, below)) = self.from_login() else {
+        let Some((account, below)) = self.login_parts() else {
             return self.clone();
         };
         let mut name = account.as_bytes().to_vec();
@@ -73,11 +73,11 @@ impl PeerKey {
 
     /// Whether its path begins at the login directory, and nobody has said yet where that is.
     pub fn is_from_login(&self) -> bool {
-        self.from_login().is_some()
+        self.login_parts().is_some()
     }
 
     /// What comes before and behind `/~` in such a name.
-    fn from_login(&self) -> Option<(&str, &str)> {
+    fn login_parts(&self) -> Option<(&str, &str)> {
         let account_start = "ftp://".len();
         let rest = self.name.strip_prefix("ftp://")?;
         let slash = account_start + rest.find('/')?;

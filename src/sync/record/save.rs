@@ -149,7 +149,7 @@ fn say_adopted(home: &Home, archive: &Archive, keeper: &Keeper) -> Result<()> {
     let file = system::open_to_read(dir.as_fd(), &keeper.names.archive).map_err(ErrorKind::Disk)?;
     let source = Source::File(file);
     let (header, index) = match Index::read(&source).map_err(ErrorKind::Disk)? {
-        Found::Whole(header, index) => (header, index),
+        Found::Whole(header, index) => (header, *index),
         Found::Damaged(why) => return Err(ErrorKind::Metadata(why.to_owned()).into()),
     };
     let mut next = Header {
@@ -561,7 +561,7 @@ mod tests {
                     scene.save(&opened);
                     model.settle();
                     model.is_saved();
-                    assert_eq!(scene.open().journal.is_empty(), true);
+                    assert!(scene.open().journal.is_empty());
                 }
             }
         }

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use crate::path::{Fnv64, RelPath};
 use crate::sync::record::block::Block;
-use crate::sync::record::format::{self, DirLine};
+use crate::sync::record::format;
 use crate::sync::record::header::{Header, HeaderOf, write_end};
+use crate::sync::record::line::DirLine;
 
 /// How much is written at a time, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
