@@ -1,4 +1,4 @@
-//! How archive and journal are written. No I/O; what was written, [`line`](super::line) reads.
+//! How archive and journal are written. No I/O; what was written, `line` reads.
 //!
 //! Each line is a JSON object, and its first key says what it is. Names that are not UTF-8 stand there as Python's
 //! `surrogateescape` writes them. A time is a number of seconds, exact to the nanosecond; where it does not follow from the

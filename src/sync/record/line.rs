@@ -1,4 +1,4 @@
-//! What the lines of archive and journal say, read from their bytes. No I/O; how they are written, [`format`](super::format) says.
+//! What the lines of archive and journal say, read from their bytes. No I/O; how they are written, `format` says.
 //!
 //! The first key of a line says what it is. Keys and lines that are not known are passed over.
 

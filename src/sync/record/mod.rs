@@ -6,9 +6,12 @@
 //!                    └─ save ─▶ the next archive, beside, synced, renamed
 //! ```
 //!
-//! [`archive`] says what is remembered, [`format`](mod@format) how it is written. [`open()`] finds and checks it and takes over what pyftpsync
-//! left; a [`Journal`] notes each step before it is made and after; [`save()`] makes one archive of both. The register knows
-//! what must be known when the root itself is gone.
+//! [`open()`] finds the archive, makes sure that it can be believed and takes over what pyftpsync left. A [`Journal`] notes each
+//! step before it is made, and what is true after it. [`save()`] makes the next archive of both. The [`Register`] knows what must
+//! be known when the root itself is gone.
+//!
+//! Inside: `archive` is what is remembered, `block` the records of one directory, `line` and `format` how they are read and
+//! written, `index` where they are in the file, `layers` what a journal changes, `home` where all of it lies.
 
 mod adopt;
 mod archive;

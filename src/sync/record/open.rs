@@ -297,6 +297,10 @@ impl Opening<'_> {
     fn journal(&self, dir: Option<&OwnedFd>, archive: &mut Archive) -> Result<Journal> {
         let name = &self.names.journal;
         let doing = || format!("reading {}", self.home.shown(name));
+        if let (Some(dir), Mode::ReadWrite) = (dir, self.mode) {
+            // What a killed run had begun, or reserved room for.
+            remove(dir, &self.names.new_archive).doing(doing)?;
+        }
         let mut left = Left::default();
         let opened = dir.map(|dir| system::open_to_read(dir.as_fd(), name));
         match opened {
@@ -762,6 +766,10 @@ mod tests {
         assert_eq!(dirs, [path(""), path("a"), path("a-"), path("b")]);
         assert_eq!(opened.archive.files_below(&path("")), 5);
         opened.journal.intend(&place("", b"x", 1)).unwrap();
+        opened.journal.reserve(1000).unwrap();
+        assert_eq!(scene.left().len(), 2);
+        let opened = scene.open();
+        assert_eq!(scene.left().len(), 1, "what was reserved is given back");
         scene.save(&opened);
         assert_eq!(meta(&scene, "a/b"), None);
         assert_eq!(scene.open().archive.files_below(&path("")), 5);

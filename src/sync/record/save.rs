@@ -536,7 +536,7 @@ mod tests {
 
     #[test]
     fn journal_and_archive_say_the_same_whatever_was_noted() {
-        for seed in 0..60 {
+        for seed in 0..30 {
             let scene = Scene::new(&format!("save-random-{seed}"));
             let mut random = Random(seed);
             let mut model = Model::default();
