@@ -86,6 +86,42 @@ pub struct FtpLocation {
     pub password: Secret,
     /// The root on the server.
     pub path: ServerPath,
+    /// What its user says of the server.
+    pub habits: Habits,
+}
+
+/// What the user says of a server that cannot show it, or does not keep to what is usual.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Habits {
+    /// How names are written there.
+    pub encoding: Encoding,
+    /// The commands that ask for a passive port, the first one first; empty: whichever works.
+    pub passive: Vec<Passive>,
+    /// Whether data connections that end without the end mark of TLS are taken for whole.
+    pub unclean_ends: bool,
+    /// Whether files are written under their final names at once, for servers that rename nothing.
+    pub in_place: bool,
+}
+
+/// How names are written on a server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// As UTF-8; what is none is taken as it comes.
+    #[default]
+    Utf8,
+    /// As ISO 8859-1.
+    Latin1,
+    /// As Windows writes Western European names.
+    Windows1252,
+}
+
+/// A command that asks for a passive port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passive {
+    /// `EPSV` (RFC 2428).
+    Epsv,
+    /// `PASV`.
+    Pasv,
 }
 
 /// How the connections to an FTP server are protected.

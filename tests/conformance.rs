@@ -9,7 +9,7 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use coracle::error::{Error, ErrorKind, Result};
-use coracle::job::{DataMode, FtpLocation, Limits, Links, Protection, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Habits, Limits, Links, Protection, Secret, ServerPath};
 use coracle::path::{RelPath, partial_name};
 use coracle::replica::{
     Algorithm, Bytes, FtpReplica, Hasher, Kind, Listing, LocalReplica, NewFile, Removal, Replica,
@@ -922,6 +922,7 @@ fn connect(address: SocketAddr, (user, password): (String, String), root: &str) 
         user,
         password: Secret::new(password),
         path: ServerPath::Absolute(path(root)),
+        habits: Habits::default(),
     };
     let limits = Limits {
         connections: NonZeroU8::MIN,

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use coracle::error::{ErrorKind, Result, Scope};
-use coracle::job::{DataMode, FtpLocation, Limits, Location, Protection, Secret, ServerPath};
+use coracle::job::{
+    DataMode, FtpLocation, Habits, Limits, Location, Protection, Secret, ServerPath,
+};
 use coracle::path::RelPath;
 use coracle::replica::{
     Bytes, FtpConnector, FtpReplica, Listing, NewFile, Removal, Replica, Stat, Times, Unwatched,
@@ -475,6 +477,7 @@ fn connector(server: &FtpServer, timeout: Duration) -> FtpConnector {
         user: "tester".to_owned(),
         password: Secret::new("geheim".to_owned()),
         path: ServerPath::Absolute(RelPath::root()),
+        habits: Habits::default(),
     };
     let limits = Limits {
         connections: NonZeroU8::MIN,

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use coracle::error::{Error, ErrorKind, Result};
-use coracle::job::{DataMode, FtpLocation, Limits, Links, Protection, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Habits, Limits, Links, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
 use coracle::replica::{
     Algorithm, Bytes, FtpReplica, Kind, Listing, LocalReplica, Mtime, NewFile, Precision, Removal,
@@ -55,6 +55,7 @@ fn connect_at(server: &Server, path: &str, data: DataMode) -> FtpReplica {
         user: server.user().to_owned(),
         password: Secret::new(server.password().to_owned()),
         path: ServerPath::Absolute(rel(&server.remote_path(path))),
+        habits: Habits::default(),
     };
     FtpReplica::connect(&location, &limits(data)).unwrap()
 }

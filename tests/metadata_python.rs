@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use coracle::job::{FtpLocation, Location, Protection, Secret, ServerPath};
+use coracle::job::{FtpLocation, Habits, Location, Protection, Secret, ServerPath};
 use coracle::path::{Name, RelPath};
 use coracle::sync::metadata::{Metadata, RecordKind, TrueTime};
 use coracle::sync::peer::PeerKey;
@@ -35,6 +35,7 @@ fn peer() -> PeerKey {
         user: "bob".into(),
         password: Secret::default(),
         path: ServerPath::Absolute(RelPath::parse(b"backup").expect("a good path")),
+        habits: Habits::default(),
     }))
 }
 

@@ -22,7 +22,7 @@ use std::thread;
 use std::time::Duration;
 
 use coracle::error::{Error, ErrorKind, Result, Scope};
-use coracle::job::{DataMode, FtpLocation, Limits, Protection, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Habits, Limits, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
 use coracle::replica::{
     Algorithm, Bytes, FtpReplica, Kind, Listing, NewFile, Precision, Removal, Replica, Stat, Times,
@@ -56,6 +56,7 @@ fn play(name: &str, act: impl FnOnce(Result<FtpReplica>)) {
         user: "tester".to_owned(),
         password: Secret::new("geheim".to_owned()),
         path: ServerPath::Absolute(RelPath::parse(b"r").unwrap()),
+        habits: Habits::default(),
     };
     let limits = Limits {
         connections: NonZeroU8::MIN,

@@ -14,9 +14,9 @@ use argh::{ArgsInfo, FromArgs};
 use crate::cli::url::{Address, FtpUrl, Scheme};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{
-    ANONYMOUS, DataMode, Delete, Direction, FTPS_PORT, FtpLocation, Identity, Job, Limits,
-    Location, Overrides, Pin, Policy, Protection, RemoteScan, Resolve, Selection, StateDir,
-    TlsSettings, Trash, Trust,
+    ANONYMOUS, DataMode, Delete, Direction, Encoding, FTPS_PORT, FtpLocation, Habits, Identity,
+    Job, Limits, Location, Overrides, Pin, Policy, Protection, RemoteScan, Resolve, Selection,
+    StateDir, TlsSettings, Trash, Trust,
 };
 use crate::login::{CredentialOptions, Prompt};
 use crate::net::BACKEND;
@@ -276,13 +276,24 @@ fn invocation(
         ca_file: options.ca_file,
         pins: options.pin,
         insecure: options.insecure,
+        unclean_ends: options.tls_unclean_ends,
         cert: options.client_cert,
         key: options.client_key,
     };
+    let habits = Habits {
+        encoding: options.encoding,
+        passive: options.passive.map_or_else(Vec::new, |order| order.0),
+        unclean_ends: options.tls_unclean_ends,
+        in_place: options.inplace,
+    };
+    if options.ftp_active && !habits.passive.is_empty() {
+        return Err(usage("--passive and --ftp-active exclude each other"));
+    }
     let local = local_root(local)?;
     let remote = match Address::parse(remote)? {
         Address::Path(path) => {
             tls.refuse_without_ftps()?;
+            refuse_habits(&habits)?;
             refuse_overlap(&local, &path)?;
             Location::Path(path)
         }
@@ -297,6 +308,7 @@ fn invocation(
                 user: url.user.unwrap_or_else(|| ANONYMOUS.to_owned()),
                 password: url.password.unwrap_or_default(),
                 path: url.path,
+                habits,
             })
         }
     };
@@ -369,12 +381,28 @@ fn invocation(
     })
 }
 
+/// What is said of a server must not be passed over where there is none.
+fn refuse_habits(habits: &Habits) -> Result<()> {
+    let given = [
+        ("--encoding", habits.encoding != Encoding::Utf8),
+        ("--passive", !habits.passive.is_empty()),
+        ("--inplace", habits.in_place),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((name, _)) => Err(usage(format!(
+            "{name} needs a REMOTE with ftp:// or ftps://"
+        ))),
+    }
+}
+
 /// The options for `ftps://`.
 struct TlsOptions {
     mode: Option<TlsMode>,
     ca_file: Option<PathBuf>,
     pins: Vec<Pin>,
     insecure: bool,
+    unclean_ends: bool,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
 }
@@ -387,6 +415,7 @@ impl TlsOptions {
             ("--ca-file", self.ca_file.is_some()),
             ("--pin", !self.pins.is_empty()),
             ("--insecure", self.insecure),
+            ("--tls-unclean-ends", self.unclean_ends),
             ("--client-cert", self.cert.is_some()),
             ("--client-key", self.key.is_some()),
         ];

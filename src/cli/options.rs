@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 
-use crate::job::{Case, Links, MaxDelete, Pin, Resolve, Verify};
+use crate::job::{Case, Encoding, Links, MaxDelete, Passive, Pin, Resolve, Verify};
 use crate::path::RelPath;
 
 /// The options of upload, download and sync.
@@ -171,6 +171,25 @@ pub(super) struct Options {
     #[argh(switch)]
     pub(super) ftp_active: bool,
 
+    /// the commands that ask for a passive port, in this order: epsv,pasv or one of them; default: whichever
+    /// works
+    #[argh(option, arg_name = "how", from_str_fn(passive))]
+    pub(super) passive: Option<PassiveOrder>,
+
+    /// how the server writes names: utf-8, latin-1 or windows-1252; default: utf-8
+    #[argh(
+        option,
+        arg_name = "name",
+        default = "Encoding::Utf8",
+        from_str_fn(encoding)
+    )]
+    pub(super) encoding: Encoding,
+
+    /// write files under their final names at once, for servers that rename nothing: what breaks off leaves a
+    /// short file there
+    #[argh(switch)]
+    pub(super) inplace: bool,
+
     /// how ftps:// begins: explicit (the client asks for TLS, port 21) or implicit (TLS from the first byte,
     /// port 990); default: implicit on port 990, explicit elsewhere
     #[argh(option, arg_name = "how", from_str_fn(tls))]
@@ -188,6 +207,11 @@ pub(super) struct Options {
     /// accept any server, which may be somebody who reads and changes everything
     #[argh(switch)]
     pub(super) insecure: bool,
+
+    /// take listings that end without the end mark of TLS for whole: for servers that never send it, but somebody
+    /// on the way can cut them short then
+    #[argh(switch)]
+    pub(super) tls_unclean_ends: bool,
 
     /// show this certificate (PEM) to a server that asks for one
     #[argh(option, arg_name = "file")]
@@ -245,6 +269,10 @@ pub(super) struct Options {
     #[argh(switch, short = 'V')]
     pub(super) version: bool,
 }
+
+/// The commands that ask for a passive port, the first one first.
+#[derive(Debug)]
+pub(super) struct PassiveOrder(pub(super) Vec<Passive>);
 
 /// What `--debug` logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -317,6 +345,28 @@ fn tls(value: &str) -> Result<TlsMode, String> {
         &[
             ("explicit", TlsMode::Explicit),
             ("implicit", TlsMode::Implicit),
+        ],
+    )
+}
+
+fn passive(value: &str) -> Result<PassiveOrder, String> {
+    let command = |word| choice(word, &[("epsv", Passive::Epsv), ("pasv", Passive::Pasv)]);
+    let commands: Vec<Passive> = value.split(',').map(command).collect::<Result<_, _>>()?;
+    match commands[..] {
+        [one, other] if one == other => Err("name each once".to_owned()),
+        [_] | [_, _] => Ok(PassiveOrder(commands)),
+        _ => Err("use epsv,pasv, or one of them".to_owned()),
+    }
+}
+
+fn encoding(value: &str) -> Result<Encoding, String> {
+    choice(
+        &value.to_ascii_lowercase(),
+        &[
+            ("utf-8", Encoding::Utf8),
+            ("latin-1", Encoding::Latin1),
+            ("iso-8859-1", Encoding::Latin1),
+            ("windows-1252", Encoding::Windows1252),
         ],
     )
 }

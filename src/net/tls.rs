@@ -27,6 +27,7 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::halt;
 use super::stream::Wire;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::job::{Pin, TlsSettings};
@@ -118,12 +119,11 @@ impl TlsClient {
     fn failure(&self, failure: Failure) -> Error {
         match failure {
             Failure::Io(error) => match error.kind() {
-                io::ErrorKind::TimedOut => ErrorKind::Timeout(Phase::Handshake).into(),
                 io::ErrorKind::UnexpectedEof => {
                     let closed = "the server closed the connection during the TLS handshake";
                     ErrorKind::Network(io::Error::new(error.kind(), closed)).into()
                 }
-                _ => ErrorKind::Network(error).into(),
+                _ => halt::failure(error, Phase::Handshake),
             },
             Failure::Rejected(rejection) => ErrorKind::Tls(rejection.to_string()).into(),
             Failure::Version => {

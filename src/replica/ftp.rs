@@ -7,19 +7,26 @@
 //! the loss, until the caller connects anew.
 
 mod glance;
+mod learnt;
+mod lines;
 mod list;
 mod look;
+mod names;
 mod read;
 mod write;
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use self::learnt::Learnt;
+pub use self::learnt::Memory;
 use self::look::{is_demanding, unkept_name};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
-use crate::ftp::{Account, Command, Pace, Reply, Security, Session, Settings};
-use crate::job::{ANONYMOUS, FtpLocation, Limits, Protection, ServerPath};
-use crate::net::{TlsClient, is_private};
+use crate::ftp::{Account, Command, Reply, Security, Session, Settings, Software, Tricks, Way};
+use crate::job::{
+    ANONYMOUS, DataMode, Encoding, FtpLocation, Limits, Passive, Protection, ServerPath,
+};
+use crate::net::{Halt, TlsClient, is_private};
 use crate::path::RelPath;
 use crate::replica::{
     Algorithm, Capabilities, CaseSensitivity, Digest, Kind, Listing, Mtime, NewFile, Removal,
@@ -37,30 +44,6 @@ pub struct FtpReplica {
     root: Vec<u8>,
     learnt: Learnt,
     connector: FtpConnector,
-}
-
-/// What this server was found to do.
-#[derive(Debug)]
-struct Learnt {
-    lists: Lists,
-    /// Whether `MLST` is worth asking.
-    mlst: bool,
-    setter: Setter,
-    /// What is to be added to the times of `LIST`, in seconds.
-    zone_secs: Option<i64>,
-    /// Whether `RNTO` replaces an existing file.
-    renames_over: bool,
-}
-
-/// How directories are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lists {
-    /// `MLSD`.
-    Mlsd,
-    /// `LIST -a`, which was seen to work or not.
-    ListAll { proven: bool },
-    /// `LIST`: the server takes `-a` for a name.
-    List,
 }
 
 /// How modification times are set.
@@ -100,7 +83,14 @@ pub struct FtpConnector {
     location: FtpLocation,
     limits: Limits,
     security: Security,
-    pace: Arc<Pace>,
+    ways: Arc<[Way]>,
+    tricks: Arc<Tricks>,
+    halt: Halt,
+    /// What all targets have learnt; none before the first of them.
+    learnt: Arc<Mutex<Option<Learnt>>>,
+    memory: Option<Arc<dyn Memory>>,
+    /// What the memory holds.
+    kept: Arc<Mutex<Vec<u8>>>,
     /// Where the password went readable by everyone on the way.
     overheard: Arc<OnceLock<IpAddr>>,
 }
@@ -117,9 +107,59 @@ impl FtpConnector {
                 Protection::Explicit(settings) => Security::Explicit(client(settings)?),
                 Protection::Implicit(settings) => Security::Implicit(client(settings)?),
             },
-            pace: Arc::default(),
+            ways: ways(limits.data, &location.habits.passive).into(),
+            tricks: Arc::default(),
+            halt: Halt::default(),
+            learnt: Arc::default(),
+            memory: None,
+            kept: Arc::default(),
             overheard: Arc::default(),
         })
+    }
+
+    /// With the end of the run, which all waits obey.
+    #[must_use]
+    pub fn with_halt(self, halt: Halt) -> Self {
+        Self { halt, ..self }
+    }
+
+    /// With what earlier runs have learnt of the server; what this one learns is kept there, too.
+    #[must_use]
+    pub fn with_memory(self, memory: Arc<dyn Memory>) -> Self {
+        let kept = memory.recall(&self.place()).unwrap_or_default();
+        if !kept.is_empty() {
+            let text = String::from_utf8_lossy(&kept);
+            log::debug!("known of the server: {}", text.trim().replace('\n', ", "));
+        }
+        Self {
+            tricks: Arc::new(Tricks::remembering(kept.clone())),
+            kept: Arc::new(Mutex::new(kept)),
+            memory: Some(memory),
+            ..self
+        }
+    }
+
+    /// The name under which the server is remembered.
+    fn place(&self) -> String {
+        format!("{}:{}", self.location.host, self.location.port)
+    }
+
+    /// What a further target begins with.
+    fn begin(&self, session: &Session) -> Learnt {
+        let fresh = || Learnt::of(session.features()).recall(session.tricks(), &lock(&self.kept));
+        *lock(&self.learnt).get_or_insert_with(fresh)
+    }
+
+    /// Takes in what a target has learnt, for the others and for the next run.
+    fn publish(&self, learnt: Learnt) {
+        *lock(&self.learnt) = Some(learnt);
+        let Some(memory) = &self.memory else { return };
+        let text = self.tricks.to_text(&learnt.lines());
+        let mut kept = lock(&self.kept);
+        if *kept != text {
+            memory.keep(&self.place(), &text);
+            *kept = text;
+        }
     }
 
     /// Connects and logs in. Whether the root is there shows when it is listed.
@@ -144,11 +184,13 @@ impl FtpConnector {
         };
         let settings = Settings {
             timeout: self.limits.timeout,
-            data: self.limits.data,
-            pace: Arc::clone(&self.pace),
+            ways: Arc::clone(&self.ways),
+            utf8: location.habits.encoding == Encoding::Utf8,
+            tricks: Arc::clone(&self.tricks),
+            halt: self.halt.clone(),
         };
         let (host, port) = (&location.host, location.port);
-        let session = Session::open(host, port, account, settings, &self.security)
+        let session = Session::open(host, port, account, &settings, &self.security)
             .doing(|| format!("connecting to {host}:{port}"))?;
         let address = session.peer().ip();
         if session.is_clear() && !location.password.reveal().is_empty() && !is_private(address) {
@@ -166,24 +208,10 @@ impl FtpReplica {
 
     fn of(session: Session, connector: &FtpConnector) -> Result<Self> {
         let root = root_path(&connector.location.path, session.login_dir())?;
-        let features = session.features();
-        // A server that tells its features and leaves one out does not have it; one that tells nothing may have all.
-        let mlst = features.mlst || !features.told;
-        let lists = if mlst {
-            Lists::Mlsd
-        } else {
-            Lists::ListAll { proven: false }
-        };
         Ok(Self {
+            learnt: connector.begin(&session),
             session,
             root,
-            learnt: Learnt {
-                lists,
-                mlst,
-                setter: Setter::Untried,
-                zone_secs: None,
-                renames_over: true,
-            },
             connector: connector.clone(),
         })
     }
@@ -196,7 +224,12 @@ impl FtpReplica {
         } else {
             Vec::new()
         };
-        // Most of these are there already and refused; only the root itself is looked at.
+        // Most of these are there already and refused; only the root itself is looked at. A stranger may take it ill.
+        let ancestors = if self.is_stranger() {
+            self.missing_of(ancestors)
+        } else {
+            ancestors
+        };
         commands.extend(ancestors.iter().map(|path| Command::Mkd(path)));
         commands.extend(paths.iter().map(|path| Command::Mkd(path)));
         let replies = self.ask_each(&commands).split_off(ancestors.len());
@@ -211,6 +244,19 @@ impl FtpReplica {
         results
     }
 
+    /// Those of the directories, each above the next, that cannot be entered.
+    fn missing_of(&mut self, mut dirs: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let mut there = dirs.len();
+        while there > 0 {
+            let reply = self.session.ask(&Command::Cwd(&dirs[there - 1]));
+            if reply.is_ok_and(|reply| reply.is_success()) {
+                break;
+            }
+            there -= 1;
+        }
+        dirs.split_off(there)
+    }
+
     /// Takes a new control connection where the present one will soon be refused data connections.
     fn renew(&mut self) -> Result<()> {
         if self.session.is_worn() {
@@ -222,7 +268,21 @@ impl FtpReplica {
 
     /// The full path on the server.
     fn full(&self, path: &RelPath) -> Vec<u8> {
-        join(&self.root, path.as_bytes())
+        self.below(&self.root, path.as_bytes())
+    }
+
+    /// The full path of what we call `path`, below a full path.
+    fn below(&self, dir: &[u8], path: &[u8]) -> Vec<u8> {
+        join(dir, &names::encode(path, self.encoding()))
+    }
+
+    fn encoding(&self) -> Encoding {
+        self.connector.location.habits.encoding
+    }
+
+    /// Whether nobody vouches for what this server says.
+    fn is_stranger(&self) -> bool {
+        self.session.software() == Software::Unknown
     }
 }
 
@@ -245,6 +305,7 @@ impl Replica for FtpReplica {
         self.list_path(&path, listing)
             .doing(|| format!("listing {dir}"))?;
         listing.sort();
+        self.connector.publish(self.learnt);
         Ok(())
     }
 
@@ -274,7 +335,9 @@ impl Replica for FtpReplica {
         watch: &mut dyn Watch,
     ) -> Result<Written> {
         self.renew()?;
-        self.write_file(file, source, watch)
+        let written = self.write_file(file, source, watch);
+        self.connector.publish(self.learnt);
+        written
     }
 
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
@@ -309,7 +372,9 @@ impl Replica for FtpReplica {
             })
             .collect();
         let replies = self.ask_each(&commands);
-        self.settle(&paths, replies, |stat| stat.is_none())
+        let mut results = self.settle(&paths, replies, |stat| stat.is_none());
+        self.check_gone(&paths, &mut results);
+        results
     }
 
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()> {
@@ -318,7 +383,8 @@ impl Replica for FtpReplica {
         if self.look_at_one(&to)?.is_some() {
             return Err(taken());
         }
-        self.rename_path(&from, &to)
+        self.rename_path(&from, &to)?;
+        self.check_moved(&from, &to)
     }
 
     fn rename_each(&mut self, renames: &[Renaming]) -> Vec<Result<()>> {
@@ -353,6 +419,11 @@ impl Replica for FtpReplica {
                 _ => Err(self.session.failure()),
             };
         }
+        for (result, renaming) in results.iter_mut().zip(renames) {
+            if result.is_ok() {
+                *result = self.check_moved(&self.full(&renaming.from), &self.full(&renaming.to));
+            }
+        }
         results
     }
 
@@ -378,7 +449,7 @@ impl Replica for FtpReplica {
             return Ok(None);
         }
         let reply = self.session.ask(&Command::Avbl(&self.root))?;
-        if reply.code != 213 {
+        if !reply.is_success() {
             return Ok(None);
         }
         let text = String::from_utf8_lossy(reply.last_line());
@@ -430,6 +501,40 @@ impl FtpReplica {
                 }
             })
             .collect()
+    }
+
+    /// A confirmation is believed of servers that are known to be honest.
+    fn check_gone(&mut self, paths: &[Vec<u8>], results: &mut [Result<()>]) {
+        if !self.is_stranger() {
+            return;
+        }
+        let done: Vec<usize> = (0..results.len())
+            .filter(|place| results[*place].is_ok())
+            .collect();
+        let asked: Vec<&[u8]> = done.iter().map(|place| &paths[*place][..]).collect();
+        let stats = match self.send_and_look(&[], &asked) {
+            Ok((_, stats)) => stats,
+            // What was confirmed counts; the next command shows what is wrong.
+            Err(_) => return,
+        };
+        for (place, stat) in done.into_iter().zip(stats) {
+            if stat.is_some() {
+                let text = "the server confirmed the removal, but still shows it".to_owned();
+                results[place] = Err(ErrorKind::Verify(text).into());
+            }
+        }
+    }
+
+    /// The same for a rename: it is where it should be, unless it is where it was.
+    fn check_moved(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
+        if !self.is_stranger() {
+            return Ok(());
+        }
+        let (_, stats) = self.send_and_look(&[], &[from, to])?;
+        match stats[..] {
+            [Some(_), None] => Err(unmoved()),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a directory is there under the name it was made by; it is removed where it is there under another.
@@ -484,6 +589,35 @@ impl FtpReplica {
             return Ok(None);
         }
         self.session.ask(&Command::Hash(path)).map(Some)
+    }
+}
+
+fn unmoved() -> Error {
+    let text = "the server confirmed the rename, but shows the old name".to_owned();
+    ErrorKind::Verify(text).into()
+}
+
+/// The ways to open data connections, the first one first.
+fn ways(data: DataMode, passive: &[Passive]) -> Vec<Way> {
+    let way = |passive: &Passive| match passive {
+        Passive::Epsv => Way::Epsv,
+        Passive::Pasv => Way::Pasv,
+    };
+    match (data, passive) {
+        (DataMode::Active, _) => vec![Way::Active],
+        (DataMode::Passive, []) => vec![Way::Epsv, Way::Pasv, Way::Active],
+        (DataMode::Passive, wished) => wished.iter().map(way).collect(),
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change is one assignment, so a panic elsewhere leaves nothing half done.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for FtpReplica {
+    fn drop(&mut self) {
+        self.connector.publish(self.learnt);
     }
 }
 

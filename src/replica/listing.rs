@@ -173,7 +173,8 @@ pub struct Entry<'a> {
     /// The same with the time that the target itself shows, where `stat` has a true time that is remembered elsewhere:
     /// whoever looks the entry up sees this.
     pub shown: Stat,
-    /// The inode of a file on this machine, where it stays the same for as long as the file lives; 0 for anything else.
+    /// What tells a file from all others of its side, for as long as it lives: its inode on this machine, a hash of what the
+    /// server calls unique on another (RFC 3659, 7.5.2). 0 where there is neither, and for anything but a file.
     pub inode: u64,
 }
 
@@ -221,8 +222,13 @@ impl Listing {
 
     /// Adds an entry. A name that must not be used is left out and makes the listing incomplete.
     pub fn push(&mut self, name: &[u8], stat: Stat) {
+        self.push_with_id(name, stat, 0);
+    }
+
+    /// Adds an entry with what tells it from all others of its side, see [`Entry::inode`].
+    pub fn push_with_id(&mut self, name: &[u8], stat: Stat, id: u64) {
         match Name::new(name) {
-            Ok(name) => self.push_name(name, stat, 0),
+            Ok(name) => self.push_name(name, stat, id),
             Err(why) => self.push_refused(name, why),
         }
     }

@@ -10,7 +10,7 @@ mod listing;
 mod local;
 
 pub use digest::Hasher;
-pub use ftp::{FtpConnector, FtpReplica};
+pub use ftp::{FtpConnector, FtpReplica, Memory};
 pub use listing::{Entry, Kind, Listing, Mtime, Precision, Stat};
 pub use local::{LocalReplica, RootIdentity, RootLock};
 

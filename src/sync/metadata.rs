@@ -1332,7 +1332,7 @@ fn parse_digest(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{FtpLocation, Location, Protection, Secret, ServerPath};
+    use crate::job::{FtpLocation, Habits, Location, Protection, Secret, ServerPath};
     use crate::path::RelPath;
     use crate::replica::{Precision, Stat};
 
@@ -1346,6 +1346,7 @@ mod tests {
             user: user.into(),
             password: Secret::default(),
             path: ServerPath::Absolute(RelPath::parse(b"backup").unwrap()),
+            habits: Habits::default(),
         }))
     }
 

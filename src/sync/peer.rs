@@ -169,7 +169,7 @@ pub(crate) fn legacy_of(own: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Secret, TlsSettings};
+    use crate::job::{Habits, Secret, TlsSettings};
     use crate::path::RelPath;
 
     fn ftp(user: &str, host: &str, port: u16, path: ServerPath) -> PeerKey {
@@ -180,6 +180,7 @@ mod tests {
             user: user.into(),
             password: Secret::new("hidden".into()),
             path,
+            habits: Habits::default(),
         }))
     }
 
@@ -209,6 +210,7 @@ mod tests {
                 user: "bob".into(),
                 password: Secret::default(),
                 path: absolute(b"x"),
+                habits: Habits::default(),
             }))
         };
         let clear = key(21, Protection::Clear);

@@ -3,8 +3,9 @@
 use std::io;
 
 use super::FtpReplica;
+use super::lines::network_kind;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ftp::{Command, Transfer};
+use crate::ftp::{Command, Meaning, Transfer};
 use crate::net::Pipe;
 use crate::replica::Source;
 
@@ -24,7 +25,7 @@ impl FtpReplica {
                 at_end: false,
             })),
             // The same code stands for "not there" and "not for you".
-            Err(error) if matches!(error.kind(), ErrorKind::Refused { code: 550, .. }) => {
+            Err(error) if matches!(error.kind(), ErrorKind::Refused { code, .. } if Meaning::of(*code) == Meaning::No) => {
                 match self.look_at_one(path) {
                     Ok(None) => Err(ErrorKind::NotFound.into()),
                     Ok(Some(_)) | Err(_) => Err(error),
@@ -107,23 +108,30 @@ impl Source for FtpSource<'_> {
 impl FtpSource<'_> {
     /// A data connection that breaks is explained by the final reply, where one comes.
     ///
-    /// Some servers forget the end mark of TLS. Then the file is whole only if it has the size that the server tells
-    /// on the control connection, where nobody between can speak.
+    /// Some servers forget the end mark of TLS, or end what is whole by a reset. Then the file is whole only if it has the
+    /// size that the server tells on the control connection, where nobody between can speak.
     fn explain(&mut self, error: Error) -> Result<usize> {
         let Some(transfer) = self.transfer.take() else {
             return Err(error);
         };
         let session = &mut self.target.session;
-        if matches!(error.kind(), ErrorKind::Timeout(_)) {
+        if matches!(
+            error.kind(),
+            ErrorKind::Timeout(_) | ErrorKind::Interrupted(_)
+        ) {
             return Err(session.fail(error));
         }
         let end_bytes = self.offset + transfer.moved_bytes();
-        let lacks_end_mark = !session.is_clear() && is_cut(&error);
+        let may_be_whole = match network_kind(&error) {
+            Some(io::ErrorKind::UnexpectedEof) => !session.is_clear(),
+            Some(io::ErrorKind::ConnectionReset) => true,
+            _ => false,
+        };
         let reply = session.end(transfer)?;
         if !reply.is_success() {
             return Err(session.refusal(&reply));
         }
-        if lacks_end_mark
+        if may_be_whole
             && let Some(stat) = self.target.look_at_one(&self.path)?
             && stat.size == end_bytes
         {
@@ -132,10 +140,6 @@ impl FtpSource<'_> {
         }
         Err(ErrorKind::Verify(format!("the data connection broke off: {error}")).into())
     }
-}
-
-fn is_cut(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Network(cause) if cause.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 impl Drop for FtpSource<'_> {

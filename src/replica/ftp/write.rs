@@ -3,13 +3,20 @@
 //! The server's word counts for nothing here: the size is asked after the transfer and the final name after the
 //! rename, and only what these answers show is reported.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use super::learnt::Looks;
 use super::look::unkept_name;
-use super::{FtpReplica, SetTime, Setter};
+use super::{FtpReplica, SetTime, Setter, unmoved};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ftp::{Command, Reply, Transfer};
 use crate::path::Escaped;
 use crate::replica::{NewFile, Source, Stat, Times, Watch, Written};
 use crate::time::Timestamp;
+
+/// So much of a partial file is read back before it is continued: what a disk writes in one go, at least.
+const TAIL_BYTES: u64 = 4096;
 
 /// Read and sent at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -53,9 +60,13 @@ impl FtpReplica {
         if self.rewrites(&self.full(file.path)) {
             return Err(unkept_name());
         }
+        if self.connector.location.habits.in_place {
+            return self.write_in_place(file, source, watch);
+        }
         let partial = self.full(file.partial);
         if file.resume_at > 0 {
             self.check_partial(&partial, file.resume_at)?;
+            self.check_tail(&partial, file.resume_at, source)?;
         }
         if let Err((error, litter)) = self.store(&partial, file, source, watch) {
             if litter == Litter::Useless || !file.keep_partial {
@@ -79,6 +90,83 @@ impl FtpReplica {
             Some(Some(stat)) if stat.size == size => Ok(()),
             _ => Err(ErrorKind::Changed("the partial file is not as it was left").into()),
         }
+    }
+
+    /// The last bytes of a partial file are read back, and compared with the source where that can be read: a server may
+    /// have lost what it had not written yet, or padded it.
+    fn check_tail(&mut self, partial: &[u8], size: u64, source: &dyn Source) -> Result<()> {
+        let Some(fd) = source.as_fd() else {
+            return Ok(());
+        };
+        let start = size.saturating_sub(TAIL_BYTES);
+        let local = File::from(fd.try_clone_to_owned().map_err(ErrorKind::Disk)?);
+        let mut known = vec![0; (size - start) as usize];
+        local
+            .read_exact_at(&mut known, start)
+            .map_err(ErrorKind::Disk)?;
+        let mut tail = Vec::with_capacity(known.len());
+        let mut buffer = [0; TAIL_BYTES as usize];
+        let mut remote = self.open_path(partial, start)?;
+        while tail.len() <= known.len() {
+            match remote.read(&mut buffer)? {
+                0 => break,
+                count => tail.extend_from_slice(&buffer[..count]),
+            }
+        }
+        let ended = remote.finish();
+        drop(remote);
+        ended?;
+        if tail != known {
+            self.clean_up(partial);
+            return Err(ErrorKind::Changed("the partial file does not end as it was sent").into());
+        }
+        Ok(())
+    }
+
+    /// Writes under the final name at once, for servers that rename nothing. What breaks off is removed: a short file would
+    /// be taken for a changed one.
+    fn write_in_place(
+        &mut self,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<Written> {
+        let place = self.full(file.path);
+        let present = self.look_at_one(&place)?;
+        check_replaced(file.replaces, present)?;
+        if let (Some(aside), Some(_)) = (file.set_aside, present) {
+            let aside = self.full(aside);
+            self.rename_path(&place, &aside)?;
+            self.check_moved(&place, &aside)?;
+        }
+        let whole = NewFile {
+            resume_at: 0,
+            ..*file
+        };
+        let written = match self.store(&place, &whole, source, watch) {
+            Ok(()) => self.finish_in_place(&place, file, watch),
+            Err((error, _)) => Err(error),
+        };
+        if written.is_err() {
+            self.clean_up(&place);
+        }
+        written
+    }
+
+    fn finish_in_place(
+        &mut self,
+        place: &[u8],
+        file: &NewFile<'_>,
+        watch: &mut dyn Watch,
+    ) -> Result<Written> {
+        let stored = self.inspect(place, &[place], file.mtime)?;
+        check_size(&stored, file)?;
+        watch.placing(&stored.partial, stored.times)?;
+        Ok(Written {
+            stat: stored.partial,
+            times: stored.times,
+            inode: 0,
+        })
     }
 
     /// Moves the bytes under the partial name, and says what a failure leaves there.
@@ -176,7 +264,10 @@ impl FtpReplica {
 
     /// A data connection that breaks is explained by the final reply, where one comes.
     fn explain(&mut self, transfer: Transfer, error: Error) -> (Error, Litter) {
-        if matches!(error.kind(), ErrorKind::Timeout(_)) {
+        if matches!(
+            error.kind(),
+            ErrorKind::Timeout(_) | ErrorKind::Interrupted(_)
+        ) {
             return (self.session.fail(error), Litter::Resumable);
         }
         let error = match self.session.end(transfer) {
@@ -200,13 +291,7 @@ impl FtpReplica {
         let mut paths: Vec<&[u8]> = vec![partial, &place];
         paths.extend(aside.as_deref());
         let stored = self.inspect(partial, &paths, file.mtime)?;
-        if stored.partial.size != file.size {
-            return Err(ErrorKind::Verify(format!(
-                "the server confirmed the file, but shows {} bytes of {}",
-                stored.partial.size, file.size
-            ))
-            .into());
-        }
+        check_size(&stored, file)?;
         check_replaced(file.replaces, stored.present)?;
         if stored.aside.is_some() {
             let what = "something is already where the old file is to go";
@@ -215,7 +300,7 @@ impl FtpReplica {
         watch.placing(&stored.partial, stored.times)?;
         let stat = match (&aside, stored.present) {
             (Some(aside), Some(_)) => {
-                self.rename_path(&place, aside)?;
+                self.set_aside(&place, aside)?;
                 self.rename_free(partial, &place, &stored.partial)
                     .inspect_err(|_| self.put_back(aside, &place))?
             }
@@ -232,6 +317,17 @@ impl FtpReplica {
         })
     }
 
+    /// Moves the old file out of the way, and sees that it is there: what replaces it would be the end of it.
+    fn set_aside(&mut self, place: &[u8], aside: &[u8]) -> Result<()> {
+        let lead = [Command::Rnfr(place), Command::Rnto(aside)];
+        let (replies, stats) = self.send_and_look(&lead, &[place, aside])?;
+        match (refused(&replies), &stats[..]) {
+            (Some(reply), _) => Err(self.session.refusal(reply)),
+            (None, [None, Some(_)]) => Ok(()),
+            (None, _) => Err(unmoved()),
+        }
+    }
+
     /// Sets the time, and looks at the paths (partial, final, where the old file goes), in one go where the way to set
     /// it is known.
     fn inspect(
@@ -242,7 +338,7 @@ impl FtpReplica {
     ) -> Result<Stored> {
         let Some(mtime) = mtime else {
             let (_, stats) = self.send_and_look(&[], paths)?;
-            return stored(&stats, self.capability());
+            return self.stored(paths, &stats, self.capability());
         };
         let ladder: &[SetTime] = match &self.learnt.setter {
             Setter::Untried => &SETTERS,
@@ -271,14 +367,14 @@ impl FtpReplica {
                     log::debug!("modification times are set with {set_time:?}");
                 }
                 self.learnt.setter = Setter::Known(set_time);
-                return stored(&stats, Times::Kept);
+                return self.stored(paths, &stats, Times::Kept);
             }
             last = Some((set_time, replies, stats));
         }
         let Some((_, replies, stats)) = last else {
             self.learnt.setter = Setter::Missing;
             let (_, stats) = self.send_and_look(&[], paths)?;
-            return stored(&stats, Times::Lost);
+            return self.stored(paths, &stats, Times::Lost);
         };
         // A way that MFMT promises may have failed for this file alone.
         let is_hopeless =
@@ -286,7 +382,30 @@ impl FtpReplica {
         if self.learnt.setter == Setter::Untried && is_hopeless {
             self.learnt.setter = Setter::Missing;
         }
-        stored(&stats, Times::Lost)
+        self.stored(paths, &stats, Times::Lost)
+    }
+
+    /// What was told of the paths. Where a stranger denies what it has just confirmed, the listing of the directory tells,
+    /// and how it was asked is of no use.
+    fn stored(&mut self, paths: &[&[u8]], stats: &[Option<Stat>], times: Times) -> Result<Stored> {
+        let mut stats = stats.to_vec();
+        if let (Some(None), Some(partial)) = (stats.first(), paths.first()) {
+            stats[0] = self.look_at_one(partial)?;
+            if stats[0].is_some() && self.learnt.looks != Looks::Listing {
+                self.learnt.leave_looks(self.learnt.looks);
+                (_, stats) = self.send_and_look(&[], paths)?;
+            }
+        }
+        let partial = stats.first().copied().flatten().ok_or_else(|| {
+            let text = "the server confirmed the file, but does not show it".to_owned();
+            Error::new(ErrorKind::Verify(text))
+        })?;
+        Ok(Stored {
+            partial,
+            times,
+            present: stats.get(1).copied().flatten(),
+            aside: stats.get(2).copied().flatten(),
+        })
     }
 
     fn capability(&self) -> Times {
@@ -314,7 +433,9 @@ impl FtpReplica {
             (None, _) => Err(misplaced(shown)),
             (Some(reply), _) => {
                 let error = self.session.refusal(reply);
-                if self.learnt.mlst {
+                let error =
+                    error.while_doing("renaming it (--inplace, if this server renames nothing)");
+                if self.learnt.looks == Looks::Mlst {
                     return Err(error);
                 }
                 // Without MLST a directory of that name shows only now.
@@ -414,17 +535,14 @@ impl Litter {
     }
 }
 
-fn stored(stats: &[Option<Stat>], times: Times) -> Result<Stored> {
-    let partial = stats.first().copied().flatten().ok_or_else(|| {
-        let text = "the server confirmed the file, but does not show it".to_owned();
-        Error::new(ErrorKind::Verify(text))
-    })?;
-    Ok(Stored {
-        partial,
-        times,
-        present: stats.get(1).copied().flatten(),
-        aside: stats.get(2).copied().flatten(),
-    })
+fn check_size(stored: &Stored, file: &NewFile<'_>) -> Result<()> {
+    let size = stored.partial.size;
+    if size == file.size {
+        return Ok(());
+    }
+    let wanted = file.size;
+    let text = format!("the server confirmed the file, but shows {size} bytes of {wanted}");
+    Err(ErrorKind::Verify(text).into())
 }
 
 /// Whether what is under the final name is what the caller meant to replace.
