@@ -31,7 +31,7 @@ fn mlsd(name: &str) -> BTreeMap<Vec<u8>, (FactsKind, Option<u64>)> {
         .collect()
 }
 
-type ListEntries = BTreeMap<Vec<u8>, (ListKind, u64)>;
+type ListEntries = BTreeMap<Vec<u8>, (ListKind, Option<u64>)>;
 
 /// The entries, and the lines that could not be read.
 fn list(name: &str) -> (ListEntries, Vec<Vec<u8>>) {
@@ -43,7 +43,7 @@ fn list(name: &str) -> (ListEntries, Vec<Vec<u8>>) {
                 entries.insert(entry.name.to_vec(), (entry.kind, entry.size));
             }
             ListLine::Nothing => {}
-            ListLine::Unreadable => unreadable.push(line.to_vec()),
+            ListLine::Heading | ListLine::Unreadable => unreadable.push(line.to_vec()),
         }
     }
     (entries, unreadable)

@@ -18,6 +18,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::num::NonZeroU8;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ use coracle::error::{Error, ErrorKind, Result, Scope};
 use coracle::job::{DataMode, FtpLocation, Habits, Limits, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
 use coracle::replica::{
-    Algorithm, Bytes, FtpReplica, Kind, Listing, NewFile, Precision, Removal, Replica, Stat, Times,
-    Unwatched, Written,
+    Algorithm, Bytes, FtpConnector, FtpReplica, Kind, Listing, Memory, NewFile, Precision, Removal,
+    Replica, Stat, Times, Unwatched, Written,
 };
 use coracle::time::Timestamp;
 
@@ -35,6 +36,21 @@ const LEAP_DAY: Timestamp = Timestamp::from_secs(1_709_210_096);
 
 /// Whoever waits longer than this for the other side has lost the thread.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Remembers that the server, which was met before, bears what strangers are not asked to bear.
+struct Acquainted;
+
+impl Memory for Acquainted {
+    fn recall(&self, _place: &str) -> Option<Vec<u8>> {
+        Some(
+            b"server ready\nbears commands ahead\nbears port in hand\nbears port at the end\nbears command first\n\
+              bears denials believed\nbears whole MLSD\n"
+                .to_vec(),
+        )
+    }
+
+    fn keep(&self, _place: &str, _text: &[u8]) {}
+}
 
 /// Plays the transcript while `act` uses the target, and checks that both came to the end.
 fn play(name: &str, act: impl FnOnce(Result<FtpReplica>)) {
@@ -66,7 +82,9 @@ fn play(name: &str, act: impl FnOnce(Result<FtpReplica>)) {
         bytes_per_sec: None,
         data: DataMode::Passive,
     };
-    act(FtpReplica::connect(&location, &limits));
+    act(FtpConnector::new(&location, &limits)
+        .map(|connector| connector.with_memory(Arc::new(Acquainted)))
+        .and_then(|connector| connector.connect()));
     server.join().unwrap();
 }
 

@@ -24,7 +24,7 @@ pub struct Features {
     /// `AVBL`.
     pub avbl: bool,
     /// All names, in lower case.
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
 }
 
 impl Features {

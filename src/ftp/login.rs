@@ -235,6 +235,7 @@ impl Session {
         }
         if tricks.holds(Trick::Ahead)
             && tricks.is_untried(Trick::PortInHand)
+            && !tricks.wants_plan()
             && let Some(port) = self.way_command()
         {
             let image = self.ask(&Command::TypeImage)?;

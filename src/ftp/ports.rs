@@ -60,8 +60,6 @@ pub(super) struct Ready {
     port: Option<(u16, Instant)>,
     /// A data connection that no command has used yet, and when it was opened.
     connection: Option<(Stream, Instant)>,
-    /// Whether the server wants to know the transfer before it offers a port (DrFTPD).
-    wants_plan: bool,
 }
 
 impl Session {
@@ -93,7 +91,8 @@ impl Session {
         let in_hand = port_since
             .or(connected_since)
             .is_some_and(|since| since.elapsed() < PORT_LIFE);
-        if in_hand || self.ready.wants_plan || !self.settings.tricks.holds(Trick::PortInHand) {
+        let tricks = &self.settings.tricks;
+        if in_hand || tricks.wants_plan() || !tricks.holds(Trick::PortInHand) {
             return None;
         }
         self.way().command()
@@ -103,7 +102,7 @@ impl Session {
     pub fn take_port(&mut self, reply: &Reply) -> bool {
         let way = self.way();
         let port = port_in(reply);
-        if port.is_none() {
+        if port.is_none() && !self.is_told_to_plan(reply) {
             self.leave_way(way, true);
         }
         // Whoever asks for a new port gives the old one up.
@@ -120,6 +119,15 @@ impl Session {
     /// The server has closed the port in hand.
     pub(super) const fn drop_port(&mut self) {
         self.ready.port = None;
+    }
+
+    /// Whether the reply asks for `PRET`, for the first time.
+    fn is_told_to_plan(&self, reply: &Reply) -> bool {
+        let is_new = reply.mentions(&["pret"]) && !self.settings.tricks.wants_plan();
+        if is_new {
+            self.settings.tricks.plan();
+        }
+        is_new
     }
 
     /// The port in hand, while it is fresh.
@@ -164,18 +172,14 @@ impl Session {
             let Some(command) = way.command() else {
                 return Ok(None);
             };
-            if self.ready.wants_plan {
+            if self.settings.tricks.wants_plan() {
                 let _said = self.ask(&Command::Pret(transfer))?;
             }
             let reply = self.ask(&command)?;
             if let Some(port) = port_in(&reply) {
                 return Ok(Some((way, port)));
             }
-            if !self.ready.wants_plan && reply.mentions(&["pret"]) {
-                self.ready.wants_plan = true;
-                continue;
-            }
-            if self.leave_way(way, true) {
+            if self.is_told_to_plan(&reply) || self.leave_way(way, true) {
                 continue;
             }
             if reply.is_success() {

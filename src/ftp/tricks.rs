@@ -146,6 +146,11 @@ const TABLE: [Row; 8] = [
     },
 ];
 
+fn row(trick: Trick) -> &'static Row {
+    let row = TABLE.iter().find(|row| row.trick == trick);
+    row.expect("every trick has its row")
+}
+
 /// Commands on their way without a reply: enough to hide a round trip, few enough to know what was done when the
 /// connection is lost.
 const MOST_AHEAD: usize = 256;
@@ -177,6 +182,8 @@ struct Learnt {
     states: [State; TABLE.len()],
     /// Ways to open data connections that led nowhere.
     failed_ways: Vec<Way>,
+    /// Whether the server wants to know the transfer before it offers a port (DrFTPD).
+    wants_plan: bool,
     /// The most commands on their way.
     most: usize,
     /// The most that were ever answered in one go.
@@ -205,6 +212,7 @@ impl Tricks {
             remembered,
             states: [State::Untried; TABLE.len()],
             failed_ways: Vec::new(),
+            wants_plan: false,
             most: MOST_AHEAD,
             proven: 1,
             has_lost: false,
@@ -248,7 +256,7 @@ impl Tricks {
 
     /// Whether it is to be tried where its trial is.
     pub fn is_untried(&self, trick: Trick) -> bool {
-        let row = &TABLE[trick as usize];
+        let row = row(trick);
         row.trial != Trial::Never && self.state(trick) == State::Untried
     }
 
@@ -256,7 +264,7 @@ impl Tricks {
     pub fn hold(&self, trick: Trick) {
         let state = &mut self.lock().states[trick as usize];
         if *state == State::Untried {
-            let row = &TABLE[trick as usize];
+            let row = row(trick);
             log::debug!(
                 "the server bears it: {}, which saves {}",
                 row.name,
@@ -272,7 +280,7 @@ impl Tricks {
         if *state != State::GivenUp {
             log::debug!(
                 "by the book from now on, without {}: {why}",
-                TABLE[trick as usize].name
+                row(trick).name
             );
             *state = State::GivenUp;
         }
@@ -359,6 +367,16 @@ impl Tricks {
         has_other
     }
 
+    /// Whether `PRET` comes before a passive port is asked for.
+    pub(super) fn wants_plan(&self) -> bool {
+        self.lock().wants_plan
+    }
+
+    /// The server wants it.
+    pub(super) fn plan(&self) {
+        self.lock().wants_plan = true;
+    }
+
     /// Whether the account was ever let in: a refusal is not about its password then.
     pub(super) fn has_let_in(&self) -> bool {
         self.lock().has_let_in
@@ -409,6 +427,9 @@ impl Tricks {
         for way in &learnt.failed_ways {
             text.push_str(&format!("fails {way}\n"));
         }
+        if learnt.wants_plan {
+            text.push_str("wants PRET\n");
+        }
         if learnt.most < MOST_AHEAD {
             text.push_str(&format!("most {}\n", learnt.most));
         }
@@ -442,6 +463,10 @@ impl Learnt {
             "lacks" => State::GivenUp,
             "fails" => {
                 self.failed_ways.extend(Way::named(value));
+                return;
+            }
+            "wants" => {
+                self.wants_plan |= value == "PRET";
                 return;
             }
             "most" => {

@@ -218,21 +218,19 @@ impl FtpReplica {
 
     /// Makes the directories at these full paths, and those above the root if `with_root` says so.
     fn make_paths(&mut self, paths: &[Vec<u8>], with_root: bool) -> Vec<Result<()>> {
-        let mut commands = Vec::with_capacity(paths.len());
-        let ancestors = if with_root {
+        let mut above = if with_root {
             ancestors(&self.root)
         } else {
             Vec::new()
         };
         // Most of these are there already and refused; only the root itself is looked at. A stranger may take it ill.
-        let ancestors = if self.is_stranger() {
-            self.missing_of(ancestors)
-        } else {
-            ancestors
-        };
-        commands.extend(ancestors.iter().map(|path| Command::Mkd(path)));
+        if self.is_stranger() {
+            above = self.missing_of(above);
+        }
+        let mut commands: Vec<Command<'_>> = Vec::with_capacity(above.len() + paths.len());
+        commands.extend(above.iter().map(|path| Command::Mkd(path)));
         commands.extend(paths.iter().map(|path| Command::Mkd(path)));
-        let replies = self.ask_each(&commands).split_off(ancestors.len());
+        let replies = self.ask_each(&commands).split_off(above.len());
         let mut results = self.settle(paths, replies, |stat| {
             stat.is_some_and(|stat| stat.kind == Kind::Dir)
         });
@@ -242,6 +240,11 @@ impl FtpReplica {
             }
         }
         results
+    }
+
+    fn can_enter_root(&mut self) -> bool {
+        let reply = self.session.ask(&Command::Cwd(&self.root));
+        reply.is_ok_and(|reply| reply.is_success())
     }
 
     /// Those of the directories, each above the next, that cannot be entered.
@@ -342,17 +345,22 @@ impl Replica for FtpReplica {
 
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
         let paths: Vec<Vec<u8>> = dirs.iter().map(|dir| self.full(dir)).collect();
-        let (kept, rewritten): (Vec<_>, Vec<_>) = paths
-            .into_iter()
-            .enumerate()
-            .partition(|(_, path)| !self.rewrites(path));
-        let (places, kept): (Vec<usize>, Vec<Vec<u8>>) = kept.into_iter().unzip();
-        let made = self.make_paths(&kept, dirs.iter().any(RelPath::is_root));
+        let with_root = dirs.iter().any(RelPath::is_root);
+        let has_root = with_root && self.is_stranger() && self.can_enter_root();
+        let (made, others): (Vec<_>, Vec<_>) =
+            paths.into_iter().enumerate().partition(|(place, path)| {
+                !self.rewrites(path) && !(has_root && dirs[*place].is_root())
+            });
+        let (places, made): (Vec<usize>, Vec<Vec<u8>>) = made.into_iter().unzip();
+        let made = self.make_paths(&made, with_root && !has_root);
         let mut results: Vec<(usize, Result<()>)> = places.into_iter().zip(made).collect();
         results.extend(
-            rewritten
+            others
                 .into_iter()
-                .map(|(place, _)| (place, Err(unkept_name()))),
+                .map(|(place, _)| match dirs[place].is_root() {
+                    true => (place, Ok(())),
+                    false => (place, Err(unkept_name())),
+                }),
         );
         results.sort_by_key(|(place, _)| *place);
         results.into_iter().map(|(_, result)| result).collect()

@@ -25,6 +25,8 @@ pub(super) struct Learnt {
     pub(super) renames_over: bool,
     /// Whether `LIST` has the year behind the time of day.
     pub(super) has_years_behind: bool,
+    /// Whether the times that `MDTM` tells are wrong.
+    pub(super) has_wrong_mdtm: bool,
     /// Whether a name was confirmed that is there: before that a denial says nothing.
     pub(super) has_confirmed: bool,
     /// How many directories were listed a second time to see whether `MLSD` shows all.
@@ -95,6 +97,7 @@ impl Learnt {
             zone_secs: None,
             renames_over: true,
             has_years_behind: false,
+            has_wrong_mdtm: false,
             has_confirmed: false,
             mlsd_trials: 0,
         }
@@ -108,6 +111,7 @@ impl Learnt {
                 "looks" => self.looks = named(&LOOKS, value).unwrap_or(self.looks),
                 "times" => self.setter = named(&SETTERS, value).unwrap_or(self.setter),
                 "renames" => self.renames_over = value != "aside",
+                "mdtm" => self.has_wrong_mdtm = value == "wrong",
                 "years" => self.has_years_behind = value == "behind",
                 _ => {}
             }
@@ -125,6 +129,7 @@ impl Learnt {
         add("looks", name_of(&LOOKS, self.looks));
         add("times", name_of(&SETTERS, self.setter));
         add("renames", (!self.renames_over).then_some("aside"));
+        add("mdtm", self.has_wrong_mdtm.then_some("wrong"));
         add("years", self.has_years_behind.then_some("behind"));
         lines
     }

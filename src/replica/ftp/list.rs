@@ -6,7 +6,7 @@ use super::{FtpReplica, join, names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ftp::{Command, Facts, FactsKind, Meaning, Trick};
 use crate::path::Escaped;
-use crate::replica::{Kind, Listing, Precision, Stat};
+use crate::replica::{Kind, Listing, Mtime, Precision, Stat};
 use crate::time::Timestamp;
 
 mod dialect;
@@ -363,30 +363,44 @@ impl FtpReplica {
     }
 
     fn learn_zone(&mut self, dir: &[u8], listing: &Listing) -> Result<Option<i64>> {
-        let probes: Vec<(Vec<u8>, Timestamp)> = listing
-            .iter()
-            .filter(|entry| entry.stat.kind == Kind::File)
-            .filter_map(|entry| {
-                let mtime = entry.stat.mtime?;
-                (mtime.precision == Precision::Minute)
-                    .then(|| (self.below(dir, entry.name.as_bytes()), mtime.at))
-            })
-            .take(ZONE_PROBES)
+        let told = |precision: Precision| {
+            listing
+                .iter()
+                .filter(|entry| entry.stat.kind == Kind::File)
+                .filter_map(move |entry| Some((entry.name, entry.stat.mtime?)))
+                .filter(move |(_, mtime)| mtime.precision == precision)
+                .take(ZONE_PROBES)
+        };
+        let mut probes: Vec<(Vec<u8>, Mtime)> = told(Precision::Minute)
+            .map(|(name, mtime)| (self.below(dir, name.as_bytes()), mtime))
             .collect();
+        if probes.is_empty() && self.is_stranger() {
+            // Days tell no zone, but whether MDTM speaks of the same times at all.
+            probes = told(Precision::Day)
+                .map(|(name, mtime)| (self.below(dir, name.as_bytes()), mtime))
+                .collect();
+        }
         let commands: Vec<Command<'_>> =
             probes.iter().map(|(path, _)| Command::Mdtm(path)).collect();
         let replies = self.session.ask_all(&commands)?;
-        let zone = replies
+        let pairs: Vec<(Mtime, Timestamp)> = replies
             .iter()
             .zip(&probes)
-            .find_map(|(reply, (_, listed))| {
+            .filter_map(|(reply, (_, listed))| {
                 let reply = reply.as_ref().ok().filter(|reply| reply.is_success())?;
-                zone_between(
-                    *listed,
-                    Timestamp::parse_ftp(reply.last_line().trim_ascii())?,
-                )
-            });
-        Ok(zone)
+                let exact = Timestamp::parse_ftp(reply.last_line().trim_ascii())?;
+                Some((*listed, exact))
+            })
+            .collect();
+        if self.is_stranger() && !pairs.is_empty() && !pairs.iter().any(speak_of_one_time) {
+            log::debug!("MDTM tells other times than LIST; they are not used");
+            self.learnt.has_wrong_mdtm = true;
+            return Ok(None);
+        }
+        Ok(pairs
+            .iter()
+            .filter(|(listed, _)| listed.precision == Precision::Minute)
+            .find_map(|(listed, exact)| zone_between(listed.at, *exact)))
     }
 
     /// Looks at names with a question mark, which some servers put in place of what they cannot express. Where such a
@@ -445,6 +459,17 @@ fn fnv(text: &[u8]) -> u64 {
     hash.max(1)
 }
 
+/// Whether a listed time and an exact one may be one and the same, in some zone and in a year that was guessed.
+fn speak_of_one_time((listed, exact): &(Mtime, Timestamp)) -> bool {
+    const DAY_SECS: i64 = 86_400;
+    const YEAR_DAYS: i64 = 365;
+    let apart = exact.as_secs() - listed.at.as_secs();
+    let days = apart.div_euclid(DAY_SECS);
+    let years = (days + YEAR_DAYS / 2).div_euclid(YEAR_DAYS);
+    // Two days for the zone and the hour, and one for each leap year.
+    (days - years * YEAR_DAYS).abs() <= 2 + years.abs() / 4 + 1
+}
+
 /// The seconds from a listed minute to the true time, as far as a zone explains them.
 fn zone_between(listed: Timestamp, exact: Timestamp) -> Option<i64> {
     let apart = exact.as_secs() - listed.as_secs();
@@ -455,6 +480,18 @@ fn zone_between(listed: Timestamp, exact: Timestamp) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_month_that_counts_from_zero_is_another_time() {
+        let at = Timestamp::from_civil(2023, 11, 14, 0, 0, 0).unwrap();
+        let listed = Mtime {
+            at,
+            precision: Precision::Day,
+        };
+        let is_one = |days: i64| speak_of_one_time(&(listed, at.plus_secs(days * 86_400)));
+        assert!(is_one(0) && is_one(1) && is_one(-1) && is_one(-365) && is_one(-731));
+        assert!(!is_one(-31) && !is_one(-28) && !is_one(-365 - 30));
+    }
 
     #[test]
     fn unique_facts_are_hashed_by_the_book() {

@@ -112,7 +112,7 @@ impl FtpReplica {
                 {
                     Answer::Failed(self.session.refusal(&mdtm))
                 }
-                (Ok(size), Ok(mdtm)) => match stat_of_size(&size, &mdtm) {
+                (Ok(size), Ok(mdtm)) => match self.stat_of_size(&size, &mdtm) {
                     Ok(Some(stat)) => Answer::Is(stat),
                     Ok(None) => Answer::Open,
                     Err(error) => Answer::Failed(self.session.fail(error)),
@@ -182,7 +182,11 @@ impl FtpReplica {
                     listing.find(&name).map(|entry| entry.stat),
                     listing.gap().is_some(),
                 );
-                self.weigh(&denial, found.0.is_some());
+                let other = listing
+                    .iter()
+                    .find(|entry| entry.stat.kind == Kind::File)
+                    .map(|entry| self.below(above, entry.name.as_bytes()));
+                self.weigh(&denial, found.0.is_some(), other)?;
                 match found {
                     (Some(stat), _) => Ok(Some(stat)),
                     (None, false) => Ok(None),
@@ -233,9 +237,18 @@ impl FtpReplica {
 
     /// A listing shows whether a denial was about something that is there. The server has to have confirmed something, too:
     /// one that denies all there is would never be wrong about what is absent.
-    fn weigh(&self, denial: &Error, is_there: bool) {
-        if !matches!(denial.kind(), ErrorKind::Refused { code: 550, .. }) {
-            return;
+    /// So `other`, which is there, is asked for once.
+    fn weigh(&mut self, denial: &Error, is_there: bool, other: Option<Vec<u8>>) -> Result<()> {
+        if !matches!(denial.kind(), ErrorKind::Refused { code: 550, .. })
+            || !self.session.tricks().is_untried(Trick::Denials)
+        {
+            return Ok(());
+        }
+        if let (false, Looks::Mlst, Some(other)) =
+            (self.learnt.has_confirmed, self.learnt.looks, other)
+        {
+            let reply = self.session.ask(&Command::Mlst(&other))?;
+            self.learnt.has_confirmed = stat_of_mlst(&reply, &other)?.is_some();
         }
         let tricks = self.session.tricks();
         if is_there {
@@ -243,6 +256,7 @@ impl FtpReplica {
         } else if self.learnt.has_confirmed && self.learnt.looks == Looks::Mlst {
             tricks.hold(Trick::Denials);
         }
+        Ok(())
     }
 
     /// Why a directory could not be listed: certainly not there, or refused.
@@ -301,7 +315,7 @@ impl FtpReplica {
                 .collect::<Result<_>>()?,
             Looks::Size => looks
                 .chunks(2)
-                .map(|pair| stat_of_size(&pair[0], &pair[1]))
+                .map(|pair| self.stat_of_size(&pair[0], &pair[1]))
                 .collect::<Result<_>>()
                 .map_err(|error| self.session.fail(error))?,
             Looks::Listing => {
@@ -402,6 +416,17 @@ impl FtpReplica {
 pub(super) fn unkept_name() -> Error {
     let text = "the server does not keep such a name: it is not UTF-8, or has control characters or blanks at an end";
     ErrorKind::Name(text.to_owned()).into()
+}
+
+impl FtpReplica {
+    /// See [`stat_of_size`]; without the time, where this server tells wrong ones.
+    fn stat_of_size(&self, size: &Reply, mdtm: &Reply) -> Result<Option<Stat>> {
+        let stat = stat_of_size(size, mdtm)?;
+        Ok(stat.map(|stat| Stat {
+            mtime: stat.mtime.filter(|_| !self.learnt.has_wrong_mdtm),
+            ..stat
+        }))
+    }
 }
 
 /// Fails where a size stands in the place of a time: then the replies are out of step with the commands, and nothing on

@@ -4,7 +4,7 @@ use std::io;
 
 use super::FtpReplica;
 use super::lines::network_kind;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Scope};
 use crate::ftp::{Command, Meaning, Transfer};
 use crate::net::Pipe;
 use crate::replica::Source;
@@ -28,6 +28,7 @@ impl FtpReplica {
             Err(error) if matches!(error.kind(), ErrorKind::Refused { code, .. } if Meaning::of(*code) == Meaning::No) => {
                 match self.look_at_one(path) {
                     Ok(None) => Err(ErrorKind::NotFound.into()),
+                    Err(lost) if lost.scope() != Scope::Entry => Err(lost),
                     Ok(Some(_)) | Err(_) => Err(error),
                 }
             }
