@@ -21,6 +21,7 @@ use coracle::replica::{
 use coracle::sync::peer::PeerKey;
 use coracle::sync::store::{self, OtherVersion};
 use coracle::time::Timestamp;
+use support::acquainted::acquainted;
 use support::ftp_server::{Act, Close, Config, Effect, Fault, FtpServer, Say, Then};
 use support::temp::TempDir;
 
@@ -196,7 +197,7 @@ fn a_server_that_spoils_a_port_asked_for_at_the_end_of_data_is_asked_no_more() {
             faults: vec![Fault::on("EPSV").nth(2).then(effect)],
             ..Config::serving(root.path())
         });
-        let connector = connector(&server, IMPATIENCE);
+        let connector = connector(&server, IMPATIENCE).with_memory(acquainted());
         let mut target = connector.connect().unwrap();
         let mut read = || load(&mut target, &rel("a"), 100);
         // The server confirmed this one.
@@ -453,7 +454,7 @@ fn a_port_is_not_kept_where_another_command_spoils_it() {
             }
             _ => None,
         });
-        let connector = connector(&server, IMPATIENCE);
+        let connector = connector(&server, IMPATIENCE).with_memory(acquainted());
         stubbornly(&connector, "a spoilt port", upload_two);
         assert_eq!(spoilt.swap(0, Ordering::Relaxed), 1);
         assert_eq!(stubbornly(&connector, "again", upload_two), 1);

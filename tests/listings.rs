@@ -106,13 +106,13 @@ fn list_shows_every_file_with_its_name_and_size() {
         ] {
             assert_eq!(
                 entries.get(name.as_bytes()),
-                Some(&(ListKind::File, 11)),
+                Some(&(ListKind::File, Some(11))),
                 "{server}: {name}"
             );
         }
         assert_eq!(
             entries[&b"sparse5g.bin"[..]],
-            (ListKind::File, 5_368_709_120),
+            (ListKind::File, Some(5_368_709_120)),
             "{server}"
         );
         assert_eq!(entries[&b"dir with space"[..]].0, ListKind::Dir, "{server}");

@@ -13,12 +13,14 @@
 //! `{port}` in what the server says is a fresh passive port, `{p1},{p2}` the same in two numbers. `\r`, `\n`, `\\` and
 //! `\xNN` stand for themselves. The client may end with QUIT.
 
+#[path = "support/acquainted.rs"]
+mod acquainted;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::num::NonZeroU8;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -26,31 +28,18 @@ use coracle::error::{Error, ErrorKind, Result, Scope};
 use coracle::job::{DataMode, FtpLocation, Habits, Limits, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
 use coracle::replica::{
-    Algorithm, Bytes, FtpConnector, FtpReplica, Kind, Listing, Memory, NewFile, Precision, Removal,
+    Algorithm, Bytes, FtpConnector, FtpReplica, Kind, Listing, NewFile, Precision, Removal,
     Replica, Stat, Times, Unwatched, Written,
 };
 use coracle::time::Timestamp;
+
+use acquainted::acquainted;
 
 /// 2024-02-29 12:34:56 UTC.
 const LEAP_DAY: Timestamp = Timestamp::from_secs(1_709_210_096);
 
 /// Whoever waits longer than this for the other side has lost the thread.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Remembers that the server, which was met before, bears what strangers are not asked to bear.
-struct Acquainted;
-
-impl Memory for Acquainted {
-    fn recall(&self, _place: &str) -> Option<Vec<u8>> {
-        Some(
-            b"server ready\nbears commands ahead\nbears port in hand\nbears port at the end\nbears command first\n\
-              bears denials believed\nbears whole MLSD\n"
-                .to_vec(),
-        )
-    }
-
-    fn keep(&self, _place: &str, _text: &[u8]) {}
-}
 
 /// Plays the transcript while `act` uses the target, and checks that both came to the end.
 fn play(name: &str, act: impl FnOnce(Result<FtpReplica>)) {
@@ -83,7 +72,7 @@ fn play(name: &str, act: impl FnOnce(Result<FtpReplica>)) {
         data: DataMode::Passive,
     };
     act(FtpConnector::new(&location, &limits)
-        .map(|connector| connector.with_memory(Arc::new(Acquainted)))
+        .map(|connector| connector.with_memory(acquainted()))
         .and_then(|connector| connector.connect()));
     server.join().unwrap();
 }

@@ -117,16 +117,10 @@ const ORDERS: [DateOrder; 3] = [
 ];
 
 /// Finds the order by all dates of a listing: one of them may have a day that is no month.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Orders {
     /// How many dates each order explains.
     explained: [u32; 3],
-}
-
-impl Default for Orders {
-    fn default() -> Self {
-        Self { explained: [0; 3] }
-    }
 }
 
 impl Orders {

@@ -349,7 +349,7 @@ impl Replica for FtpReplica {
         let has_root = with_root && self.is_stranger() && self.can_enter_root();
         let (made, others): (Vec<_>, Vec<_>) =
             paths.into_iter().enumerate().partition(|(place, path)| {
-                !self.rewrites(path) && !(has_root && dirs[*place].is_root())
+                !(self.rewrites(path) || has_root && dirs[*place].is_root())
             });
         let (places, made): (Vec<usize>, Vec<Vec<u8>>) = made.into_iter().unzip();
         let made = self.make_paths(&made, with_root && !has_root);
@@ -380,8 +380,12 @@ impl Replica for FtpReplica {
             })
             .collect();
         let replies = self.ask_each(&commands);
+        let is_done = |reply: &Result<Reply>| reply.as_ref().is_ok_and(Reply::is_success);
+        let done: Vec<usize> = (0..replies.len())
+            .filter(|place| is_done(&replies[*place]))
+            .collect();
         let mut results = self.settle(&paths, replies, |stat| stat.is_none());
-        self.check_gone(&paths, &mut results);
+        self.check_gone(&paths, &done, &mut results);
         results
     }
 
@@ -512,23 +516,19 @@ impl FtpReplica {
     }
 
     /// A confirmation is believed of servers that are known to be honest.
-    fn check_gone(&mut self, paths: &[Vec<u8>], results: &mut [Result<()>]) {
-        if !self.is_stranger() {
+    fn check_gone(&mut self, paths: &[Vec<u8>], done: &[usize], results: &mut [Result<()>]) {
+        if !self.is_stranger() || done.is_empty() {
             return;
         }
-        let done: Vec<usize> = (0..results.len())
-            .filter(|place| results[*place].is_ok())
-            .collect();
         let asked: Vec<&[u8]> = done.iter().map(|place| &paths[*place][..]).collect();
-        let stats = match self.send_and_look(&[], &asked) {
-            Ok((_, stats)) => stats,
-            // What was confirmed counts; the next command shows what is wrong.
-            Err(_) => return,
+        // Where that fails, what was confirmed counts; the next command shows what is wrong.
+        let Ok((_, stats)) = self.send_and_look(&[], &asked) else {
+            return;
         };
-        for (place, stat) in done.into_iter().zip(stats) {
+        for (place, stat) in done.iter().zip(stats) {
             if stat.is_some() {
                 let text = "the server confirmed the removal, but still shows it".to_owned();
-                results[place] = Err(ErrorKind::Verify(text).into());
+                results[*place] = Err(ErrorKind::Verify(text).into());
             }
         }
     }

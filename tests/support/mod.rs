@@ -2,6 +2,7 @@
 // Every test binary compiles all of this and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod acquainted;
 pub mod couple;
 pub mod faulty;
 pub mod ftp_server;
