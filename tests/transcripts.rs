@@ -13,6 +13,7 @@
 //! `{port}` in what the server says is a fresh passive port, `{p1},{p2}` the same in two numbers. `\r`, `\n`, `\\` and
 //! `\xNN` stand for themselves. The client may end with QUIT.
 
+#[allow(unreachable_pub, reason = "other tests reach it through support")]
 #[path = "support/acquainted.rs"]
 mod acquainted;
 
