@@ -533,7 +533,9 @@ fn a_directory_that_cannot_be_renamed_is_copied_by_the_next_run() {
 #[test]
 fn many_renames_cost_few_round_trips() {
     const FILES: usize = 100;
-    let world = Served::of_process("renames", |_| {});
+    let world = Served::of_process("renames", |config| {
+        config.greeting = "pyftpdlib 2.2.0 ready.".to_owned();
+    });
     for n in 0..FILES {
         world.put(Local, &format!("d/{n}"), "x", 10, n as i64);
     }

@@ -20,7 +20,7 @@ pub(super) const LOGIN_TOTAL: Duration = Duration::from_secs(120);
 const HANDSHAKE_TOTAL: Duration = Duration::from_secs(60);
 
 /// So long a reply may take while a trick is tried: a server that has lost a command says nothing more.
-const TRIAL_WAIT: Duration = Duration::from_secs(5);
+const TRIAL_WAIT: Duration = Duration::from_secs(3);
 
 impl Session {
     /// All that comes before the first question of the caller.
@@ -30,15 +30,22 @@ impl Session {
         security: &Security,
     ) -> Result<()> {
         match security {
-            Security::Clear => self.greet()?,
+            Security::Clear => {
+                self.greet()?;
+            }
             Security::Explicit(client) => {
-                self.greet().map_err(|error| match error.kind() {
+                let code = self.greet().map_err(|error| match error.kind() {
                     ErrorKind::Timeout(Phase::Greeting) => ErrorKind::Tls(format!(
                         "{error}; if TLS begins at once on this port: --tls implicit"
                     ))
                     .into(),
                     _ => error,
                 })?;
+                // Nobody is in before TLS begins; somebody between may wish that we were.
+                if code == 230 {
+                    let text = "it begins with 230, in the clear".to_owned();
+                    return Err(self.fail(ErrorKind::Protocol(text).into()));
+                }
                 self.ask_for_tls()?;
                 self.secure(client)?;
             }
@@ -54,7 +61,8 @@ impl Session {
         self.try_tricks()
     }
 
-    fn greet(&mut self) -> Result<()> {
+    /// Awaits the greeting; its code.
+    fn greet(&mut self) -> Result<u16> {
         let reply = loop {
             let reply =
                 self.next_reply(Phase::Greeting, self.settings.timeout, Some(LOGIN_TOTAL))?;
@@ -66,7 +74,7 @@ impl Session {
         if reply.is_success() {
             self.software = Software::of(reply.text());
             self.settings.tricks.meet(reply.text());
-            return Ok(());
+            return Ok(reply.code);
         }
         let text = format!("{} {}", reply.code, self.shown(&reply));
         let kind = if (400..600).contains(&reply.code) {
@@ -81,7 +89,8 @@ impl Session {
     /// to be taken for what the server says through TLS.
     fn ask_for_tls(&mut self) -> Result<()> {
         let reply = self.ask(&Command::AuthTls)?;
-        if !reply.is_success() {
+        // RFC 4217, 4: no other code says that TLS begins.
+        if reply.code != 234 {
             let text = format!(
                 "the server gives no TLS, so nothing more was said to it: {} {} (ftp:// would send user, password and \
                  files readable by everyone on the way)",

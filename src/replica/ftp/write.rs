@@ -390,8 +390,10 @@ impl FtpReplica {
     fn stored(&mut self, paths: &[&[u8]], stats: &[Option<Stat>], times: Times) -> Result<Stored> {
         let mut stats = stats.to_vec();
         if let (Some(None), Some(partial)) = (stats.first(), paths.first()) {
+            let has_confirmed = self.learnt.has_confirmed;
             stats[0] = self.look_at_one(partial)?;
-            if stats[0].is_some() && self.learnt.looks != Looks::Listing {
+            let is_useless = stats[0].is_some() && !has_confirmed;
+            if is_useless && self.learnt.looks != Looks::Listing {
                 self.learnt.leave_looks(self.learnt.looks);
                 (_, stats) = self.send_and_look(&[], paths)?;
             }
