@@ -148,6 +148,28 @@ fn rclone() {
     rounds(Kind::Rclone);
 }
 
+/// Its data connections are protected although it refuses to be asked for that.
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
+#[test]
+fn rclone_by_tls() {
+    use support::tls::{Variant, authority};
+    let variant = Variant {
+        kind: Kind::Rclone,
+        strict: false,
+        version: None,
+    };
+    let place = Place::new("stranger");
+    let server = Server::start(Kind::Rclone, variant.options(authority().good()));
+    put(&place.local(), "a", "mine", 1_000);
+    put(server.root(), "b", "yours", 1_000);
+    let url = server.url("").replace("ftp://", "ftps://");
+    let ca_file = format!("--ca-file={}", authority().file().display());
+    place
+        .with("sync", &url, &["--tls=implicit", &ca_file])
+        .expect(0);
+    assert_same(&place, &server, "by TLS");
+}
+
 #[test]
 fn ftp_srv() {
     if std::process::Command::new("npm")

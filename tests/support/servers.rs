@@ -176,7 +176,7 @@ impl Server {
         for _ in 0..START_ATTEMPTS {
             let address = free_address(options.ipv6);
             let mut process = Process::start(plan.command(address), &plan.output());
-            if process.wait_for_greeting(address) {
+            if process.wait_for_greeting(address, plan.is_silent()) {
                 let relay = Relay::start(address, options.greeting);
                 return Self {
                     kind,
@@ -312,7 +312,7 @@ impl Server {
         };
         self.process = Process::start(plan.command(self.behind), &plan.output());
         assert!(
-            self.process.wait_for_greeting(self.behind),
+            self.process.wait_for_greeting(self.behind, false),
             "{} does not start anew; it says:\n{}",
             self.kind.name(),
             self.log()
@@ -368,6 +368,11 @@ impl Plan<'_> {
                 .map(|(name, value)| (name, value)),
         );
         command
+    }
+
+    /// Whether the client has to begin: TLS from the first byte.
+    fn is_silent(&self) -> bool {
+        self.kind == Kind::Rclone && self.options.extra.iter().any(|it| it.starts_with("--cert"))
     }
 
     fn output(&self) -> PathBuf {
@@ -666,7 +671,7 @@ impl Process {
     }
 
     /// Whether the server greets at `address`; not if it ends before, as when the port was taken.
-    fn wait_for_greeting(&mut self, address: SocketAddr) -> bool {
+    fn wait_for_greeting(&mut self, address: SocketAddr, is_silent: bool) -> bool {
         let deadline = Instant::now() + Duration::from_secs(START_SECS);
         while Instant::now() < deadline {
             let ended = self
@@ -677,7 +682,8 @@ impl Process {
             if ended {
                 return false;
             }
-            if greets(address) {
+            let is_there = |address| TcpStream::connect(address).is_ok();
+            if is_silent && is_there(address) || !is_silent && greets(address) {
                 // Had another process taken the port, it would be that one's greeting and ours would have ended.
                 return self
                     .supervisor

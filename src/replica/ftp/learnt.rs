@@ -27,6 +27,8 @@ pub(super) struct Learnt {
     pub(super) has_years_behind: bool,
     /// Whether the times that `MDTM` tells are wrong.
     pub(super) has_wrong_mdtm: bool,
+    /// Whether names that are no ASCII are listed as they were sent; none before one was sent.
+    pub(super) keeps_letters: Option<bool>,
     /// Whether a name was confirmed that is there: before that a denial says nothing.
     pub(super) has_confirmed: bool,
     /// How many directories were listed a second time to see whether `MLSD` shows all.
@@ -98,6 +100,7 @@ impl Learnt {
             renames_over: true,
             has_years_behind: false,
             has_wrong_mdtm: false,
+            keeps_letters: None,
             has_confirmed: false,
             mlsd_trials: 0,
         }
@@ -111,6 +114,7 @@ impl Learnt {
                 "looks" => self.looks = named(&LOOKS, value).unwrap_or(self.looks),
                 "times" => self.setter = named(&SETTERS, value).unwrap_or(self.setter),
                 "renames" => self.renames_over = value != "aside",
+                "letters" => self.keeps_letters = Some(value == "kept"),
                 "mdtm" => self.has_wrong_mdtm = value == "wrong",
                 "years" => self.has_years_behind = value == "behind",
                 _ => {}
@@ -129,6 +133,11 @@ impl Learnt {
         add("looks", name_of(&LOOKS, self.looks));
         add("times", name_of(&SETTERS, self.setter));
         add("renames", (!self.renames_over).then_some("aside"));
+        add(
+            "letters",
+            self.keeps_letters
+                .map(|kept| if kept { "kept" } else { "changed" }),
+        );
         add("mdtm", self.has_wrong_mdtm.then_some("wrong"));
         add("years", self.has_years_behind.then_some("behind"));
         lines

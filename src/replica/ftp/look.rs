@@ -307,7 +307,7 @@ impl FtpReplica {
                 return Ok((replies, stats));
             }
         }
-        let stats: Vec<Option<Stat>> = match looks_by {
+        let mut stats: Vec<Option<Stat>> = match looks_by {
             Looks::Mlst => looks
                 .iter()
                 .zip(paths)
@@ -325,6 +325,16 @@ impl FtpReplica {
             }
         };
         self.learnt.has_confirmed |= stats.iter().any(Option::is_some);
+        let each = looks.len() / paths.len().max(1);
+        for (place, path) in paths.iter().enumerate() {
+            // It is there, and what it is was not told in a way that can be used.
+            let is_untold = looks
+                .get(place * each)
+                .is_some_and(|reply| each > 0 && reply.is_success());
+            if is_untold && stats[place].is_none() {
+                stats[place] = self.look_at_one(path)?;
+            }
+        }
         Ok((replies, stats))
     }
 }
@@ -414,7 +424,8 @@ impl FtpReplica {
 
 /// The server took a name, and shows another.
 pub(super) fn unkept_name() -> Error {
-    let text = "the server does not keep such a name: it is not UTF-8, or has control characters or blanks at an end";
+    let text = "the server does not keep such a name: it has letters, control characters or blanks at an end that come \
+                back as others (see --encoding)";
     ErrorKind::Name(text.to_owned()).into()
 }
 

@@ -8,11 +8,11 @@ use std::os::unix::fs::FileExt;
 
 use super::learnt::Looks;
 use super::look::unkept_name;
-use super::{FtpReplica, SetTime, Setter, unmoved};
+use super::{FtpReplica, SetTime, Setter, last_name, names, parent, unmoved};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ftp::{Command, Reply, Transfer};
 use crate::path::Escaped;
-use crate::replica::{NewFile, Source, Stat, Times, Watch, Written};
+use crate::replica::{Listing, NewFile, Source, Stat, Times, Watch, Written};
 use crate::time::Timestamp;
 
 /// So much of a partial file is read back before it is continued: what a disk writes in one go, at least.
@@ -57,7 +57,9 @@ impl FtpReplica {
         source: &mut dyn Source,
         watch: &mut dyn Watch,
     ) -> Result<Written> {
-        if self.rewrites(&self.full(file.path)) {
+        let place = self.full(file.path);
+        if self.rewrites(&place) || (!place.is_ascii() && self.learnt.keeps_letters == Some(false))
+        {
             return Err(unkept_name());
         }
         if self.connector.location.habits.in_place {
@@ -74,13 +76,38 @@ impl FtpReplica {
             }
             return Err(error);
         }
-        match self.place(&partial, file, watch) {
+        let placed = self.place(&partial, file, watch);
+        match placed.and_then(|written| self.check_letters(&place).map(|()| written)) {
             Ok(written) => Ok(written),
             Err(error) => {
                 self.clean_up(&partial);
                 Err(error)
             }
         }
+    }
+
+    /// A stranger may show another name than it was told, and know it only by what it was told (Twisted). The first name that
+    /// is no ASCII tells.
+    fn check_letters(&mut self, place: &[u8]) -> Result<()> {
+        let is_known =
+            place.is_ascii() || !self.is_stranger() || self.learnt.keeps_letters.is_some();
+        let Some(dir) = parent(place).filter(|_| !is_known) else {
+            return Ok(());
+        };
+        let mut listing = Listing::new();
+        self.read_listing(dir, &mut listing)?;
+        listing.sort();
+        let name = names::decode(last_name(place), self.encoding());
+        let is_shown = listing.find(&name).is_some();
+        if !is_shown && listing.gap().is_some() {
+            return Ok(());
+        }
+        self.learnt.keeps_letters = Some(is_shown);
+        if is_shown {
+            return Ok(());
+        }
+        self.clean_up(place);
+        Err(unkept_name())
     }
 
     /// A partial file is continued only at exactly its present end: servers leave holes or append elsewhere.
@@ -106,7 +133,7 @@ impl FtpReplica {
             .map_err(ErrorKind::Disk)?;
         let mut tail = Vec::with_capacity(known.len());
         let mut buffer = [0; TAIL_BYTES as usize];
-        let mut remote = self.open_path(partial, start)?;
+        let mut remote = self.open_path(partial, start, None)?;
         while tail.len() <= known.len() {
             match remote.read(&mut buffer)? {
                 0 => break,
