@@ -787,6 +787,9 @@ fn a_glance_tells_names_sizes_times_and_when_the_directory_was_changed() {
         let precision = match server.kind() {
             Brand::Vsftpd => Precision::Minute,
             Brand::Proftpd | Brand::PureFtpd | Brand::Pyftpdlib => Precision::Second,
+            Brand::Twisted | Brand::Aioftp | Brand::Rclone | Brand::FtpSrv => {
+                unreachable!("no stranger is asked")
+            }
         };
         let changed = changed[0].unwrap();
         assert_eq!(changed.precision, precision);
@@ -840,6 +843,9 @@ fn a_glance_tells_the_right_directory_or_nothing() {
             Brand::PureFtpd => blanks.to_vec(),
             Brand::Pyftpdlib => vec![b"caf\xe9"],
             Brand::Vsftpd | Brand::Proftpd => Vec::new(),
+            Brand::Twisted | Brand::Aioftp | Brand::Rclone | Brand::FtpSrv => {
+                unreachable!("no stranger is asked")
+            }
         };
         expected.extend(&dirs[11..]);
         assert_eq!(untold, expected);
