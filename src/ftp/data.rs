@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::{Shutdown, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,10 @@ use super::control::{MAX_PRELIMINARY, REPLY_TOTAL};
 use super::ports::Way;
 use super::reply::{Reply, Whole};
 use super::session::Session;
+use super::transfer::{Course, Transfer, is_listing};
 use super::tricks::Trick;
 use crate::error::{Error, ErrorKind, Phase, Result, Scope};
-use crate::net::{Pipe, Secured, Stream};
+use crate::net::{Secured, Stream};
 
 /// How long a server that let the data connection fail may take to say why.
 const EXCUSE_WAIT: Duration = Duration::from_secs(5);
@@ -36,46 +37,8 @@ const PORT_WAIT: Duration = Duration::from_secs(5);
 /// How long after a second preliminary reply the final one may come.
 const AFTERTHOUGHT_WAIT: Duration = Duration::from_secs(1);
 
-/// A transfer may not be slower than this many bytes a minute, once it has run for [`DRIP_GRACE`]: a peer that sends
-/// a byte before each silence gets too long is no peer.
-const MIN_BYTES_PER_MINUTE: u64 = 1024;
-/// See [`MIN_BYTES_PER_MINUTE`]: a slow disk may need to wake up first.
-const DRIP_GRACE: Duration = Duration::from_secs(120);
-
 /// How often a wait for a connection of the server looks whether the run is to end.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-
-/// A transfer that runs.
-pub struct Transfer {
-    stream: Stream,
-    course: Course,
-    /// Whether the server said that it goes on.
-    started: bool,
-    /// The final reply, where it came early.
-    end: Option<Reply>,
-    since: Instant,
-}
-
-/// How a transfer went.
-#[derive(Debug, Clone, Copy)]
-struct Course {
-    /// Whether the bytes go to the server.
-    is_upload: bool,
-    /// Whether the TLS session of the control connection was resumed.
-    is_resumed: bool,
-    /// Whether the connection stood before the command was sent, and before anybody asked for one.
-    was_early: bool,
-    /// Whether the command was sent before the connection stood.
-    was_command_first: bool,
-    is_listing: bool,
-    /// Whether the server has sent all that it wanted to.
-    has_ended: bool,
-    /// Whether the connection failed, so that nothing more can be said on it.
-    is_broken: bool,
-    /// Whether it ended before its TLS began, so that nobody knows who said that there is nothing.
-    is_unproven: bool,
-    moved_bytes: u64,
-}
 
 impl Session {
     /// Opens a data connection for the command (`RETR`, `STOR`, `MLSD`, `LIST`), from `offset`.
@@ -521,108 +484,5 @@ impl Session {
             Ok(reply) if !reply.is_success() => Ok(reply),
             Ok(_) | Err(_) => Err(self.fail(error.while_doing("opening a data connection"))),
         }
-    }
-}
-
-/// Whether the command asks for names, with nothing at stake.
-const fn is_listing(command: &Command<'_>) -> bool {
-    matches!(
-        command,
-        Command::Mlsd(_) | Command::List | Command::ListAll | Command::ListPath(_) | Command::Nlst
-    )
-}
-
-impl Transfer {
-    fn new(stream: Stream, command: &Command<'_>) -> Self {
-        Self {
-            stream,
-            started: false,
-            end: None,
-            course: Course {
-                is_upload: matches!(command, Command::Stor(_)),
-                is_resumed: false,
-                was_early: false,
-                was_command_first: false,
-                is_listing: is_listing(command),
-                is_unproven: false,
-                has_ended: false,
-                is_broken: false,
-                moved_bytes: 0,
-            },
-            since: Instant::now(),
-        }
-    }
-
-    /// Whether it ended before its TLS began, so that only the control connection vouches for there being nothing.
-    pub const fn is_unproven(&self) -> bool {
-        self.course.is_unproven
-    }
-
-    /// Reads the next bytes; 0 at the end.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        if self.course.is_unproven {
-            return Ok(0);
-        }
-        let read = self.stream.read(buffer);
-        let count = self.note(read)?;
-        self.course.has_ended |= count == 0 && !buffer.is_empty();
-        self.count(count)?;
-        Ok(count)
-    }
-
-    /// Moves up to `max` bytes into the pipe inside the kernel; see [`Stream::read_into`].
-    pub fn read_into(&mut self, pipe: &Pipe, max: usize) -> Result<Option<usize>> {
-        if self.course.is_unproven {
-            return Ok(None);
-        }
-        let moved = self.stream.read_into(pipe, max);
-        let Some(count) = self.note(moved)? else {
-            return Ok(None);
-        };
-        self.course.has_ended |= count == 0;
-        self.count(count)?;
-        Ok(Some(count))
-    }
-
-    /// Writes all of the bytes.
-    pub fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
-        let written = self.stream.write_all(bytes);
-        self.note(written)?;
-        self.course.moved_bytes += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Moves up to `max` bytes of a file inside the kernel; see [`Stream::write_from`].
-    pub fn write_from(&mut self, file: BorrowedFd<'_>, max: usize) -> Result<Option<usize>> {
-        let moved = self.stream.write_from(file, max);
-        let count = self.note(moved)?;
-        self.course.moved_bytes += count.unwrap_or(0) as u64;
-        Ok(count)
-    }
-
-    /// How long ago it began.
-    pub fn age(&self) -> Duration {
-        self.since.elapsed()
-    }
-
-    /// The bytes that were moved so far.
-    pub const fn moved_bytes(&self) -> u64 {
-        self.course.moved_bytes
-    }
-
-    const fn note<T>(&mut self, result: Result<T>) -> Result<T> {
-        self.course.is_broken |= result.is_err();
-        result
-    }
-
-    /// Counts bytes and refuses a drip.
-    fn count(&mut self, bytes: usize) -> Result<()> {
-        self.course.moved_bytes += bytes as u64;
-        let elapsed = self.since.elapsed();
-        let wanted = elapsed.as_secs() / 60 * MIN_BYTES_PER_MINUTE;
-        if bytes > 0 && elapsed > DRIP_GRACE && self.course.moved_bytes < wanted {
-            return Err(ErrorKind::Timeout(Phase::Data).into());
-        }
-        Ok(())
     }
 }

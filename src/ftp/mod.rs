@@ -18,10 +18,10 @@ mod reply;
 mod secret;
 mod session;
 mod software;
+mod transfer;
 mod tricks;
 
 pub use command::{BadCommand, Command, Iac};
-pub use data::Transfer;
 pub use facts::{Facts, FactsKind};
 pub use features::Features;
 pub use list::{ListEntry, ListKind, ListLine, parse_line};
@@ -32,4 +32,5 @@ pub use ports::Way;
 pub use reply::{Malformed, Reply};
 pub use session::{Account, Security, Session, Settings};
 pub use software::Software;
+pub use transfer::Transfer;
 pub use tricks::{Trick, Tricks};

@@ -6,36 +6,34 @@
 //! nothing, so what matters is looked at afterwards. When the session is lost every method fails with the reason of
 //! the loss, until the caller connects anew.
 
+mod connector;
+mod digest;
 mod glance;
 mod learnt;
 mod lines;
 mod list;
 mod look;
 mod names;
+mod paths;
 mod read;
+mod rename;
 mod write;
 
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-
+pub use self::connector::FtpConnector;
+use self::digest::find_digest;
 use self::learnt::Learnt;
 pub use self::learnt::Memory;
 use self::look::{is_demanding, unkept_name};
+use self::paths::{ancestors, join, last_name, root_path};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
-use crate::ftp::{Account, Command, Reply, Security, Session, Settings, Software, Tricks, Way};
-use crate::job::{
-    ANONYMOUS, DataMode, Encoding, FtpLocation, Limits, Passive, Protection, ServerPath,
-};
-use crate::net::{Halt, TlsClient, is_private};
+use crate::ftp::{Command, Reply, Session, Software};
+use crate::job::{Encoding, FtpLocation, Limits};
 use crate::path::RelPath;
 use crate::replica::{
     Algorithm, Capabilities, CaseSensitivity, Digest, Kind, Listing, Mtime, NewFile, Removal,
     Renaming, Replica, Source, Stat, Times, Watch, Written,
 };
 use crate::time::Timestamp;
-
-/// What those say who have no password (RFC 1635 asks for an address; servers are content with an @).
-const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
 /// A directory on an FTP server.
 pub struct FtpReplica {
@@ -74,129 +72,6 @@ impl SetTime {
             Self::SiteUtime => Command::SiteUtime(time, path),
             Self::SiteUtimeLong => Command::SiteUtimeLong(time, path),
         }
-    }
-}
-
-/// Opens targets for one account of a server, which share what protects them.
-#[derive(Clone)]
-pub struct FtpConnector {
-    location: FtpLocation,
-    limits: Limits,
-    security: Security,
-    ways: Arc<[Way]>,
-    tricks: Arc<Tricks>,
-    halt: Halt,
-    /// What all targets have learnt; none before the first of them.
-    learnt: Arc<Mutex<Option<Learnt>>>,
-    memory: Option<Arc<dyn Memory>>,
-    /// What the memory holds.
-    kept: Arc<Mutex<Vec<u8>>>,
-    /// Where the password went readable by everyone on the way.
-    overheard: Arc<OnceLock<IpAddr>>,
-}
-
-impl FtpConnector {
-    /// Reads what is needed to trust the server; nothing is sent.
-    pub fn new(location: &FtpLocation, limits: &Limits) -> Result<Self> {
-        let client = |settings| TlsClient::new(settings, &location.host).map(Arc::new);
-        Ok(Self {
-            location: location.clone(),
-            limits: *limits,
-            security: match &location.protection {
-                Protection::Clear => Security::Clear,
-                Protection::Explicit(settings) => Security::Explicit(client(settings)?),
-                Protection::Implicit(settings) => Security::Implicit(client(settings)?),
-            },
-            ways: ways(limits.data, &location.habits.passive).into(),
-            tricks: Arc::default(),
-            halt: Halt::default(),
-            learnt: Arc::default(),
-            memory: None,
-            kept: Arc::default(),
-            overheard: Arc::default(),
-        })
-    }
-
-    /// With the end of the run, which all waits obey.
-    #[must_use]
-    pub fn with_halt(self, halt: Halt) -> Self {
-        Self { halt, ..self }
-    }
-
-    /// With what earlier runs have learnt of the server; what this one learns is kept there, too.
-    #[must_use]
-    pub fn with_memory(self, memory: Arc<dyn Memory>) -> Self {
-        let kept = memory.recall(&self.place()).unwrap_or_default();
-        if !kept.is_empty() {
-            let text = String::from_utf8_lossy(&kept);
-            log::debug!("known of the server: {}", text.trim().replace('\n', ", "));
-        }
-        Self {
-            tricks: Arc::new(Tricks::remembering(kept.clone())),
-            kept: Arc::new(Mutex::new(kept)),
-            memory: Some(memory),
-            ..self
-        }
-    }
-
-    /// The name under which the server is remembered.
-    fn place(&self) -> String {
-        format!("{}:{}", self.location.host, self.location.port)
-    }
-
-    /// What a further target begins with.
-    fn begin(&self, session: &Session) -> Learnt {
-        let fresh = || Learnt::of(session.features()).recall(session.tricks(), &lock(&self.kept));
-        *lock(&self.learnt).get_or_insert_with(fresh)
-    }
-
-    /// Takes in what a target has learnt, for the others and for the next run.
-    fn publish(&self, learnt: Learnt) {
-        *lock(&self.learnt) = Some(learnt);
-        let Some(memory) = &self.memory else { return };
-        let text = self.tricks.to_text(&learnt.lines());
-        let mut kept = lock(&self.kept);
-        if *kept != text {
-            memory.keep(&self.place(), &text);
-            *kept = text;
-        }
-    }
-
-    /// Connects and logs in. Whether the root is there shows when it is listed.
-    pub fn connect(&self) -> Result<FtpReplica> {
-        FtpReplica::of(self.log_in()?, self)
-    }
-
-    /// The server's address, if user and password went there in the clear through a network that is not one's own.
-    pub fn overheard_on_the_way_to(&self) -> Option<IpAddr> {
-        self.overheard.get().copied()
-    }
-
-    fn log_in(&self) -> Result<Session> {
-        let location = &self.location;
-        let password = match location.password.reveal() {
-            "" if location.user == ANONYMOUS => ANONYMOUS_PASSWORD,
-            password => password,
-        };
-        let account = Account {
-            user: &location.user,
-            password,
-        };
-        let settings = Settings {
-            timeout: self.limits.timeout,
-            ways: Arc::clone(&self.ways),
-            utf8: location.habits.encoding == Encoding::Utf8,
-            tricks: Arc::clone(&self.tricks),
-            halt: self.halt.clone(),
-        };
-        let (host, port) = (&location.host, location.port);
-        let session = Session::open(host, port, account, &settings, &self.security)
-            .doing(|| format!("connecting to {host}:{port}"))?;
-        let address = session.peer().ip();
-        if session.is_clear() && !location.password.reveal().is_empty() && !is_private(address) {
-            let _ = self.overheard.set(address);
-        }
-        Ok(session)
     }
 }
 
@@ -544,18 +419,6 @@ impl FtpReplica {
         }
     }
 
-    /// The same for a rename: it is where it should be, unless it is where it was.
-    fn check_moved(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
-        if !self.is_stranger() {
-            return Ok(());
-        }
-        let (_, stats) = self.send_and_look(&[], &[from, to])?;
-        match stats[..] {
-            [Some(_), None] => Err(unmoved()),
-            _ => Ok(()),
-        }
-    }
-
     /// Whether a directory is there under the name it was made by; it is removed where it is there under another.
     fn check_made(&mut self, path: &[u8]) -> Result<()> {
         match self.look_at_one(path) {
@@ -567,71 +430,6 @@ impl FtpReplica {
             }
         }
     }
-
-    fn rename_path(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
-        // RNTO after a refused RNFR is refused, too, so the two can travel together.
-        let replies = self
-            .session
-            .ask_all(&[Command::Rnfr(from), Command::Rnto(to)])?;
-        self.check_renamed(replies)
-    }
-
-    fn check_renamed(&self, replies: impl IntoIterator<Item = Result<Reply>>) -> Result<()> {
-        for reply in replies {
-            let reply = reply?;
-            if !reply.is_success() && !reply.is_intermediate() {
-                return Err(self.session.refusal(&reply));
-            }
-        }
-        Ok(())
-    }
-
-    fn ask_digest(&mut self, path: &[u8], algorithm: Algorithm) -> Result<Option<Reply>> {
-        let features = self.session.features();
-        let (name, own, command) = match algorithm {
-            Algorithm::Sha256 => ("SHA-256", features.xsha256, Command::Xsha256(path)),
-            Algorithm::Md5 => ("MD5", features.xmd5, Command::Xmd5(path)),
-            Algorithm::Crc32 => ("CRC32", features.xcrc, Command::Xcrc(path)),
-        };
-        if own {
-            return self.session.ask(&command).map(Some);
-        }
-        if !features
-            .hash
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(name))
-        {
-            return Ok(None);
-        }
-        let chosen = self.session.ask(&Command::OptsHash(name))?;
-        if !chosen.is_success() {
-            return Ok(None);
-        }
-        self.session.ask(&Command::Hash(path)).map(Some)
-    }
-}
-
-fn unmoved() -> Error {
-    let text = "the server confirmed the rename, but shows the old name".to_owned();
-    ErrorKind::Verify(text).into()
-}
-
-/// The ways to open data connections, the first one first.
-fn ways(data: DataMode, passive: &[Passive]) -> Vec<Way> {
-    let way = |passive: &Passive| match passive {
-        Passive::Epsv => Way::Epsv,
-        Passive::Pasv => Way::Pasv,
-    };
-    match (data, passive) {
-        (DataMode::Active, _) => vec![Way::Active],
-        (DataMode::Passive, []) => vec![Way::Epsv, Way::Pasv, Way::Active],
-        (DataMode::Passive, wished) => wished.iter().map(way).collect(),
-    }
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every change is one assignment, so a panic elsewhere leaves nothing half done.
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for FtpReplica {
@@ -642,109 +440,4 @@ impl Drop for FtpReplica {
 
 fn taken() -> Error {
     ErrorKind::Changed("there is something under the new name already").into()
-}
-
-/// The root's full path: the login directory comes from the server.
-fn root_path(path: &ServerPath, login_dir: Option<&[u8]>) -> Result<Vec<u8>> {
-    match path {
-        ServerPath::Absolute(path) => Ok(join(b"/", path.as_bytes())),
-        ServerPath::FromLogin(path) => match login_dir {
-            Some(dir) => Ok(join(dir, path.as_bytes())),
-            None => Err(Error::new(ErrorKind::Unsupported(
-                "the server does not tell the login directory; give the full path without ~",
-            ))),
-        },
-    }
-}
-
-fn join(dir: &[u8], path: &[u8]) -> Vec<u8> {
-    let mut full = dir.to_vec();
-    if !path.is_empty() {
-        if !full.ends_with(b"/") {
-            full.push(b'/');
-        }
-        full.extend_from_slice(path);
-    }
-    full
-}
-
-/// The directory that a full path lies in; none for the server's root.
-fn parent(path: &[u8]) -> Option<&[u8]> {
-    let slash = path.iter().rposition(|byte| *byte == b'/')?;
-    match slash {
-        0 if path.len() == 1 => None,
-        0 => Some(b"/"),
-        _ => Some(&path[..slash]),
-    }
-}
-
-/// The last name of a full path.
-fn last_name(path: &[u8]) -> &[u8] {
-    let start = path
-        .iter()
-        .rposition(|byte| *byte == b'/')
-        .map_or(0, |slash| slash + 1);
-    &path[start..]
-}
-
-/// The directories above a full path, the topmost first, without the server's root.
-fn ancestors(path: &[u8]) -> Vec<Vec<u8>> {
-    let mut above = Vec::new();
-    let mut dir = parent(path);
-    while let Some(path) = dir
-        && path != b"/"
-    {
-        above.push(path.to_vec());
-        dir = parent(path);
-    }
-    above.reverse();
-    above
-}
-
-/// The digest in a reply: the word that has its length in hexadecimal digits. Servers put the algorithm, a range or
-/// the name around it.
-fn find_digest(text: &[u8], algorithm: Algorithm) -> Option<Digest> {
-    let bytes = match algorithm {
-        Algorithm::Sha256 => 32,
-        Algorithm::Md5 => 16,
-        Algorithm::Crc32 => 4,
-    };
-    let text = String::from_utf8_lossy(text);
-    let word = text.split_whitespace().find(|word| {
-        let digits = word.len() == 2 * bytes || (bytes == 4 && (1..=8).contains(&word.len()));
-        digits && word.bytes().all(|digit| digit.is_ascii_hexdigit())
-    })?;
-    let padded = format!("{word:0>width$}", width = 2 * bytes);
-    let bytes = (0..bytes)
-        .map(|place| u8::from_str_radix(&padded[2 * place..2 * place + 2], 16).ok())
-        .collect::<Option<_>>()?;
-    Some(Digest { algorithm, bytes })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_digests_in_recorded_replies() {
-        let crc = find_digest(b"4076E5D1", Algorithm::Crc32).unwrap();
-        assert_eq!(crc.bytes, [0x40, 0x76, 0xe5, 0xd1]);
-        let md5 = find_digest(b"3749F52BB326AE96782B42DC0A97B4C1", Algorithm::Md5).unwrap();
-        assert_eq!((md5.bytes[0], md5.bytes.len()), (0x37, 16));
-        let line = b"SHA-256 0-11 c67c199595622dfbdc9e415c4a0ad6166eb49cbf74c6aac7bb3e958604d5ecb8 file.txt";
-        let sha = find_digest(line, Algorithm::Sha256).unwrap();
-        assert_eq!((sha.bytes[0], sha.bytes.len()), (0xc6, 32));
-        assert_eq!(find_digest(b"no digest here", Algorithm::Md5), None);
-    }
-
-    #[test]
-    fn paths_go_up_to_the_root() {
-        assert_eq!(parent(b"/a/b"), Some(&b"/a"[..]));
-        assert_eq!(parent(b"/a"), Some(&b"/"[..]));
-        assert_eq!(parent(b"/"), None);
-        assert_eq!(ancestors(b"/a/b/c"), [b"/a".to_vec(), b"/a/b".to_vec()]);
-        assert_eq!(last_name(b"/a/b c"), b"b c");
-        assert_eq!(join(b"/", b"a"), b"/a");
-        assert_eq!(join(b"/a", b""), b"/a");
-    }
 }

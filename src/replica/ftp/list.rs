@@ -2,7 +2,8 @@
 
 use super::learnt::Lists;
 use super::look::stat_of_facts;
-use super::{FtpReplica, join, names};
+use super::paths::{join, last_name};
+use super::{FtpReplica, names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ftp::{Command, Facts, FactsKind, Meaning, Trick};
 use crate::path::Escaped;
@@ -290,7 +291,7 @@ impl FtpReplica {
         let mut untold = Vec::new();
         self.read_lines(&Command::Nlst, listing, |line, listing| {
             // Some servers put the path before each name.
-            let name = super::last_name(line);
+            let name = last_name(line);
             if !matches!(name, b"" | b"." | b"..") {
                 untold.push(listing.len());
                 listing.push(&names::decode(name, encoding), special());

@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 
 use super::learnt::Looks;
-use super::{FtpReplica, last_name, names, parent};
+use super::paths::{last_name, parent};
+use super::{FtpReplica, names};
 use crate::error::{Error, ErrorKind, Result, Scope};
 use crate::ftp::{Command, Facts, FactsKind, Meaning, Reply, Software, Trick};
 use crate::replica::{Kind, Listing, Mtime, Stat};

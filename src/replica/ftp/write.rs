@@ -8,10 +8,10 @@ use std::os::unix::fs::FileExt;
 
 use super::learnt::Looks;
 use super::look::unkept_name;
-use super::{FtpReplica, SetTime, Setter, last_name, names, parent, unmoved};
+use super::paths::{last_name, parent};
+use super::{FtpReplica, SetTime, Setter, names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ftp::{Command, Reply, Transfer};
-use crate::path::Escaped;
 use crate::replica::{Listing, NewFile, Source, Stat, Times, Watch, Written};
 use crate::time::Timestamp;
 
@@ -27,10 +27,6 @@ const KERNEL_CHUNK_BYTES: usize = 256 * 1024;
 /// So much is sent before the server has said that it takes the file: a small file saves the wait, and a refusal
 /// costs little.
 const EAGER_BYTES: u64 = 16 * 1024;
-
-/// What the old file is called while the new one takes its name, on servers that do not rename over a file: a partial
-/// name, so that it is never synced.
-const OLD_SUFFIX: &[u8] = b"-old";
 
 /// The ways to set a time, the best first.
 const SETTERS: [SetTime; 4] = [
@@ -344,17 +340,6 @@ impl FtpReplica {
         })
     }
 
-    /// Moves the old file out of the way, and sees that it is there: what replaces it would be the end of it.
-    fn set_aside(&mut self, place: &[u8], aside: &[u8]) -> Result<()> {
-        let lead = [Command::Rnfr(place), Command::Rnto(aside)];
-        let (replies, stats) = self.send_and_look(&lead, &[place, aside])?;
-        match (refused(&replies), &stats[..]) {
-            (Some(reply), _) => Err(self.session.refusal(reply)),
-            (None, [None, Some(_)]) => Ok(()),
-            (None, _) => Err(unmoved()),
-        }
-    }
-
     /// Sets the time, and looks at the paths (partial, final, where the old file goes), in one go where the way to set
     /// it is known.
     fn inspect(
@@ -445,81 +430,6 @@ impl FtpReplica {
         }
     }
 
-    /// Renames to a name that is free.
-    fn rename_free(&mut self, partial: &[u8], place: &[u8], expected: &Stat) -> Result<Stat> {
-        let lead = [Command::Rnfr(partial), Command::Rnto(place)];
-        let (replies, stats) = match self.send_and_look(&lead, &[place]) {
-            Err(error) if matches!(error.kind(), ErrorKind::Name(_)) => {
-                // Nothing was under the name as the server understands it, so what is there now is ours.
-                let _ = self.session.ask(&Command::Dele(place));
-                return Err(error);
-            }
-            other => other?,
-        };
-        let shown = stats.first().copied().flatten();
-        match (refused(&replies), shown) {
-            (None, Some(stat)) if stat.may_equal(expected) => Ok(stat),
-            (None, _) => Err(misplaced(shown)),
-            (Some(reply), _) => {
-                let error = self.session.refusal(reply);
-                let error =
-                    error.while_doing("renaming it (--inplace, if this server renames nothing)");
-                if self.learnt.looks == Looks::Mlst {
-                    return Err(error);
-                }
-                // Without MLST a directory of that name shows only now.
-                match self.look_at_one(place) {
-                    Ok(Some(_)) => check_replaced(None, Some(Stat::dir())).and(Err(error)),
-                    Ok(None) | Err(_) => Err(error),
-                }
-            }
-        }
-    }
-
-    /// Renames over the old file, and finds another way where the server does not allow it.
-    fn rename_over(&mut self, partial: &[u8], place: &[u8], expected: &Stat) -> Result<Stat> {
-        let lead = [Command::Rnfr(partial), Command::Rnto(place)];
-        let (replies, stats) = self.send_and_look(&lead, &[place, partial])?;
-        let (shown, left) = (
-            stats.first().copied().flatten(),
-            stats.get(1).copied().flatten(),
-        );
-        match (refused(&replies), shown, left) {
-            // What the partial name held is under the final one, whatever was said.
-            (_, Some(stat), None) if stat.may_equal(expected) => Ok(stat),
-            (Some(_), _, Some(_)) => self.rename_around(partial, place, expected),
-            (Some(reply), _, None) => Err(self.session.refusal(reply)),
-            (None, _, _) => Err(misplaced(shown)),
-        }
-    }
-
-    /// Moves the old file out of the way, renames, and removes the old file.
-    fn rename_around(&mut self, partial: &[u8], place: &[u8], expected: &Stat) -> Result<Stat> {
-        let mut old = partial.to_vec();
-        old.extend_from_slice(OLD_SUFFIX);
-        // An old file left over from a broken run may lie there; it is no longer needed, for there is one in place.
-        let _ = self.session.ask(&Command::Dele(&old))?;
-        self.rename_path(place, &old)?;
-        let stat = self
-            .rename_free(partial, place, expected)
-            .inspect_err(|_| self.put_back(&old, place))?;
-        // The server was found to do it only this way.
-        self.learnt.renames_over = false;
-        // What is left of it is a partial name and goes with the next clean-up.
-        let _ = self.session.ask(&Command::Dele(&old));
-        Ok(stat)
-    }
-
-    fn put_back(&mut self, aside: &[u8], place: &[u8]) {
-        if let Err(error) = self.rename_path(aside, place) {
-            log::warn!(
-                "could not move {} back to {}: {error}",
-                Escaped(aside),
-                Escaped(place)
-            );
-        }
-    }
-
     /// Removes a partial file that nobody can use. A failure leaves litter that the next run finds by its name.
     fn clean_up(&mut self, partial: &[u8]) {
         let _ = self.session.ask(&Command::Dele(partial));
@@ -575,7 +485,7 @@ fn check_size(stored: &Stored, file: &NewFile<'_>) -> Result<()> {
 }
 
 /// Whether what is under the final name is what the caller meant to replace.
-fn check_replaced(expected: Option<Stat>, present: Option<Stat>) -> Result<()> {
+pub(super) fn check_replaced(expected: Option<Stat>, present: Option<Stat>) -> Result<()> {
     let what = match (expected, present) {
         (None, None) => return Ok(()),
         (Some(expected), Some(present)) if present.may_equal(&expected) => return Ok(()),
@@ -584,24 +494,6 @@ fn check_replaced(expected: Option<Stat>, present: Option<Stat>) -> Result<()> {
         (None, Some(_)) => "something of that name has appeared there since it was listed",
     };
     Err(ErrorKind::Changed(what).into())
-}
-
-fn refused(replies: &[Reply]) -> Option<&Reply> {
-    replies
-        .iter()
-        .find(|reply| !reply.is_success() && !reply.is_intermediate())
-}
-
-/// The rename was confirmed, and yet the file is not there: Pure-FTPd writes some names in another way.
-fn misplaced(shown: Option<Stat>) -> Error {
-    let text = match shown {
-        None => "the server confirmed the rename, but does not show the file; it may not keep such a name".to_owned(),
-        Some(stat) => format!(
-            "the server confirmed the rename, but shows another file there ({} bytes)",
-            stat.size
-        ),
-    };
-    ErrorKind::Verify(text).into()
 }
 
 #[cfg(test)]
