@@ -556,7 +556,7 @@ fn usage(text: impl ToString) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Case, MaxDelete, Secret, ServerPath};
+    use crate::job::{Case, MaxDelete, Passive, Secret, ServerPath};
     use crate::path::RelPath;
 
     fn parsed(args: &[&str]) -> Result<Request> {
@@ -820,6 +820,39 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_server_arrives_and_is_not_passed_over() {
+        let habits = |options: &[&str]| {
+            let arguments = [&["upload", "a", "ftp://nas/"], options].concat();
+            match invocation(&arguments).job.remote {
+                Location::Ftp(ftp) => ftp.habits,
+                Location::Path(_) => unreachable!("it is a URL"),
+            }
+        };
+        assert_eq!(habits(&[]), Habits::default());
+        let told = habits(&["--encoding=Latin-1", "--passive=pasv,epsv", "--inplace"]);
+        assert_eq!(told.encoding, Encoding::Latin1);
+        assert_eq!(told.passive, [Passive::Pasv, Passive::Epsv]);
+        assert!(told.in_place && !told.unclean_ends);
+        for option in ["--encoding=latin-1", "--passive=epsv", "--inplace"] {
+            let refusal = refusal(&["upload", "a", "b", option]);
+            assert!(
+                refusal.ends_with("needs a REMOTE with ftp:// or ftps://"),
+                "{refusal}"
+            );
+        }
+        for option in ["--passive=spsv", "--passive=epsv,epsv", "--encoding=ebcdic"] {
+            refusal(&["upload", "a", "ftp://nas/", option]);
+        }
+        refusal(&[
+            "upload",
+            "a",
+            "ftp://nas/",
+            "--passive=epsv",
+            "--ftp-active",
+        ]);
     }
 
     #[test]
