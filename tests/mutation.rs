@@ -63,14 +63,14 @@ fn play(seed: u64) {
         fs::write(path(name), OLD).unwrap();
     }
     let server = FtpServer::start(Config {
-        mlsd: seed % 3 != 0,
+        mlsd: !seed.is_multiple_of(3),
         accept_timeout: TIMEOUT,
         ..Config::serving(root.path())
     });
     let address = relay(server.addr(), seed);
     let connector = connector(address);
     // Every other one is a server that is not a stranger.
-    let connector = if seed % 2 == 0 {
+    let connector = if seed.is_multiple_of(2) {
         connector.with_memory(acquainted())
     } else {
         connector
