@@ -69,6 +69,41 @@ pub enum Location {
     Path(PathBuf),
     /// A directory on an FTP server.
     Ftp(FtpLocation),
+    /// A directory on an SSH server.
+    Sftp(SftpLocation),
+}
+
+/// A directory on an SSH server, and the account that reaches it. What is none is left to the SSH program and its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SftpLocation {
+    /// Host name, address or the settings' own name for one, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: Option<u16>,
+    /// User name.
+    pub user: Option<String>,
+    /// Password, for servers that take no key of ours.
+    pub password: Option<Secret>,
+    /// The root on the server.
+    pub path: ServerPath,
+    /// Which host keys are the right ones.
+    pub host_keys: HostKeys,
+    /// The SSH program, with its first arguments; `ssh` or `dbclient` where none is given.
+    pub ssh_command: Option<String>,
+}
+
+/// Which host keys are taken for the right ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum HostKeys {
+    /// Those that the SSH program knows; the user is asked about others.
+    #[default]
+    Known,
+    /// Those, and any of a host that it does not know yet, which it notes: `--accept-new-host-key`.
+    AcceptNew,
+    /// These.
+    Pins(Vec<Pin>),
+    /// All: `--no-verify-host-keys`.
+    Anyone,
 }
 
 /// A directory on an FTP server, and the account that reaches it.
@@ -140,7 +175,8 @@ pub enum Trust {
     Anyone,
 }
 
-/// The SHA-256 digest of a server's public key, as its certificate has it (SubjectPublicKeyInfo).
+/// The SHA-256 digest of a server's public key, as its certificate has it (SubjectPublicKeyInfo); with SSH, of its host key,
+/// which SSH programs show in base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pin(pub [u8; 32]);
 
@@ -210,7 +246,26 @@ impl fmt::Display for Location {
                 write!(f, "{}", Escaped(path.as_os_str().as_bytes()))
             }
             Self::Ftp(ftp) => write!(f, "{ftp}"),
+            Self::Sftp(sftp) => write!(f, "{sftp}"),
         }
+    }
+}
+
+impl fmt::Display for SftpLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sftp://")?;
+        if let Some(user) = &self.user {
+            write!(f, "{}@", Escaped(user.as_bytes()))?;
+        }
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host)?;
+        } else {
+            f.write_str(&self.host)?;
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        write!(f, "{}", self.path)
     }
 }
 
@@ -244,6 +299,9 @@ pub const FTP_PORT: u16 = 21;
 
 /// The control connection's port with implicit TLS.
 pub const FTPS_PORT: u16 = 990;
+
+/// The port of SSH, where neither URL nor settings name one.
+pub const SSH_PORT: u16 = 22;
 
 /// A password: it can be used, but not shown.
 #[derive(Clone, PartialEq, Eq, Default)]

@@ -26,6 +26,7 @@
 //! | [`sync`] | THE ALGORITHM. Start at [`sync::run`]. Knows replicas by their trait, never a socket or a file |
 //! | [`replica`] | the two replicas behind one trait: [`replica::LocalReplica`], [`replica::FtpReplica`] |
 //! | [`ftp`] | an FTP client; its parsers are sans-io, its session is a queue of commands and replies |
+//! | `sftp` | an SFTP client over an SSH program that is there: packets sans-io, requests in flight by id |
 //! | [`net`] | sockets with deadlines that know what they are waiting for |
 //! | [`job`], [`path`], [`side`], [`time`], [`error`] | the floor: what everybody speaks of |
 //! | [`system`] | what Linux offers and std does not; the only `unsafe` |
@@ -51,6 +52,9 @@ pub mod sync;
 pub mod replica;
 
 pub mod ftp;
+
+#[cfg(feature = "sftp")]
+pub mod sftp;
 
 pub mod net;
 

@@ -9,9 +9,13 @@ use std::time::Instant;
 use crate::cli::patterns;
 use crate::cli::{self, Invocation, Request};
 use crate::error::{Doing, ErrorKind, Result};
+#[cfg(feature = "sftp")]
+use crate::job::HostKeys;
 use crate::job::{Job, Links, Location, StateDir, Trust};
-use crate::login;
+use crate::login::{self, CredentialOptions};
 use crate::path::Escaped;
+#[cfg(feature = "sftp")]
+use crate::replica::SftpConnector;
 use crate::replica::{FtpConnector, LocalReplica, Replica, RootIdentity, RootLock};
 use crate::screen::ask::{AskStyle, Nobody, TerminalAsk};
 use crate::screen::terminal::Answers;
@@ -52,7 +56,12 @@ fn run_invocation(mut invocation: Invocation) -> ExitCode {
     let ended = system::watch_signals()
         .map_err(|error| ErrorKind::Disk(error).into())
         .and_then(|()| complete(&mut invocation, &mut |text| report.warning(text)))
-        .and_then(|()| run_job(&invocation.job, &mut report, &mut asked));
+        .and_then(|()| {
+            let Invocation {
+                job, credentials, ..
+            } = &invocation;
+            run_job(job, credentials, &mut report, &mut asked)
+        });
     let (totals, error) = match ended {
         Ok(Summary {
             totals, stopped_by, ..
@@ -83,6 +92,8 @@ fn complete(invocation: &mut Invocation, warn: &mut dyn FnMut(&str)) -> Result<(
             ftp.password = account.password;
         }
         Location::Path(remote) => refuse_overlap(&invocation.job.local, remote)?,
+        // The SSH program asks for the password if it needs one.
+        Location::Sftp(_) => {}
     }
     Ok(())
 }
@@ -99,7 +110,12 @@ fn refuse_overlap(local: &Path, remote: &Path) -> Result<()> {
     Ok(())
 }
 
-fn run_job(job: &Job, report: &mut ProcessReport, asked: &mut bool) -> Result<Summary> {
+fn run_job(
+    job: &Job,
+    credentials: &CredentialOptions,
+    report: &mut ProcessReport,
+    asked: &mut bool,
+) -> Result<Summary> {
     if let Location::Ftp(ftp) = &job.remote
         && let Some(Trust::Anyone) = ftp.protection.settings().map(|tls| &tls.trust)
     {
@@ -120,14 +136,10 @@ fn run_job(job: &Job, report: &mut ProcessReport, asked: &mut bool) -> Result<Su
     place.refuse_missing(job, remembered)?;
     let (_lock, identity) = place.lock_root(job, report)?;
     let (journal, leftover) = place.journal(job)?;
-    let remote = match &job.remote {
-        Location::Path(path) => Remote::Path(path),
-        Location::Ftp(ftp) => Remote::Ftp(Box::new(FtpConnector::new(ftp, &job.limits)?)),
-    };
     let targets = Targets {
         job,
         state: place.state.clone(),
-        remote,
+        remote: remote_of(job, credentials, report)?,
     };
 
     let holder = place.holder();
@@ -158,6 +170,35 @@ fn run_job(job: &Job, report: &mut ProcessReport, asked: &mut bool) -> Result<Su
         settle(&place, journal, identity, &summary);
     }
     Ok(summary)
+}
+
+/// Prepares what reaches the remote root; nothing is sent.
+fn remote_of<'a>(
+    job: &'a Job,
+    credentials: &CredentialOptions,
+    report: &mut ProcessReport,
+) -> Result<Remote<'a>> {
+    Ok(match &job.remote {
+        Location::Path(path) => Remote::Path(path),
+        Location::Ftp(ftp) => Remote::Ftp(Box::new(FtpConnector::new(ftp, &job.limits)?)),
+        #[cfg(feature = "sftp")]
+        Location::Sftp(sftp) => {
+            if sftp.host_keys == HostKeys::Anyone {
+                report.warning(
+                    "--no-verify-host-keys: any server is accepted; whoever is between may read and change everything, the \
+                     password too",
+                );
+            }
+            let answers = std::sync::Arc::new(login::SshAnswers::new(&sftp.host, credentials));
+            Remote::Sftp(Box::new(SftpConnector::new(sftp, &job.limits, answers)?))
+        }
+        #[cfg(not(feature = "sftp"))]
+        Location::Sftp(_) => {
+            let _ = (credentials, report);
+            let text = "this build of coracle cannot follow sftp://";
+            return Err(ErrorKind::Usage(text.to_owned()).into());
+        }
+    })
 }
 
 /// Runs the job with whoever can answer: the user at the terminal, or nobody.
@@ -288,6 +329,8 @@ struct Targets<'a> {
 enum Remote<'a> {
     Path(&'a Path),
     Ftp(Box<FtpConnector>),
+    #[cfg(feature = "sftp")]
+    Sftp(Box<SftpConnector>),
 }
 
 impl Connect for Targets<'_> {
@@ -299,6 +342,8 @@ impl Connect for Targets<'_> {
                 Box::new(LocalReplica::open_or_absent(path, links)?)
             }
             (Side::Remote, Remote::Ftp(ftp)) => Box::new(ftp.connect()?),
+            #[cfg(feature = "sftp")]
+            (Side::Remote, Remote::Sftp(sftp)) => Box::new(sftp.connect()?),
         })
     }
 

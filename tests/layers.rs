@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each top-level module may use, besides itself. Arrows go down only.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("main", &["run"]),
     ("lib", &[]),
     (
@@ -25,7 +25,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "net", "path", "screen", "side",
         ],
     ),
-    ("login", &["error", "job", "path", "screen"]),
+    ("login", &["error", "job", "path", "screen", "sftp"]),
     (
         "screen",
         &[
@@ -35,8 +35,11 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("sync", &["error", "job", "path", "replica", "side", "time"]),
     (
         "replica",
-        &["error", "ftp", "job", "net", "path", "system", "time"],
+        &[
+            "error", "ftp", "job", "net", "path", "sftp", "system", "time",
+        ],
     ),
+    ("sftp", &["error", "job", "path", "system"]),
     ("ftp", &["error", "job", "net", "path", "time"]),
     ("net", &["error", "job", "path", "system", "time"]),
     ("job", &["error", "path", "side"]),

@@ -180,8 +180,8 @@ pub(super) struct Options {
     #[argh(option, arg_name = "file")]
     pub(super) ca_file: Option<PathBuf>,
 
-    /// accept exactly the server whose key has this digest, whatever its certificate says: sha256:HEX; may
-    /// be given several times
+    /// accept exactly the server whose key has this digest, whatever its certificate or the list of known hosts says:
+    /// sha256:HEX; may be given several times
     #[argh(option, arg_name = "digest", from_str_fn(pin))]
     pub(super) pin: Vec<Pin>,
 
@@ -196,6 +196,18 @@ pub(super) struct Options {
     /// the private key (PEM) of that certificate
     #[argh(option, arg_name = "file")]
     pub(super) client_key: Option<PathBuf>,
+
+    /// the SSH program for sftp://, called as ssh or dbclient is, with its first arguments; default: ssh, else dbclient
+    #[argh(option, arg_name = "command")]
+    pub(super) ssh_command: Option<String>,
+
+    /// accept the key of a host that is not known yet, and note it; a key that has changed is refused all the same
+    #[argh(switch)]
+    pub(super) accept_new_host_key: bool,
+
+    /// accept any host key, which may be that of somebody who reads and changes everything
+    #[argh(switch)]
+    pub(super) no_verify_host_keys: bool,
 
     /// read the password from the first line of this file
     #[argh(option, arg_name = "file")]

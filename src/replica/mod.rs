@@ -8,11 +8,15 @@ mod digest;
 mod ftp;
 mod listing;
 mod local;
+#[cfg(feature = "sftp")]
+mod sftp;
 
 pub use digest::Hasher;
 pub use ftp::{FtpConnector, FtpReplica};
 pub use listing::{Entry, Kind, Listing, Mtime, Precision, Stat};
 pub use local::{LocalReplica, RootIdentity, RootLock};
+#[cfg(feature = "sftp")]
+pub use sftp::{SftpConnector, SftpReplica};
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -451,7 +451,7 @@ impl Heading {
         let whole = |location: Location| match location {
             // Without a current directory the path as given must do.
             Location::Path(path) => Location::Path(std::path::absolute(&path).unwrap_or(path)),
-            Location::Ftp(ftp) => Location::Ftp(ftp),
+            Location::Ftp(_) | Location::Sftp(_) => location,
         };
         Self {
             direction: job.direction,

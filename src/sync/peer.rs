@@ -2,7 +2,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::job::{FTP_PORT, FTPS_PORT, FtpLocation, Location, Protection, ServerPath};
+use crate::job::{
+    FTP_PORT, FTPS_PORT, FtpLocation, Location, Protection, SSH_PORT, ServerPath, SftpLocation,
+};
 use crate::sync::json;
 
 /// The other side of a job, as metadata, journal and register name it; holds no password.
@@ -19,6 +21,7 @@ impl PeerKey {
         let own = match location {
             Location::Path(path) => own_of_path(path),
             Location::Ftp(ftp) => own_of_ftp(ftp),
+            Location::Sftp(sftp) => own_of_sftp(sftp),
         };
         let legacy = legacy_of(own.as_bytes());
         Self { own, legacy }
@@ -47,34 +50,56 @@ impl PeerKey {
 
 fn own_of_ftp(ftp: &FtpLocation) -> String {
     let mut own = b"ftp://".to_vec();
-    escape(ftp.user.as_bytes(), b"@:/", &mut own);
-    own.push(b'@');
-    let host = ftp.host.to_ascii_lowercase();
-    if host.contains(':') {
-        json::push(&mut own, format_args!("[{host}]"));
-    } else {
-        own.extend_from_slice(host.as_bytes());
-    }
+    push_account(&mut own, &ftp.user, &ftp.host);
     // With and without TLS it is one account, so both of its usual ports are one peer.
     let port = match (&ftp.protection, ftp.port) {
         (Protection::Implicit(_), FTPS_PORT) => FTP_PORT,
         (Protection::Clear | Protection::Explicit(_) | Protection::Implicit(_), port) => port,
     };
     json::push(&mut own, format_args!(":{port}/"));
-    match &ftp.path {
+    push_path(&mut own, &ftp.path);
+    into_text(own)
+}
+
+/// A user or port that the URL leaves to the SSH program's settings is left out here as well.
+fn own_of_sftp(sftp: &SftpLocation) -> String {
+    let mut own = b"sftp://".to_vec();
+    push_account(
+        &mut own,
+        sftp.user.as_deref().unwrap_or_default(),
+        &sftp.host,
+    );
+    let port = sftp.port.unwrap_or(SSH_PORT);
+    json::push(&mut own, format_args!(":{port}/"));
+    push_path(&mut own, &sftp.path);
+    into_text(own)
+}
+
+fn push_account(own: &mut Vec<u8>, user: &str, host: &str) {
+    escape(user.as_bytes(), b"@:/", own);
+    own.push(b'@');
+    let host = host.to_ascii_lowercase();
+    if host.contains(':') {
+        json::push(own, format_args!("[{host}]"));
+    } else {
+        own.extend_from_slice(host.as_bytes());
+    }
+}
+
+fn push_path(own: &mut Vec<u8>, path: &ServerPath) {
+    match path {
         // A directory that is named "~" must not look like the login directory.
         ServerPath::Absolute(path) if path.as_bytes().starts_with(b"~") => {
             own.extend_from_slice(b"%7E");
-            escape(&path.as_bytes()[1..], b"", &mut own);
+            escape(&path.as_bytes()[1..], b"", own);
         }
-        ServerPath::Absolute(path) => escape(path.as_bytes(), b"", &mut own),
+        ServerPath::Absolute(path) => escape(path.as_bytes(), b"", own),
         ServerPath::FromLogin(path) if path.is_root() => own.push(b'~'),
         ServerPath::FromLogin(path) => {
             own.extend_from_slice(b"~/");
-            escape(path.as_bytes(), b"", &mut own);
+            escape(path.as_bytes(), b"", own);
         }
     }
-    into_text(own)
 }
 
 fn own_of_path(path: &Path) -> String {

@@ -9,6 +9,8 @@ pub mod memory;
 pub mod program;
 pub mod scenario;
 pub mod servers;
+#[cfg(feature = "sftp")]
+pub mod ssh;
 pub mod temp;
 pub mod tls;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]

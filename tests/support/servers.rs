@@ -581,14 +581,14 @@ fn yes_or_no(answer: bool) -> &'static str {
 }
 
 /// A server process with its children, in a process group of their own.
-struct Process {
+pub(super) struct Process {
     supervisor: Child,
 }
 
 impl Process {
     /// Starts `command` below a shell that ends the whole group as soon as the server ends or this process does, by whatever
     /// signal: the shell sees the end of its input.
-    fn start(command: Command, output: &Path) -> Self {
+    pub(super) fn start(command: Command, output: &Path) -> Self {
         const SUPERVISE: &str = r#"{ "$@"; kill -s KILL 0; } & cat; kill -s KILL 0"#;
         let output = File::create(output).expect("a file below target/tmp can be made");
         let mut shell = Command::new("/bin/sh");
@@ -611,6 +611,15 @@ impl Process {
 
     /// Whether the server greets at `address`; not if it ends before, as when the port was taken.
     fn wait_for_greeting(&mut self, address: SocketAddr) -> bool {
+        self.wait_until(address, greets)
+    }
+
+    /// Whether `greets` says that the server at `address` is there, before it ends.
+    pub(super) fn wait_until(
+        &mut self,
+        address: SocketAddr,
+        greets: impl Fn(SocketAddr) -> bool,
+    ) -> bool {
         let deadline = Instant::now() + Duration::from_secs(START_SECS);
         while Instant::now() < deadline {
             let ended = self
@@ -634,7 +643,7 @@ impl Process {
         false
     }
 
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         // One by one, because vsftpd's sessions leave the process group.
         for process in descendants(self.supervisor.id()) {
             let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
@@ -699,7 +708,7 @@ fn greets(address: SocketAddr) -> bool {
 const PORTS: std::ops::Range<u32> = 20_000..32_000;
 
 /// A loopback address whose port nothing listens on, and that no other test of this process was given.
-fn free_address(ipv6: bool) -> SocketAddr {
+pub(super) fn free_address(ipv6: bool) -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let ip = loopback(ipv6);
     // Other test programs that run at the same time begin elsewhere.
@@ -875,7 +884,7 @@ fn jail(root: &Path) -> &Path {
 }
 
 /// A file that `tests/run` put below the target directory.
-fn installed(path: &str, name: &str) -> PathBuf {
+pub(super) fn installed(path: &str, name: &str) -> PathBuf {
     let path = target().join(path);
     assert!(
         path.exists(),
@@ -884,18 +893,18 @@ fn installed(path: &str, name: &str) -> PathBuf {
     path
 }
 
-fn target() -> &'static Path {
+pub(super) fn target() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
         .expect("target/tmp is in target")
 }
 
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     geteuid().is_root()
 }
 
 /// The user and group that serve.
-fn ids() -> (u32, u32) {
+pub(super) fn ids() -> (u32, u32) {
     if is_root() {
         (SERVER_UID, SERVER_UID)
     } else {
@@ -918,7 +927,7 @@ fn user_and_group() -> String {
 }
 
 /// Gives `path` and all below it to user and group `id`, following no link.
-fn give(path: &Path, id: u32) {
+pub(super) fn give(path: &Path, id: u32) {
     lchown(path, Some(id), Some(id)).expect("root may give files away");
     if path.is_symlink() || !path.is_dir() {
         return;
