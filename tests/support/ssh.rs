@@ -343,6 +343,7 @@ fn asyncssh(home: &Path, address: SocketAddr) -> Command {
         &address.port().to_string(),
         USER,
         PASSWORD,
+        &ids().0.to_string(),
     ]);
     command
 }
@@ -351,7 +352,9 @@ fn asyncssh(home: &Path, address: SocketAddr) -> Command {
 fn as_sailor(home: &Path, command: &Command) -> Command {
     let (uid, gid) = ids();
     let wrapper = installed("ssh/lib/libnss_wrapper.so", "libnss-wrapper");
-    let mut whole = if is_root() {
+    // The other user may not be allowed to run this machine's Python, which changes to that user itself.
+    let is_python = command.get_program() == target().join("venv/bin/python");
+    let mut whole = if is_root() && !is_python {
         let mut whole = Command::new("setpriv");
         whole.args([
             format!("--reuid={uid}"),
@@ -380,7 +383,7 @@ fn as_sailor(home: &Path, command: &Command) -> Command {
         ))
         .arg(format!(
             "PYTHONPATH={}",
-            target().join("ssh-python").display()
+            target().join("ssh-python/packages").display()
         ))
         .arg(format!("HOME={}", home.display()))
         .arg(command.get_program())
