@@ -30,7 +30,7 @@ async def main():
         address,
         int(port),
         server_factory=Server,
-        server_host_keys=[host_key],
+        server_host_keys=[asyncssh.read_private_key(host_key)],
         sftp_factory=asyncssh.SFTPServer,
     )
     if os.geteuid() == 0:

@@ -27,11 +27,13 @@ pub(super) enum Question {
 /// The question at the end of what was printed, if there is one.
 pub(super) fn find(printed: &[u8]) -> Option<Question> {
     let text = String::from_utf8_lossy(printed);
-    let last = text.rsplit(['\n', '\r']).next().unwrap_or_default();
-    if last.trim().is_empty() {
-        return None;
-    }
-    let is_open = last.ends_with(": ") || last.ends_with("? ") || last.ends_with("(y/n) ");
+    // Some servers forget the blank at the end.
+    let last = text
+        .rsplit(['\n', '\r'])
+        .next()
+        .unwrap_or_default()
+        .trim_end();
+    let is_open = last.ends_with(':') || last.ends_with('?') || last.ends_with("(y/n)");
     if !is_open {
         return None;
     }
@@ -44,18 +46,18 @@ pub(super) fn find(printed: &[u8]) -> Option<Question> {
     if last.starts_with("Please type 'yes'") {
         return Some(Question::HostKeyAgain);
     }
-    if last == "Password: " || last == "password: " {
+    if last.eq_ignore_ascii_case("password:") {
         return Some(Question::Password(None));
     }
     // Of OpenSSH when the server asks freely: `(user@host) Password: `.
     if let Some((account, rest)) = last
         .strip_prefix('(')
         .and_then(|rest| rest.split_once(") "))
-        && rest.eq_ignore_ascii_case("password: ")
+        && rest.eq_ignore_ascii_case("password:")
     {
         return Some(Question::Password(account_of(account)));
     }
-    if let Some(account) = last.strip_suffix("'s password: ") {
+    if let Some(account) = last.strip_suffix("'s password:") {
         return Some(Question::Password(account_of(account)));
     }
     Some(Question::Other)
@@ -169,6 +171,7 @@ mod tests {
     fn recognizes_what_openssh_asks() {
         assert_eq!(find(b"me@nas's password: "), password("me", "nas"));
         assert_eq!(find(b"\r\n(me@nas) Password: "), password("me", "nas"));
+        assert_eq!(find(b"(me@nas) Password:"), password("me", "nas"));
         assert_eq!(
             find(b"Enter passphrase for key '/k': "),
             Some(Question::Other)
@@ -211,7 +214,7 @@ mod tests {
     #[test]
     fn what_is_not_finished_is_no_question() {
         let whole = b"me@nas's password: ";
-        for end in 0..whole.len() {
+        for end in 0..whole.len() - 2 {
             assert_eq!(find(&whole[..end]), None, "{end}");
         }
         assert_eq!(find(b"Warning: something\r\n"), None);
