@@ -41,7 +41,7 @@ impl Scene {
 
     /// A client that knows no host.
     fn stranger(&self, client: SshClient, with_key: bool) -> String {
-        let home = self.place.path().join("stranger");
+        let home = self.place.home();
         fs::create_dir_all(home.join(".ssh")).unwrap();
         for key in ["key", "key.pub", "dropbear_key"] {
             let _ = fs::copy(self.server.home().join(key), home.join(key));
@@ -50,7 +50,7 @@ impl Scene {
     }
 
     fn known_hosts(&self) -> String {
-        let file = self.place.path().join("stranger/.ssh/known_hosts");
+        let file = self.place.home().join(".ssh/known_hosts");
         fs::read_to_string(file).unwrap_or_default()
     }
 }
@@ -129,7 +129,7 @@ fn a_wrong_pin_is_refused() {
     for client in CLIENTS {
         let scene = Scene::new(Daemon::OpenSsh);
         let pin = format!("sha256:{}", "07".repeat(32));
-        let command = scene.server.command(client);
+        let command = scene.stranger(client, true);
         scene
             .run_by("upload", &command, &["--pin", &pin])
             .expect(7)
@@ -147,7 +147,7 @@ fn a_changed_host_key_is_refused_whatever_is_accepted() {
         let command = scene.stranger(client, true);
         let (ip, port) = (scene.server.address().ip(), scene.server.address().port());
         let known = format!("[{ip}]:{port} {key}{ip} {key}");
-        let file = scene.place.path().join("stranger/.ssh/known_hosts");
+        let file = scene.place.home().join(".ssh/known_hosts");
         fs::write(file, known).unwrap();
         for options in [&[][..], &["--accept-new-host-key"]] {
             scene

@@ -313,13 +313,8 @@ impl Session {
         let timeout =
             PollTimeout::try_from(left.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
         let mut fds = vec![PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
-        let beside = self.program.as_ref().map(Program::descriptors);
-        fds.extend(
-            beside
-                .into_iter()
-                .flatten()
-                .map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
-        );
+        let beside = self.program.iter().flat_map(Program::descriptors);
+        fds.extend(beside.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let news = 1..fds.len();
         if let Some(output) = &self.output
             && self.written < self.unwritten.len()

@@ -136,7 +136,13 @@ impl SshServer {
     pub fn command(&self, client: SshClient) -> String {
         let home = self.home.path();
         self.know_host();
-        client_command(client, home, self.takes_keys())
+        let command = client_command(client, home, self.takes_keys());
+        match client {
+            SshClient::Ssh => command,
+            SshClient::Dbclient => {
+                command.replacen("env ", &format!("env HOME={} ", home.display()), 1)
+            }
+        }
     }
 
     /// The served directory, reached by that client.
@@ -171,7 +177,8 @@ impl SshServer {
     }
 }
 
-/// A client with settings of its own in `home`: keys if `with_key` says so, and `.ssh/known_hosts`.
+/// A client with a key in `home`, if `with_key` says so. Known hosts are in `.ssh/known_hosts` there, with dbclient in that of
+/// whoever runs it.
 pub fn client_command(client: SshClient, home: &Path, with_key: bool) -> String {
     let (home, lib) = (home.display(), target().join("ssh/lib"));
     let lib = lib.display();
@@ -195,10 +202,7 @@ pub fn client_command(client: SshClient, home: &Path, with_key: bool) -> String 
             } else {
                 String::new()
             };
-            format!(
-                "env HOME={home} LD_LIBRARY_PATH={lib} {}{key}",
-                program.display()
-            )
+            format!("env LD_LIBRARY_PATH={lib} {}{key}", program.display())
         }
     }
 }

@@ -30,8 +30,12 @@ impl SftpReplica {
     ) -> Result<Written> {
         let names = self.names_of(file);
         let opened = self.open_partial(file, &names)?;
-        let (stored, present, aside) = match self.store(file, &names, &opened, source, watch) {
-            Ok(stored) => stored,
+        let Closed {
+            stored,
+            present,
+            aside,
+        } = match self.store(file, &names, &opened, source, watch) {
+            Ok(closed) => closed,
             Err((error, litter)) => {
                 if litter == Litter::Useless || !file.keep_partial {
                     self.clean_up(&names.partial);
@@ -123,7 +127,7 @@ impl SftpReplica {
         opened: &Opened,
         source: &mut dyn Source,
         watch: &mut dyn Watch,
-    ) -> Result<(Stored, Option<Stat>, Option<Stat>), (Error, Litter)> {
+    ) -> Result<Closed, (Error, Litter)> {
         let mut ahead = Ahead::new(file.resume_at);
         if let Err(error) = self.pump(file, &opened.handle, source, watch, &mut ahead) {
             return Err(self.stop(file, &opened.handle, error, ahead));
@@ -275,11 +279,7 @@ impl SftpReplica {
         })
     }
 
-    fn take_closing(
-        &mut self,
-        file: &NewFile<'_>,
-        closing: Closing,
-    ) -> Result<(Stored, Option<Stat>, Option<Stat>)> {
+    fn take_closing(&mut self, file: &NewFile<'_>, closing: Closing) -> Result<Closed> {
         let look = self.session.receive(closing.look)?;
         let sync = closing
             .sync
@@ -302,7 +302,11 @@ impl SftpReplica {
         };
         let place = self.looked_at(place)?;
         let aside = aside.map(|reply| self.looked_at(reply)).transpose()?;
-        Ok((stored, place, aside.flatten()))
+        Ok(Closed {
+            stored,
+            present: place,
+            aside: aside.flatten(),
+        })
     }
 
     fn drop_replies(&mut self, closing: &Closing) {
@@ -341,6 +345,15 @@ struct Closing {
     close: u32,
     place: u32,
     aside: Option<u32>,
+}
+
+/// A file that is whole under its partial name.
+struct Closed {
+    stored: Stored,
+    /// What is under the final name now.
+    present: Option<Stat>,
+    /// What is where the old file is to go.
+    aside: Option<Stat>,
 }
 
 /// Pieces on their way, in the order of their places in the file.

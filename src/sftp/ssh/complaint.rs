@@ -175,8 +175,8 @@ fn of_connection(heard: &Heard<'_>, text: &str) -> Option<Error> {
 
 fn of_unknown(text: &str) -> Option<Error> {
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
-    let end = line.floor_char_boundary(SHOWN_BYTES);
-    let shown = format!("the SSH program says: {}", Escaped(line[..end].as_bytes()));
+    let line = &line.as_bytes()[..line.len().min(SHOWN_BYTES)];
+    let shown = format!("the SSH program says: {}", Escaped(line));
     Some(ErrorKind::Network(io::Error::other(shown)).into())
 }
 

@@ -34,7 +34,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// A running SSH program.
 pub struct Program {
     child: Child,
-    stderr: OwnedFd,
+    /// None once it has ended.
+    stderr: Option<OwnedFd>,
     terminal: Pty,
     dialect: Dialect,
     name: String,
@@ -72,7 +73,7 @@ impl Program {
         };
         let program = Self {
             child,
-            stderr: stderr.into(),
+            stderr: Some(stderr.into()),
             terminal,
             dialect: client.dialect(),
             name: client.name(),
@@ -84,7 +85,7 @@ impl Program {
             is_key_settled: false,
             was_told_password: false,
         };
-        for fd in [program.stderr.as_fd(), program.terminal.ours.as_fd()] {
+        for fd in program.descriptors() {
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
                 .map_err(|errno| failed(&errno.into()))?;
         }
@@ -95,23 +96,16 @@ impl Program {
         })
     }
 
-    /// Where it says something beside the packets. A standard error that has ended is looked at no more.
-    pub(in crate::sftp) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
-        [self.stderr.as_fd(), self.terminal.ours.as_fd()]
+    /// Where it says something beside the packets.
+    pub(in crate::sftp) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let stderr = self.stderr.as_ref().map(AsFd::as_fd);
+        stderr.into_iter().chain([self.terminal.ours.as_fd()])
     }
 
     /// Takes in what it says, and answers what it asks.
     pub(in crate::sftp) fn attend(&mut self) -> Result<()> {
-        let ended = take_in(self.stderr.as_fd(), &mut self.said);
+        self.take_complaints();
         take_in(self.terminal.ours.as_fd(), &mut self.printed);
-        if ended {
-            // A pipe without a writer is always ready; its end is told by the packets' own pipe as well.
-            self.stderr = self
-                .terminal
-                .theirs
-                .try_clone()
-                .map_err(ErrorKind::Network)?;
-        }
         if let Some(question) = prompt::find(&self.printed) {
             let text = String::from_utf8_lossy(&self.printed).into_owned();
             self.printed.clear();
@@ -134,15 +128,21 @@ impl Program {
                 self.answer_host_key(is_ours, pin, text)
             }
             Question::HostKeyAgain => Err(self.refuse_key(self.asked_about)),
-            Question::Password(account) => {
+            Question::Password(Some(account)) => {
                 let user = self.terms.user.as_deref();
-                let host = &self.terms.host;
-                match account {
-                    Some(account) if !prompt::is_account(&account, user, host) => self.relay(text),
-                    Some((user, _)) => self.answer_password(&user),
-                    None => self.answer_password(&user.unwrap_or_default().to_owned()),
+                if prompt::is_account(&account, user, &self.terms.host) {
+                    let user = user.map_or(account.0, str::to_owned);
+                    self.answer_password(&user)
+                } else {
+                    self.relay(text)
                 }
             }
+            // dbclient has no jump hosts here, so that it can only be the job's.
+            Question::Password(None) if self.dialect == Dialect::Dropbear => {
+                let user = self.terms.user.clone().unwrap_or_default();
+                self.answer_password(&user)
+            }
+            Question::Password(None) => self.relay(text),
             Question::Other => self.relay(text),
         }
     }
@@ -243,10 +243,19 @@ impl Program {
         }
     }
 
+    /// A pipe that has ended is always ready, so it is looked at no more.
+    fn take_complaints(&mut self) {
+        if let Some(stderr) = &self.stderr
+            && take_in(stderr.as_fd(), &mut self.said)
+        {
+            self.stderr = None;
+        }
+    }
+
     /// Why it ended; none where it did not say.
     pub(in crate::sftp) fn explain_end(&mut self) -> Option<Error> {
         self.leave();
-        take_in(self.stderr.as_fd(), &mut self.said);
+        self.take_complaints();
         complaint::explain(&Heard {
             stderr: &self.said,
             dialect: self.dialect,

@@ -106,7 +106,7 @@ fn cut(text: &str, bytes: usize) -> &str {
 /// The last fingerprint in a text: `SHA256:` and 43 digits of base64.
 pub(super) fn fingerprint(text: &str) -> Option<Pin> {
     let at = text.rfind("SHA256:")?;
-    pin_of(text[at + "SHA256:".len()..].as_bytes())
+    pin_of(&text.as_bytes()[at + "SHA256:".len()..])
 }
 
 fn pin_of(text: &[u8]) -> Option<Pin> {
