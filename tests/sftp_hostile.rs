@@ -776,3 +776,43 @@ fn more_small_files_than_fit_are_all_placed() {
     );
     assert_eq!(server.handles.len(), 0);
 }
+
+#[test]
+fn what_comes_ahead_is_the_same_as_what_comes_when_asked() {
+    let content = patterned(40_000);
+    for swaps in [false, true] {
+        let manners = Manners {
+            swaps,
+            ..Manners::default()
+        };
+        let files: [(&str, &[u8]); 3] = [("a", b"one"), ("b", &content), ("c", b"")];
+        let (replica, server) = serve(manners, &files);
+        let mut replica = replica.unwrap();
+        let listed = |size| Stat::file(size, Timestamp::from_secs(1000));
+        replica.list_ahead(&[RelPath::root(), path("none")]);
+        assert_eq!(list(&mut replica).unwrap().0, ["a", "b", "c"]);
+        let error = replica
+            .list(&path("none"), &mut Listing::new())
+            .unwrap_err();
+        assert!(error.is_not_found(), "{error}");
+        // One of another size than it was listed with, and one that is gone, are found out when they are opened.
+        replica.read_ahead(&[
+            (path("a"), listed(2)),
+            (path("b"), listed(40_000)),
+            (path("c"), listed(0)),
+            (path("gone"), listed(5)),
+        ]);
+        assert_eq!(read(&mut replica, "a").unwrap(), b"one");
+        assert!(read(&mut replica, "b").unwrap() == content);
+        assert_eq!(read(&mut replica, "c").unwrap(), b"");
+        assert!(read(&mut replica, "gone").unwrap_err().is_not_found());
+        // What was written since is not hidden by what came ahead.
+        replica.read_ahead(&[(path("a"), listed(3))]);
+        let old = patterned(10);
+        drop(write(&mut replica, &old, false));
+        assert_eq!(read(&mut replica, "a").unwrap(), b"one");
+        drop(replica);
+        // The last one's end travels with a request that does not come.
+        assert!(server.join().unwrap().handles.len() <= 1);
+    }
+}

@@ -40,6 +40,18 @@ pub trait Replica: Send {
     /// there is certainly no such directory.
     fn list(&mut self, dir: &RelPath, listing: &mut Listing) -> Result<()>;
 
+    /// Says which directories will be listed next, one after the other: where a round trip costs more than what is listed, they
+    /// are asked for together now. Whatever goes wrong is told by [`Replica::list`].
+    fn list_ahead(&mut self, dirs: &[RelPath]) {
+        let _ = dirs;
+    }
+
+    /// Says which files will be opened next, from their beginnings, and how they were listed: the same for small ones, some
+    /// tens at a time. Whatever goes wrong is told by [`Replica::open`].
+    fn read_ahead(&mut self, files: &[(RelPath, Stat)]) {
+        let _ = files;
+    }
+
     /// Glances at directories: cheaper than listing them, and good only to be compared with an earlier glance.
     ///
     /// `see` is called for each thing in each of them but `.` and `..`, in any order, with the place of the directory in

@@ -4,15 +4,18 @@
 //! and one of failure little (servers say "failure" to nearly everything), so what matters is looked at. When the session
 //! is lost every method fails with the reason of the loss, until the caller connects anew.
 
+mod ahead;
 mod batch;
 mod flights;
 mod look;
 mod place;
 mod read;
+mod storing;
 mod write;
 
 use std::sync::{Arc, Mutex};
 
+use self::ahead::Ahead;
 use self::batch::Pool;
 use self::flights::{NONSENSE, ask_all};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
@@ -37,6 +40,7 @@ pub struct SftpReplica {
     /// The full path of the root on the server; `/` or without a slash at its end.
     root: Vec<u8>,
     learnt: Learnt,
+    ahead: Ahead,
     staged: Arc<Mutex<Pool>>,
 }
 
@@ -126,6 +130,7 @@ impl SftpReplica {
                 renames_over: true,
                 digests: true,
             },
+            ahead: Ahead::default(),
             staged,
         }
     }
@@ -233,6 +238,17 @@ impl Replica for SftpReplica {
         Ok(())
     }
 
+    fn list_ahead(&mut self, dirs: &[RelPath]) {
+        let paths = dirs.iter().map(|dir| self.full(dir)).collect();
+        self.list_all_ahead(paths);
+    }
+
+    fn read_ahead(&mut self, files: &[(RelPath, Stat)]) {
+        let files = files.iter().map(|(file, stat)| (self.full(file), *stat));
+        let files = files.collect();
+        self.read_all_ahead(files);
+    }
+
     fn look_up(&mut self, paths: &[RelPath]) -> Vec<Result<Option<Stat>>> {
         let paths: Vec<Vec<u8>> = paths.iter().map(|path| self.full(path)).collect();
         self.look_at(&paths)
@@ -240,7 +256,10 @@ impl Replica for SftpReplica {
 
     fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>> {
         let path = self.full(file);
-        self.open_path(&path, offset)
+        match self.ahead.take_file(&path) {
+            Some(fetched) if offset == 0 => Ok(Box::new(fetched)),
+            Some(_) | None => self.open_path(&path, offset),
+        }
     }
 
     fn write(
@@ -249,6 +268,7 @@ impl Replica for SftpReplica {
         source: &mut dyn Source,
         watch: &mut dyn Watch,
     ) -> Result<Written> {
+        self.ahead.forget();
         self.write_file(file, source, watch)
     }
 
@@ -266,10 +286,12 @@ impl Replica for SftpReplica {
         files: &[NewFile<'_>],
         placing: &mut dyn FnMut(usize, &Stat),
     ) -> Vec<Result<Written>> {
+        self.ahead.forget();
         self.place_files(files, placing)
     }
 
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
+        self.ahead.forget();
         let paths: Vec<Vec<u8>> = dirs.iter().map(|dir| self.full(dir)).collect();
         let is_dir = |stat: Option<Stat>| stat.is_some_and(|stat| stat.kind == Kind::Dir);
         if dirs.iter().any(RelPath::is_root) {
@@ -286,6 +308,7 @@ impl Replica for SftpReplica {
     }
 
     fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {
+        self.ahead.forget();
         self.forget_staged(removals);
         let paths: Vec<Vec<u8>> = removals
             .iter()
@@ -303,6 +326,7 @@ impl Replica for SftpReplica {
     }
 
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()> {
+        self.ahead.forget();
         let (from, to) = (self.full(from), self.full(to));
         // Some servers replace a file without a word, so it is asked for before.
         if self.look_at_one(&to)?.is_some() {
@@ -312,6 +336,7 @@ impl Replica for SftpReplica {
     }
 
     fn rename_each(&mut self, renames: &[Renaming]) -> Vec<Result<()>> {
+        self.ahead.forget();
         let places: Vec<Vec<u8>> = renames.iter().map(|one| self.full(&one.to)).collect();
         let mut results: Vec<Result<()>> = self
             .look_at(&places)

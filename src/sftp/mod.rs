@@ -3,14 +3,16 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `packet` | requests and replies as bytes, no I/O |
+//! | `request`, `packet` | requests and replies as bytes, no I/O |
 //! | `session` | any number of requests in flight over two pipes, every wait with an end |
 //! | `ssh` | `ssh` or `dbclient` as a child on a terminal of its own: what it is told, asked and complains of |
 
 pub mod packet;
+mod request;
 mod session;
 mod ssh;
 
-pub use packet::{Access, Attributes, Handle, Reply, Request, Status, code};
+pub use packet::{Attributes, Handle, Reply, Status, code};
+pub use request::{Access, Request};
 pub use session::{Channel, Session};
 pub use ssh::{Answers, Client, Program, Secrecy, Terms};

@@ -12,7 +12,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{read, write};
 
-use super::packet::{self, Hello, Malformed, Reply, Request};
+use super::packet::{self, Hello, Malformed, Reply};
+use super::request::{self, Request};
 use super::ssh::Program;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::path::Escaped;
@@ -89,7 +90,7 @@ impl Session {
             timeout,
             phase: Phase::Login,
             moved: Instant::now(),
-            unwritten: packet::init().to_vec(),
+            unwritten: request::init().to_vec(),
             written: 0,
             unread: Vec::new(),
             done: 0,
@@ -185,12 +186,6 @@ impl Session {
         }
     }
 
-    /// Writes what is unwritten as far as that needs no waiting: for requests of which nobody waits for the reply.
-    pub fn flush(&mut self) {
-        // A failure shows when the next reply is waited for.
-        let _ = self.write_some();
-    }
-
     /// Why the session is of no use any more.
     pub fn failure(&self) -> Error {
         let text = self.lost.clone().unwrap_or_else(|| "not connected".into());
@@ -210,11 +205,6 @@ impl Session {
     /// What the server sent makes no sense.
     pub fn nonsense(&mut self, what: impl Into<String>) -> Error {
         self.fail(ErrorKind::Protocol(what.into()).into())
-    }
-
-    /// The number of replies that are still to come.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.len()
     }
 
     fn await_hello(&mut self) -> Result<Hello> {

@@ -29,7 +29,7 @@ impl Outbox<'_> {
         Ok(())
     }
 
-    /// Sends a request of which nobody needs the reply.
+    /// Sends a request of which nobody needs the reply: it may travel with the next one.
     pub(super) fn tell(&mut self, request: &Request<'_>) -> Result<()> {
         let id = self.session.send(request)?;
         self.session.forget(id);
@@ -63,7 +63,6 @@ pub(super) fn drive<T: Flights>(session: &mut Session, tasks: &mut [T], most: us
             under_way += usize::from(awaited[place].missing > 0);
         }
         if under_way == 0 {
-            session.flush();
             return Ok(());
         }
         let (id, reply) = session.receive_any()?;

@@ -43,9 +43,15 @@ pub(super) fn stat_of(attributes: &Attributes) -> Option<Stat> {
 impl SftpReplica {
     /// Lists a full path.
     pub(super) fn list_path(&mut self, path: &[u8], listing: &mut Listing) -> Result<()> {
-        let mut scans = [Scan::new(path)];
-        super::flights::drive(&mut self.session, &mut scans, 1)?;
-        let [scan] = scans;
+        let scan = match self.ahead.take_dir(path) {
+            Some(scan) => scan,
+            None => {
+                let mut scans = [Scan::new(path)];
+                super::flights::drive(&mut self.session, &mut scans, 1)?;
+                let [scan] = scans;
+                scan
+            }
+        };
         if let Some(error) = scan.failed {
             return Err(self.explain_unlisted(path, error));
         }
@@ -140,7 +146,7 @@ impl SftpReplica {
 }
 
 /// One directory on its way.
-struct Scan {
+pub(super) struct Scan {
     path: Vec<u8>,
     handle: Option<Handle>,
     names: Vec<NamedAttributes>,
@@ -155,7 +161,7 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(path: &[u8]) -> Self {
+    pub(super) fn new(path: &[u8]) -> Self {
         Self {
             path: path.to_vec(),
             handle: None,

@@ -234,8 +234,8 @@ impl Drop for SftpSource<'_> {
         }
         // A session that is lost has closed it.
         if let Ok(id) = session.send(&Request::Close(&self.handle)) {
+            // It travels with the next request: alone it would be waited for by the kernel (Nagle).
             session.forget(id);
-            session.flush();
         }
     }
 }
