@@ -148,7 +148,12 @@ impl Program {
     }
 
     fn answer_host_key(&mut self, is_ours: bool, pin: Option<Pin>, text: &str) -> Result<()> {
-        if !is_ours {
+        // A pinned key proves itself, whatever the settings call its host.
+        let is_pinned = match (&self.terms.host_keys, pin) {
+            (HostKeys::Pins(pins), Some(shown)) => pins.contains(&shown),
+            (_, _) => false,
+        };
+        if !is_ours && !is_pinned {
             return self.relay(text);
         }
         self.asked_about = pin;
@@ -162,7 +167,7 @@ impl Program {
         };
         match (&self.terms.host_keys, pin) {
             (HostKeys::AcceptNew | HostKeys::Anyone, _) => self.say(yes),
-            (HostKeys::Pins(pins), Some(shown)) if pins.contains(&shown) => match self.dialect {
+            (HostKeys::Pins(_), Some(shown)) if is_pinned => match self.dialect {
                 // So that ssh compares it, too.
                 Dialect::OpenSsh => self.say(&prompt::fingerprint_text(&shown)),
                 Dialect::Dropbear => self.say(yes),
