@@ -92,6 +92,12 @@ function leave_section(  name) {
 	if (section_type == "job" && !confused) {
 		if (value["local"] == "") problem(job, section_line, "local is missing: the directory on this machine")
 		if (value["remote"] == "") problem(job, section_line, "remote is missing: the address of the server, ftp://user@host/path")
+		if (value["command"] == "sync") {
+			unfit("delete", "sync deletes on one side what was deleted on the other, without being told to")
+			unfit("delete_unmatched", "sync deletes only what was deleted on the other side")
+		}
+		if (value["command"] == "sync" || value["command"] == "download")
+			unfit("no_remote_scan", value["command"] " has to list the server")
 		if (value["schedule"] == "" && is_true(value["enabled"]))
 			problem(job, section_line, "schedule is missing, and the job is enabled: when, as in '*/30 * * * *'")
 	}
@@ -99,6 +105,11 @@ function leave_section(  name) {
 	for (name in line_of) delete line_of[name]
 	section_type = ""
 	confused = 0
+}
+
+# For a flag that goes with other commands only.
+function unfit(name, why) {
+	if (is_true(value[name])) problem(job, line_of[name], name " is for " (name == "no_remote_scan" ? "upload" : "upload and download") ": " why)
 }
 
 function option(name, text, is_list,  why) {
