@@ -166,7 +166,8 @@ impl Error {
             ErrorKind::Disk(error) => {
                 matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
             }
-            ErrorKind::Refused { code, .. } => matches!(code, 452 | 552),
+            // Of FTP, and of SFTP: no space, quota exceeded.
+            ErrorKind::Refused { code, .. } => matches!(code, 452 | 552 | 14 | 15),
             _ => false,
         }
     }

@@ -23,16 +23,35 @@ pub struct Job {
     pub selection: Selection,
     /// How much, how fast, how long.
     pub limits: Limits,
-    /// Where metadata lives.
+    /// Where the archive is.
     pub state: StateDir,
     /// Whether missing roots are made.
     pub create_folder: bool,
-    /// Whether metadata of other versions is discarded.
+    /// Whether what pyftpsync recorded is left alone: both sides meet as for the first time.
     pub migrate: bool,
     /// Whether to plan and print only.
     pub dry_run: bool,
     /// A file that must be in both roots.
     pub check_file: Option<RelPath>,
+}
+
+impl Job {
+    /// A job with safe defaults: conflicts are skipped, nothing is deleted that was not synced before, every guard holds.
+    pub fn new(direction: Direction, local: impl Into<PathBuf>, remote: Location) -> Self {
+        Self {
+            direction,
+            local: local.into(),
+            remote,
+            policy: Policy::default(),
+            selection: Selection::default(),
+            limits: Limits::default(),
+            state: StateDir::InRoot,
+            create_folder: false,
+            migrate: false,
+            dry_run: false,
+            check_file: None,
+        }
+    }
 }
 
 /// Which way changes travel.
@@ -69,6 +88,41 @@ pub enum Location {
     Path(PathBuf),
     /// A directory on an FTP server.
     Ftp(FtpLocation),
+    /// A directory on an SSH server.
+    Sftp(SftpLocation),
+}
+
+/// A directory on an SSH server, and the account that reaches it. What is none is left to the SSH program and its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SftpLocation {
+    /// Host name, address or the settings' own name for one, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: Option<u16>,
+    /// User name.
+    pub user: Option<String>,
+    /// Password, for servers that take no key of ours.
+    pub password: Option<Secret>,
+    /// The root on the server.
+    pub path: ServerPath,
+    /// Which host keys are the right ones.
+    pub host_keys: HostKeys,
+    /// The SSH program, with its first arguments; `ssh` or `dbclient` where none is given.
+    pub ssh_command: Option<String>,
+}
+
+/// Which host keys are taken for the right ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum HostKeys {
+    /// Those that the SSH program knows; the user is asked about others.
+    #[default]
+    Known,
+    /// Those, and any of a host that it does not know yet, which it notes: `--accept-new-host-key`.
+    AcceptNew,
+    /// These.
+    Pins(Vec<Pin>),
+    /// All: `--no-verify-host-keys`.
+    Anyone,
 }
 
 /// A directory on an FTP server, and the account that reaches it.
@@ -86,6 +140,42 @@ pub struct FtpLocation {
     pub password: Secret,
     /// The root on the server.
     pub path: ServerPath,
+    /// What its user says of the server.
+    pub habits: Habits,
+}
+
+/// What the user says of a server that cannot show it, or does not keep to what is usual.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Habits {
+    /// How names are written there.
+    pub encoding: Encoding,
+    /// The commands that ask for a passive port, the first one first; empty: whichever works.
+    pub passive: Vec<Passive>,
+    /// Whether data connections that end without the end mark of TLS are taken for whole.
+    pub unclean_ends: bool,
+    /// Whether files are written under their final names at once, for servers that rename nothing.
+    pub in_place: bool,
+}
+
+/// How names are written on a server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// As UTF-8; what is none is taken as it comes.
+    #[default]
+    Utf8,
+    /// As ISO 8859-1.
+    Latin1,
+    /// As Windows writes Western European names.
+    Windows1252,
+}
+
+/// A command that asks for a passive port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passive {
+    /// `EPSV` (RFC 2428).
+    Epsv,
+    /// `PASV`.
+    Pasv,
 }
 
 /// How the connections to an FTP server are protected.
@@ -140,7 +230,8 @@ pub enum Trust {
     Anyone,
 }
 
-/// The SHA-256 digest of a server's public key, as its certificate has it (SubjectPublicKeyInfo).
+/// The SHA-256 digest of a server's public key, as its certificate has it (SubjectPublicKeyInfo); with SSH, of its host key,
+/// which SSH programs show in base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pin(pub [u8; 32]);
 
@@ -210,7 +301,26 @@ impl fmt::Display for Location {
                 write!(f, "{}", Escaped(path.as_os_str().as_bytes()))
             }
             Self::Ftp(ftp) => write!(f, "{ftp}"),
+            Self::Sftp(sftp) => write!(f, "{sftp}"),
         }
+    }
+}
+
+impl fmt::Display for SftpLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sftp://")?;
+        if let Some(user) = &self.user {
+            write!(f, "{}@", Escaped(user.as_bytes()))?;
+        }
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host)?;
+        } else {
+            f.write_str(&self.host)?;
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        write!(f, "{}", self.path)
     }
 }
 
@@ -244,6 +354,9 @@ pub const FTP_PORT: u16 = 21;
 
 /// The control connection's port with implicit TLS.
 pub const FTPS_PORT: u16 = 990;
+
+/// The port of SSH, where neither URL nor settings name one.
+pub const SSH_PORT: u16 = 22;
 
 /// A password: it can be used, but not shown.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -288,8 +401,28 @@ pub struct Policy {
     pub verify: Verify,
     /// Whether the remote side is listed at all.
     pub remote_scan: RemoteScan,
+    /// Whether true times are left for other clients on a server that cannot keep them.
+    pub remote_times: bool,
     /// Guards that this run overrides.
     pub allow: Overrides,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            force: false,
+            delete: Delete::Never,
+            resolve: Resolve::Skip,
+            case: Case::Refuse,
+            links: Links::Skip,
+            min_age: Duration::ZERO,
+            trash: None,
+            verify: Verify::Size,
+            remote_scan: RemoteScan::Full,
+            remote_times: true,
+            allow: Overrides::default(),
+        }
+    }
 }
 
 /// What upload and download may delete on the side that follows.
@@ -325,7 +458,7 @@ pub enum Resolve {
 /// How names that differ only in case are paired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Case {
-    /// Not at all, and such names stop the run.
+    /// Not at all: nothing is done with such names.
     Refuse,
     /// They are different names.
     Strict,
@@ -373,21 +506,28 @@ pub enum RemoteScan {
     Trusted,
 }
 
-/// Guards that this run overrides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Guards that this run overrides; none by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// A side may have become empty.
     pub empty: bool,
+    /// Another disk may be where one was known; it is remembered.
+    pub disk: bool,
     /// All files may have changed by one time shift; the records are corrected.
     pub time_shift: bool,
+    /// Nearly all files may have new times and their old sizes; they count as changed.
+    pub new_times: bool,
+    /// Most files may be older than what was synced, or copies of it.
+    pub older: bool,
     /// How many files may be deleted.
     pub delete: MaxDelete,
 }
 
 /// How many files of a side a run may delete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum MaxDelete {
     /// Up to half of them, or up to nine.
+    #[default]
     Half,
     /// This many.
     Files(u64),
@@ -396,12 +536,40 @@ pub enum MaxDelete {
 }
 
 /// Which entries take part.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
     /// Patterns of which a file must match one; any file when empty.
     pub matching: Vec<String>,
-    /// Patterns of which no entry may match one.
+    /// Patterns of what is left out, the last one that matches an entry decides: `!` before one takes it back.
     pub excluded: Vec<String>,
+    /// Whether [`DEFAULT_EXCLUDES`] are left out, too.
+    pub default_excludes: bool,
+    /// The branch that is walked, from the root of each side; all of it where this is the root.
+    pub only: RelPath,
+}
+
+/// What no one means to sync: version control, what systems and other programs put into every folder.
+pub const DEFAULT_EXCLUDES: [&str; 9] = [
+    ".DS_Store",
+    ".git",
+    ".hg",
+    ".svn",
+    "#recycle",
+    "lost+found",
+    "@eaDir",
+    "Thumbs.db",
+    ".ftpquota",
+];
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self {
+            matching: Vec::new(),
+            excluded: Vec::new(),
+            default_excludes: true,
+            only: RelPath::root(),
+        }
+    }
 }
 
 /// How much, how fast, how long.
@@ -421,6 +589,19 @@ pub struct Limits {
     pub data: DataMode,
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: NonZeroU8::new(4).expect("four is not zero"),
+            timeout: Duration::from_secs(30),
+            retries: 3,
+            max_duration: None,
+            bytes_per_sec: None,
+            data: DataMode::Passive,
+        }
+    }
+}
+
 /// Who opens FTP data connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DataMode {
@@ -430,11 +611,11 @@ pub enum DataMode {
     Active,
 }
 
-/// Where metadata lives.
+/// Where the archive is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StateDir {
-    /// Beside the files, as pyftpsync keeps it.
-    Beside,
-    /// In a tree of its own below this directory.
+    /// In `.coracle` in the local root.
+    InRoot,
+    /// Below this directory.
     Below(PathBuf),
 }

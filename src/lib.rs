@@ -3,43 +3,45 @@
 //! # The house
 //!
 //! ```text
-//!  argv ─cli─▶ Job ─run─▶ replicas, locks, memory
-//!                            │
-//!   ┌────────────────────────▼───────────────────────────────────────────────┐
-//!   │ glance    what is proven to be as recorded (--quick-scan) (a worker)   │
-//!   │ survey    both listings and the records of a directory    (workers)    │
-//!   │ scan      local ∪ remote ∪ recorded names, in order       ─▶ Pair      │
-//!   │ classify  each side against its record                    ─▶ Status    │ pure
-//!   │ decide    propose ▸ resolve conflict ▸ apply policy       ─▶ Action    │ pure
-//!   │ guard     the finished plan, before anything is done      ─▶ refusal   │ pure
-//!   │ execute   directories ▸ files ▸ deletions, deepest first  (workers)    │
-//!   │ record    what was truly made equal                       ─▶ Metadata  │ atomic
-//!   └────────────────────────┬───────────────────────────────────────────────┘
-//!                            └─ Event ─▶ screen ─▶ lines, totals, exit code
+//!  argv ─cli─▶ Job ─run─▶ replicas, lock, archive
+//!                          │
+//!   ┌──────────────────────▼──────────────────────────────────────────────────┐
+//!   │ look     both listings and the archive's block of a directory  ─▶ Found │ workers look ahead
+//!   │ plan     status ▸ proposal ▸ conflict ▸ policy; guards         ─▶ Plan  │ pure but for the walk
+//!   │ carry    make ▸ rename ▸ copy ▸ delete, deepest first          ─▶ Done  │ workers
+//!   │ record   what was truly made equal                        ─▶ archive    │ journal, then whole
+//!   └──────────────────────┬──────────────────────────────────────────────────┘
+//!                          └─ Event ─▶ screen ─▶ lines, progress, summary, exit code
 //! ```
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `run` | joins the parts: the only place that knows all of them |
+//! | `program` | from the arguments of a process to its exit code |
+//! | [`mod@run`] | joins the parts of a run: replicas, lock, archive. What a library user calls, too: [`Run`] |
 //! | [`cli`], [`login`] | from words to a [`job::Job`]: flags, addresses, pattern files; passwords |
 //! | [`screen`] | to the user: lines, progress, exit code; questions; the keyboard |
-//! | [`sync`] | THE ALGORITHM. Start at [`sync::run`]. Knows replicas by their trait, never a socket or a file |
-//! | [`replica`] | the two replicas behind one trait: [`replica::LocalReplica`], [`replica::FtpReplica`] |
+//! | [`sync`] | THE ALGORITHM. Start at [`sync::run()`]. Knows replicas by their trait, never a socket |
+//! | [`replica`] | the two sides behind one trait: [`replica::LocalReplica`], [`replica::FtpReplica`] |
 //! | [`ftp`] | an FTP client; its parsers are sans-io, its session is a queue of commands and replies |
+//! | `sftp` | an SFTP client over an SSH program that is there: packets sans-io, requests in flight by id |
 //! | [`net`] | sockets with deadlines that know what they are waiting for |
 //! | [`job`], [`path`], [`side`], [`time`], [`error`] | the floor: what everybody speaks of |
 //! | [`system`] | what Linux offers and std does not; the only `unsafe` |
 //!
-//! Arrows go down only, and `tests/layers.rs` holds that.
+//! Arrows go down only, also inside [`sync`], and `tests/layers.rs` holds that.
 //!
 //! # Where a change belongs
 //!
-//! A new rule of syncing: [`sync::decide`] (and a row in its tests). Something that must never happen: [`sync::guard`]. A
+//! A new rule of syncing: [`sync::plan::decide`] (and a row in its tests). Something that must never happen:
+//! [`sync::plan::guard`]. Something to be remembered: [`sync::record`]. A
 //! quirk of a server: [`replica::FtpReplica`]; a reply nobody could parse: [`ftp`]. Another kind of replica: implement
-//! [`replica::Replica`] and run `tests/conformance.rs` over it. A flag: [`cli`].
+//! [`replica::Replica`] and [`replica::Connect`], run `tests/conformance.rs` over it, and hand it to [`Run::with_remote`]. A
+//! flag: [`cli`].
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
-mod run;
+mod program;
+
+pub mod run;
 
 pub mod cli;
 pub mod login;
@@ -52,6 +54,9 @@ pub mod replica;
 
 pub mod ftp;
 
+#[cfg(feature = "sftp")]
+pub mod sftp;
+
 pub mod net;
 
 pub mod error;
@@ -61,4 +66,5 @@ pub mod side;
 pub mod system;
 pub mod time;
 
-pub use run::run;
+pub use program::run;
+pub use run::Run;

@@ -9,12 +9,16 @@ use std::hash::{Hash, Hasher};
 
 /// The metadata file of a directory, as pyftpsync names it.
 pub const METADATA_NAME: &[u8] = b".pyftpsync-meta.json";
-/// Where a metadata file goes that cannot be read.
-pub const CORRUPT_METADATA_NAME: &[u8] = b".pyftpsync-meta.json.corrupt";
+/// Where earlier versions put a metadata file that they could not read.
+const CORRUPT_METADATA_NAME: &[u8] = b".pyftpsync-meta.json.corrupt";
 /// The lock file in a remote root, as pyftpsync names it.
 pub const LOCK_NAME: &[u8] = b".pyftpsync-lock.json";
-/// What the name of every journal starts with, in the local root or the state directory; there is one for each peer.
-pub const JOURNAL_PREFIX: &[u8] = b".coracle-journal-";
+/// What the names of all that is coracle's own start with: the archive's directory, partial files, the mark of a trash.
+const OWN_PREFIX: &[u8] = b".coracle";
+/// The file that says of a directory that it is a trash: no content for any client.
+pub const TRASH_MARK: &[u8] = b".coracle-trash";
+/// The directory in a local root that holds the archives of its peers.
+pub const HOME_NAME: &[u8] = b".coracle";
 /// What every partial name starts with.
 pub const PARTIAL_PREFIX: &[u8] = b".coracle-part-";
 
@@ -66,6 +70,12 @@ impl<'a> Name<'a> {
         }
     }
 
+    /// The name in these bytes, which were accepted before: listings and records are gone through time and again.
+    pub(crate) fn accepted(bytes: &'a [u8]) -> Self {
+        debug_assert!(Self::new(bytes).is_ok(), "it was accepted when it came in");
+        Self(bytes)
+    }
+
     /// The bytes of the name.
     pub fn as_bytes(self) -> &'a [u8] {
         self.0
@@ -73,15 +83,9 @@ impl<'a> Name<'a> {
 
     /// Whether coracle or pyftpsync keeps something of its own under this name; such names are never synced.
     pub fn is_reserved(self) -> bool {
-        self.is_disposable()
-            || self.0 == LOCK_NAME
-            || self.0.starts_with(JOURNAL_PREFIX)
+        self.0.starts_with(OWN_PREFIX)
+            || [METADATA_NAME, CORRUPT_METADATA_NAME, LOCK_NAME].contains(&self.0)
             || TASK_FILE_NAMES.contains(&self.0)
-    }
-
-    /// Whether a directory that holds nothing but such names counts as empty: metadata and partial files.
-    pub fn is_disposable(self) -> bool {
-        self.0 == METADATA_NAME || self.0 == CORRUPT_METADATA_NAME || self.is_partial()
     }
 
     /// Whether this is a partial name of ours.
@@ -164,7 +168,9 @@ impl RelPath {
 
     /// The last name; none for the root.
     pub fn name(&self) -> Option<Name<'_>> {
-        self.names().next_back()
+        let slash = self.0.iter().rposition(|byte| *byte == b'/');
+        let name = &self.0[slash.map_or(0, |slash| slash + 1)..];
+        (!name.is_empty()).then_some(Name(name))
     }
 
     /// The names from the root down.

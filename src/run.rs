@@ -1,96 +1,372 @@
-//! Joins the parts: arguments to a job, the job to its targets, locks and memory, the run to its report.
+//! Joins the parts of a run: a job to its replicas, its lock, its archive. What the command line does and what a library user
+//! does is the same [`Run`].
 
-use std::ffi::OsString;
-use std::io::{self, BufReader, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::Arc;
 
-use crate::cli::patterns;
-use crate::cli::{self, Invocation, Request};
 use crate::error::{Doing, ErrorKind, Result};
-use crate::job::{Job, Links, Location, StateDir, Trust};
-use crate::login;
+#[cfg(feature = "sftp")]
+use crate::job::Secret;
+use crate::job::{Job, Links, Location, StateDir};
+use crate::net::Halt;
 use crate::path::Escaped;
-use crate::replica::{FtpConnector, LocalReplica, Replica, RootIdentity, RootLock};
-use crate::screen::ask::{AskStyle, Nobody, TerminalAsk};
-use crate::screen::terminal::Answers;
-use crate::screen::{self, Ending, ExitCode, ProcessReport};
+#[cfg(feature = "sftp")]
+use crate::replica::{Answers, Secrecy, SftpConnector};
+use crate::replica::{Connect, FtpConnector, LocalConnector, LocalReplica, RootLock};
 use crate::side::{Side, Sides};
-use crate::sync::event::{Ask, Event, Totals};
-use crate::sync::journal::{BootId, Journal, Leftover};
-use crate::sync::peer::PeerKey;
-use crate::sync::pool::{Connect, Stop};
-use crate::sync::register::{JobId, Register, Remembered};
+use crate::sync::event::{Ask, Event};
+use crate::sync::plan::guard;
+use crate::sync::record::{
+    Home, HomeLock, JobId, Mode, PeerKey, Register, Remembered, Servers, open, state_dir,
+};
+use crate::sync::workers::Stop;
 use crate::sync::{self, Setting, Summary};
-use crate::system;
 use crate::time::Timestamp;
 
-/// Runs the program with its arguments, the first of which is its name.
-pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match cli::parse(args.into_iter().skip(1)) {
-        Ok(Request::Print(text)) => {
-            screen::print(&text);
-            ExitCode::Done
+/// One run of a job, with lock, journal and archive.
+pub struct Run<'a> {
+    job: &'a Job,
+    stop: Stop<'a>,
+    halt: Halt,
+    #[cfg(feature = "sftp")]
+    answers: Arc<dyn Answers>,
+    remote: Option<(&'a dyn Connect, String)>,
+}
+
+impl<'a> Run<'a> {
+    /// A run of that job.
+    pub fn of(job: &'a Job) -> Self {
+        Self {
+            job,
+            stop: Stop::NEVER,
+            halt: Halt::default(),
+            #[cfg(feature = "sftp")]
+            answers: Arc::new(NobodyAnswers),
+            remote: None,
         }
-        Ok(Request::Run(invocation)) => run_invocation(*invocation),
-        Err(error) => screen::print_failure(&error),
+    }
+
+    /// Ends it early when `stop` says so.
+    #[must_use]
+    pub fn stopped_by(self, stop: Stop<'a>) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// Ends waits on the network early, too, when `halt` says so: what [`Run::stopped_by`] says, for waits in the middle of a
+    /// step.
+    #[must_use]
+    pub fn halted_by(self, halt: Halt) -> Self {
+        Self { halt, ..self }
+    }
+
+    /// Lets `answers` answer what the SSH program asks; otherwise nobody does, and keys or an agent have to do.
+    #[cfg(feature = "sftp")]
+    #[must_use]
+    pub fn answered_by(self, answers: Arc<dyn Answers>) -> Self {
+        Self { answers, ..self }
+    }
+
+    /// Syncs with a replica of another kind than the job's remote location names. `name` is what the archive calls it: it must
+    /// always be the same for the same replica, and no other's.
+    #[must_use]
+    pub fn with_remote(self, remote: &'a dyn Connect, name: &str) -> Self {
+        Self {
+            remote: Some((remote, name.to_owned())),
+            ..self
+        }
+    }
+
+    /// Runs it to its end. An error means that nothing was changed; what ends a run in the middle is in the summary.
+    pub fn start(&self, tell: &mut dyn FnMut(Event<'_>), ask: &mut dyn Ask) -> Result<Summary> {
+        let job = self.job;
+        let now = Timestamp::now();
+        let remote = self.connect_remote()?;
+        let place = Place::of(job, remote.peer)?;
+        let known = place.register.read(&place.id).unwrap_or_default();
+        let local = place.open_local(job, &known)?;
+        place.refuse_strange_disks(job, &known)?;
+        let _lock = match &local {
+            Some(root) => Some(place.lock(root, job, tell)?),
+            None => None,
+        };
+        let peer = &place.id.peer;
+        let opened = open(
+            &place.home,
+            place.elsewhere.as_ref(),
+            &place.id.local,
+            peer,
+            mode_of(job),
+            job.migrate,
+        )?;
+        for notice in &opened.notices {
+            tell(Event::Warning(notice));
+        }
+        let holder = match job.dry_run {
+            true => String::new(),
+            false => place.register.holder()?,
+        };
+        let local = LocalConnector::new(&place.id.local, job.policy.links);
+        let setting = Setting {
+            connect: Sides::new(&local, remote.connect.get()),
+            stop: self.stop,
+            opened: &opened,
+            home: &place.home,
+            held_files: known.held,
+            holder: &holder,
+            now,
+        };
+        let ran = sync::run(job, &setting, tell, ask);
+        if let Connector::Ftp(ftp) = &remote.connect
+            && let Some(address) = ftp.overheard_on_the_way_to()
+        {
+            tell(Event::Warning(&format!(
+                "user, password and files went to {address} readable by everyone on the way; does the server know ftps://?"
+            )));
+        }
+        let summary = ran?;
+        if !job.dry_run {
+            place.remember(job, known, &summary);
+        }
+        Ok(summary)
+    }
+
+    fn connect_remote(&self) -> Result<Remote<'a>> {
+        if let Some((connect, name)) = &self.remote {
+            return Ok(Remote {
+                connect: Connector::Given(*connect),
+                peer: PeerKey::named(name.clone()),
+            });
+        }
+        match &self.job.remote {
+            Location::Path(path) => {
+                refuse_overlap(&self.job.local, path)?;
+                let root = LocalReplica::open_or_absent(path, Links::Skip)?;
+                let identity = root.file_system_id().unwrap_or(0);
+                Ok(Remote {
+                    connect: Connector::Local(LocalConnector::new(path, self.job.policy.links)),
+                    peer: PeerKey::of_path(path, identity),
+                })
+            }
+            #[cfg(feature = "sftp")]
+            Location::Sftp(location) => {
+                let answers = self.answers.clone();
+                let sftp = SftpConnector::new(location, &self.job.limits, answers)?;
+                Ok(Remote {
+                    connect: Connector::Sftp(Box::new(sftp)),
+                    peer: PeerKey::of_sftp(location),
+                })
+            }
+            #[cfg(not(feature = "sftp"))]
+            Location::Sftp(_) => {
+                let text = "this build of coracle cannot follow sftp://";
+                Err(ErrorKind::Usage(text.to_owned()).into())
+            }
+            Location::Ftp(location) => {
+                let given = given_state_dir(self.job)?;
+                let servers = Servers::of(&state_dir_of(given.as_deref()), mode_of(self.job));
+                let ftp = FtpConnector::new(location, &self.job.limits)?
+                    .with_halt(self.halt.clone())
+                    .with_memory(Arc::new(servers));
+                let mut peer = PeerKey::of_ftp(location);
+                if peer.is_from_login()
+                    && let Some(dir) = ftp.connect()?.login_dir()
+                {
+                    peer = peer.with_login_dir(&dir);
+                }
+                Ok(Remote {
+                    connect: Connector::Ftp(Box::new(ftp)),
+                    peer,
+                })
+            }
+        }
     }
 }
 
-fn run_invocation(mut invocation: Invocation) -> ExitCode {
-    screen::start_log(invocation.verbosity, invocation.debug_classify);
-    system::forbid_core_dumps();
-    system::spare_memory();
-    let mut report = ProcessReport::of_process(
-        &invocation.job,
-        invocation.verbosity,
-        invocation.color,
-        invocation.progress,
-    );
-    let mut asked = false;
-    let ended = system::watch_signals()
-        .map_err(|error| ErrorKind::Disk(error).into())
-        .and_then(|()| complete(&mut invocation, &mut |text| report.warning(text)))
-        .and_then(|()| run_job(&invocation.job, &mut report, &mut asked));
-    let (totals, error) = match ended {
-        Ok(Summary {
-            totals, stopped_by, ..
-        }) => (totals, stopped_by),
-        Err(error) => (Totals::default(), Some(error)),
-    };
-    report.finish(&Ending {
-        totals: &totals,
-        error: error.as_ref(),
-        asked,
-        report_problems: invocation.report_problems,
-    })
+/// Nobody answers what the SSH program asks.
+#[cfg(feature = "sftp")]
+struct NobodyAnswers;
+
+#[cfg(feature = "sftp")]
+impl Answers for NobodyAnswers {
+    fn password(&self, _user: &str) -> Result<Option<Secret>> {
+        Ok(None)
+    }
+
+    fn ask(&self, _question: &str, _secrecy: Secrecy) -> Result<Option<Secret>> {
+        Ok(None)
+    }
 }
 
-/// Completes the job with what lies outside the command line: patterns in files, user and password.
-fn complete(invocation: &mut Invocation, warn: &mut dyn FnMut(&str)) -> Result<()> {
-    for file in &invocation.exclude_from {
-        invocation
-            .job
-            .selection
-            .excluded
-            .extend(patterns::read(file)?);
-    }
-    match &mut invocation.job.remote {
-        Location::Ftp(ftp) => {
-            let account = login::resolve(&ftp.host, &invocation.credentials, warn)?;
-            ftp.user = account.user;
-            ftp.password = account.password;
+/// The other side of a job.
+struct Remote<'a> {
+    connect: Connector<'a>,
+    peer: PeerKey,
+}
+
+enum Connector<'a> {
+    Given(&'a dyn Connect),
+    Local(LocalConnector),
+    Ftp(Box<FtpConnector>),
+    #[cfg(feature = "sftp")]
+    Sftp(Box<SftpConnector>),
+}
+
+impl Connector<'_> {
+    fn get(&self) -> &dyn Connect {
+        match self {
+            Self::Given(connect) => *connect,
+            Self::Local(local) => local,
+            Self::Ftp(ftp) => ftp.as_ref(),
+            #[cfg(feature = "sftp")]
+            Self::Sftp(sftp) => sftp.as_ref(),
         }
-        Location::Path(remote) => refuse_overlap(&invocation.job.local, remote)?,
     }
-    Ok(())
+}
+
+/// What this machine knows of the job: where its roots are, and what it remembers of them.
+struct Place {
+    home: Home,
+    /// The other place where an archive may be.
+    elsewhere: Option<Home>,
+    register: Register,
+    id: JobId,
+}
+
+impl Place {
+    fn of(job: &Job, peer: PeerKey) -> Result<Self> {
+        let local = real(&job.local)?;
+        let given = given_state_dir(job)?;
+        let state = state_dir_of(given.as_deref());
+        if let Some(given) = &given {
+            refuse_state_within(given, &local, &job.remote)?;
+        }
+        let (in_root, in_state) = (Home::in_root(&local), Home::in_state(&state, &local));
+        let (home, elsewhere) = match given {
+            Some(_) => (in_state, in_root),
+            None => (in_root, in_state),
+        };
+        Ok(Self {
+            home,
+            elsewhere: Some(elsewhere),
+            register: Register::of(&state),
+            id: JobId { local, peer },
+        })
+    }
+
+    /// Opens the local root; none where there is none. It is made if that was asked for, and if it never held anything.
+    fn open_local(&self, job: &Job, known: &Remembered) -> Result<Option<LocalReplica>> {
+        let may_make = job.create_folder
+            && job.direction.writes(Side::Local)
+            && (!known.held.local || job.policy.allow.empty)
+            && !job.dry_run;
+        let opened = if may_make {
+            LocalReplica::create(&self.id.local, Links::Skip)
+        } else {
+            LocalReplica::open(&self.id.local, Links::Skip)
+        };
+        match opened {
+            Ok(root) => Ok(Some(root)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The identity of what is at each side's path now; none where that side is no disk, or not there.
+    fn identities(&self, job: &Job) -> Sides<Option<u64>> {
+        let identity = |path: &Path| {
+            let root = LocalReplica::open(path, Links::Skip).ok()?;
+            root.file_system_id().ok()
+        };
+        let remote = match &job.remote {
+            Location::Path(path) => identity(path),
+            Location::Ftp(_) | Location::Sftp(_) => None,
+        };
+        Sides::new(identity(&self.id.local), remote)
+    }
+
+    fn refuse_strange_disks(&self, job: &Job, known: &Remembered) -> Result<()> {
+        let now = self.identities(job);
+        for side in Side::BOTH {
+            if let Some(now) = *now.of(side) {
+                let seen = known.identities.of(side);
+                sync::refuse_if(guard::strange_disk(side, seen, now, job.policy.allow))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps other runs on this machine out.
+    fn lock(
+        &self,
+        root: &LocalReplica,
+        job: &Job,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(RootLock, Option<HomeLock>)> {
+        let lock = root.lock()?;
+        if lock.is_held() || job.dry_run {
+            return Ok((lock, None));
+        }
+        let file = self.home.lock()?;
+        if file.is_none() {
+            tell(Event::Notice(
+                "the file system of the local directory has no locks",
+            ));
+        }
+        Ok((lock, file))
+    }
+
+    /// Remembers what the next run's guards want to know. To have no register (a read-only home) is no error: they are weaker
+    /// then.
+    fn remember(&self, job: &Job, mut known: Remembered, summary: &Summary) {
+        known.held = summary.held_files;
+        let now = self.identities(job);
+        for side in Side::BOTH {
+            let seen = known.identities.of_mut(side);
+            if let Some(now) = (*now.of(side)).filter(|now| !seen.contains(now)) {
+                seen.push(now);
+            }
+        }
+        if let Err(error) = self.register.remember(&self.id, &known) {
+            log::debug!("{error}");
+        }
+    }
+}
+
+/// What may be written: a dry run writes nothing anywhere.
+const fn mode_of(job: &Job) -> Mode {
+    if job.dry_run {
+        Mode::ReadOnly
+    } else {
+        Mode::ReadWrite
+    }
+}
+
+fn given_state_dir(job: &Job) -> Result<Option<PathBuf>> {
+    match &job.state {
+        StateDir::InRoot => Ok(None),
+        StateDir::Below(dir) => absolute(dir).map(Some),
+    }
+}
+
+fn state_dir_of(given: Option<&Path>) -> PathBuf {
+    state_dir(given, |name| std::env::var_os(name).map(Into::into))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(ErrorKind::Disk)
+        .doing(|| format!("finding {}", Escaped(path.as_os_str().as_bytes())))
+}
+
+/// The path without links, as far as it is there.
+fn real(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().or_else(|_| absolute(path))
 }
 
 /// Two roots of which one lies in the other would be synced into each other without end.
 fn refuse_overlap(local: &Path, remote: &Path) -> Result<()> {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    if cli::overlap(&real(local), &real(remote)) {
+    if overlap(&real(local)?, &real(remote)?) {
         return Err(ErrorKind::Usage(
             "one of the two directories lies in the other, or they are the same".to_owned(),
         )
@@ -99,247 +375,23 @@ fn refuse_overlap(local: &Path, remote: &Path) -> Result<()> {
     Ok(())
 }
 
-fn run_job(job: &Job, report: &mut ProcessReport, asked: &mut bool) -> Result<Summary> {
-    if let Location::Ftp(ftp) = &job.remote
-        && let Some(Trust::Anyone) = ftp.protection.settings().map(|tls| &tls.trust)
-    {
-        report.warning(
-            "--insecure: any server is accepted; whoever is between may read and change everything, the password too",
-        );
-    }
-    let deadline = job.limits.max_duration.map(|span| Instant::now() + span);
-    let asked_to_stop = || system::stopped_by().is_some();
-    let stop = Stop {
-        asked: &asked_to_stop,
-        deadline,
-    };
-    let now = Timestamp::now();
-
-    let place = Place::of(job)?;
-    let remembered = place.register.read(&place.id);
-    place.refuse_missing(job, remembered)?;
-    let (_lock, identity) = place.lock_root(job, report)?;
-    let (journal, leftover) = place.journal(job)?;
-    let remote = match &job.remote {
-        Location::Path(path) => Remote::Path(path),
-        Location::Ftp(ftp) => Remote::Ftp(Box::new(FtpConnector::new(ftp, &job.limits)?)),
-    };
-    let targets = Targets {
-        job,
-        state: place.state.clone(),
-        remote,
-    };
-
-    let holder = place.holder();
-    let setting = Setting {
-        connect: &targets,
-        stop,
-        journal: journal.as_ref(),
-        leftover: &leftover,
-        held_files: remembered.map_or(Sides::new(false, false), |known| {
-            Sides::new(known.had_files, known.remote_had_files)
-        }),
-        is_elsewhere: remembered
-            .zip(identity)
-            .is_some_and(|(known, found)| is_elsewhere(known, found)),
-        holder: &holder,
-        now,
-    };
-    let ran = run_with_answers(job, &setting, report, asked);
-    if let Remote::Ftp(ftp) = &targets.remote
-        && let Some(address) = ftp.overheard_on_the_way_to()
-    {
-        report.warning(&format!(
-            "user, password and files went to {address} readable by everyone on the way; does the server know ftps://?"
-        ));
-    }
-    let summary = ran?;
-    if !job.dry_run {
-        settle(&place, journal, identity, &summary);
-    }
-    Ok(summary)
+/// Whether one of the two is the other, or in it.
+fn overlap(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one)
 }
 
-/// Runs the job with whoever can answer: the user at the terminal, or nobody.
-fn run_with_answers(
-    job: &Job,
-    setting: &Setting<'_>,
-    report: &mut ProcessReport,
-    asked: &mut bool,
-) -> Result<Summary> {
-    if io::stdin().is_terminal() && io::stdout().is_terminal() {
-        let style = if report.is_colored() {
-            AskStyle::Colored
-        } else {
-            AskStyle::Plain
-        };
-        let mut user = TerminalAsk::new(BufReader::new(Answers), io::stdout(), style);
-        let summary = sync::run(job, setting, &mut |event| report.show(&event), &mut user);
-        *asked = user.asked() > 0;
-        return summary;
-    }
-    let mut nobody_was_there = None;
-    let mut warn = |text: &str| nobody_was_there = Some(text.to_owned());
-    let mut nobody = Nobody::new(&mut warn);
-    let answers: &mut dyn Ask = &mut nobody;
-    let summary = sync::run(job, setting, &mut |event| report.show(&event), answers);
-    if let Some(text) = nobody_was_there {
-        report.warning(&text);
-    }
-    summary
-}
-
-/// What this machine knows of the job: where its roots are, where its memory is.
-struct Place {
-    local: PathBuf,
-    state: Option<PathBuf>,
-    register: Register,
-    id: JobId,
-}
-
-impl Place {
-    fn of(job: &Job) -> Result<Self> {
-        let absolute = |path: &Path| {
-            std::path::absolute(path)
-                .map_err(ErrorKind::Disk)
-                .doing(|| format!("finding {}", Escaped(path.as_os_str().as_bytes())))
-        };
-        let local = job.local.canonicalize().or_else(|_| absolute(&job.local))?;
-        let state = match &job.state {
-            StateDir::Beside => None,
-            StateDir::Below(dir) => Some(absolute(dir)?),
-        };
-        let register = Register::of(&job.state, |name| std::env::var_os(name).map(Into::into));
-        let id = JobId {
-            local: local.clone(),
-            peer: PeerKey::of(&job.remote),
-        };
-        Ok(Self {
-            local,
-            state,
-            register,
-            id,
-        })
-    }
-
-    /// A local root that is not there is made if that was asked for, and if it never held anything.
-    fn refuse_missing(&self, job: &Job, remembered: Option<Remembered>) -> Result<()> {
-        let held_files = remembered.is_some_and(|known| known.had_files);
-        let may_be_made_anew = !held_files || job.policy.allow.empty;
-        let may_make = job.create_folder
-            && job.direction.writes(Side::Local)
-            && may_be_made_anew
-            && !job.dry_run;
-        if may_make && !self.local.exists() {
-            LocalReplica::create(&self.local, Links::Skip)?;
-        }
-        Ok(())
-    }
-
-    /// Keeps other runs on this machine out of the local root; none when there is no root.
-    fn lock_root(
-        &self,
-        job: &Job,
-        report: &mut ProcessReport,
-    ) -> Result<(Option<RootLock>, Option<RootIdentity>)> {
-        match LocalReplica::open(&self.local, job.policy.links) {
-            Ok(root) => {
-                let lock = root.lock()?;
-                if !lock.is_held() {
-                    report.show(&Event::Notice(
-                        "the file system of the local directory has no locks",
-                    ));
-                }
-                Ok((Some(lock), Some(root.root_identity()?)))
-            }
-            Err(error) if error.is_not_found() => Ok((None, None)),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The journal, and what a run that was cut off left in it; a dry run only reads it.
-    fn journal(&self, job: &Job) -> Result<(Option<Journal>, Leftover)> {
-        let home = self.state.as_deref().unwrap_or(&self.local);
-        let peer = PeerKey::of(&job.remote);
-        let path = home.join(std::ffi::OsStr::from_bytes(&Journal::name(&peer)));
-        let (journal, leftover) = Journal::open(&path, &peer, &BootId::current())?;
-        Ok(((!job.dry_run).then_some(journal), leftover))
-    }
-
-    /// What this run calls itself in the remote lock: the same for every run of this root on this machine, of which
-    /// there is only one at a time.
-    fn holder(&self) -> String {
-        let host = nix::unistd::gethostname().unwrap_or_else(|_| "unknown host".into());
-        format!(
-            "coracle on {}:{}",
-            host.to_string_lossy(),
-            self.local.display()
+/// The state directory would be synced, and a tree that is gone would take what is remembered of it along.
+fn refuse_state_within(state: &Path, local: &Path, remote: &Location) -> Result<()> {
+    let state = real(state)?;
+    let is_within_remote = match remote {
+        Location::Path(path) => state.starts_with(real(path)?),
+        Location::Ftp(_) | Location::Sftp(_) => false,
+    };
+    if state.starts_with(local) || is_within_remote {
+        return Err(ErrorKind::Usage(
+            "--state-dir lies within one of the two directories; put it elsewhere".to_owned(),
         )
+        .into());
     }
-}
-
-/// Opens the job's targets.
-struct Targets<'a> {
-    job: &'a Job,
-    state: Option<PathBuf>,
-    remote: Remote<'a>,
-}
-
-enum Remote<'a> {
-    Path(&'a Path),
-    Ftp(Box<FtpConnector>),
-}
-
-impl Connect for Targets<'_> {
-    fn connect(&self, side: Side) -> Result<Box<dyn Replica>> {
-        let links = self.job.policy.links;
-        Ok(match (side, &self.remote) {
-            (Side::Local, _) => Box::new(LocalReplica::open_or_absent(&self.job.local, links)?),
-            (Side::Remote, Remote::Path(path)) => {
-                Box::new(LocalReplica::open_or_absent(path, links)?)
-            }
-            (Side::Remote, Remote::Ftp(ftp)) => Box::new(ftp.connect()?),
-        })
-    }
-
-    fn connect_state(&self) -> Result<Option<Box<dyn Replica>>> {
-        let Some(dir) = &self.state else {
-            return Ok(None);
-        };
-        Ok(Some(Box::new(LocalReplica::open_or_absent(
-            dir,
-            Links::Skip,
-        )?)))
-    }
-}
-
-/// Whether the local root is on another file system than last time: both of its numbers are others.
-fn is_elsewhere(known: Remembered, found: RootIdentity) -> bool {
-    known.device != found.device && known.fsid != found.fsid
-}
-
-/// After the run: forget the journal if nothing needs it, and remember what the next run's guards want to know.
-fn settle(
-    place: &Place,
-    journal: Option<Journal>,
-    identity: Option<RootIdentity>,
-    summary: &Summary,
-) {
-    if let Some(journal) = journal
-        && summary.is_settled
-        && let Err(error) = journal.finish()
-    {
-        log::warn!("{error}");
-    }
-    if let Some(identity) = identity {
-        let remembered = Remembered {
-            device: identity.device,
-            fsid: identity.fsid,
-            had_files: summary.holds_files.local,
-            remote_had_files: summary.holds_files.remote,
-        };
-        if let Err(error) = place.register.remember(&place.id, &remembered) {
-            log::debug!("{error}");
-        }
-    }
+    Ok(())
 }

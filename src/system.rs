@@ -8,15 +8,17 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
 
 use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{FlockArg, OFlag};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::UnlinkatFlags;
@@ -289,7 +291,12 @@ pub struct Status {
     pub owner: (u32, u32),
     /// Which thing it is, whatever its name.
     pub identity: Identity,
+    /// Whether a file system, or a part of one, is mounted here; none where the kernel does not tell (before Linux 5.8).
+    pub is_mount: Option<bool>,
 }
+
+/// What statx(2) says of a directory at which something is mounted, also where it is a part of the same file system.
+const ATTR_MOUNT_ROOT: u64 = 0x2000;
 
 /// Tells one thing in a file system from every other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -360,6 +367,8 @@ impl Status {
                 device: libc::makedev(found.stx_dev_major, found.stx_dev_minor) as u64,
                 inode: found.stx_ino,
             },
+            is_mount: (found.stx_attributes_mask & ATTR_MOUNT_ROOT != 0)
+                .then_some(found.stx_attributes & ATTR_MOUNT_ROOT != 0),
         }
     }
 
@@ -378,6 +387,7 @@ impl Status {
                 device: found.st_dev as u64,
                 inode: found.st_ino as u64,
             },
+            is_mount: None,
         }
     }
 }
@@ -452,6 +462,10 @@ const EXFAT: u32 = 0x2011_bab0;
 const FUSE: u32 = 0x6573_5546;
 const SMB: [u32; 3] = [0x517b, 0xff53_4d42, 0xfe53_4d42];
 const NINE_P: u32 = 0x0102_1997;
+const NFS: u32 = 0x6969;
+const EXT: u32 = 0xef53;
+const BTRFS: u32 = 0x9123_683e;
+const F2FS: u32 = 0xf2f5_2010;
 
 /// What kind of file system an open file or directory is on.
 // The width of the type differs from machine to machine.
@@ -491,8 +505,11 @@ fn kernel_of(release: &[u8]) -> Option<(u32, u32)> {
 pub struct FileSystem {
     /// Bytes that may still be written by us.
     pub free_bytes: u64,
-    /// The file system's own number; 0 where it has none.
+    /// The file system's own number, which it keeps on whatever machine and under whatever path it is mounted; 0 where it
+    /// has none that lasts: only ext, btrfs and f2fs write theirs on the disk.
     pub id: u64,
+    /// Whether its times are even seconds: FAT and exFAT.
+    pub has_even_times: bool,
 }
 
 /// What the file system of an open file or directory says of itself.
@@ -504,9 +521,14 @@ pub fn file_system(fd: BorrowedFd<'_>) -> io::Result<FileSystem> {
     Errno::result(unsafe { libc::fstatvfs64(fd.as_raw_fd(), found.as_mut_ptr()) })?;
     // SAFETY: the call has filled it, and all of its fields are numbers.
     let found = unsafe { found.assume_init() };
+    let kind = file_system_type(fd);
     Ok(FileSystem {
         free_bytes: (found.f_bavail as u64).saturating_mul(found.f_frsize as u64),
-        id: found.f_fsid as u64,
+        id: match kind {
+            Ok(EXT | BTRFS | F2FS) => found.f_fsid as u64,
+            Ok(_) | Err(_) => 0,
+        },
+        has_even_times: matches!(kind, Ok(FAT | EXFAT)),
     })
 }
 
@@ -516,6 +538,85 @@ pub fn keeps_inodes(dir: BorrowedFd<'_>) -> bool {
     match file_system_type(dir) {
         Ok(FAT | EXFAT | FUSE) | Err(_) => false,
         Ok(other) => !SMB.contains(&other),
+    }
+}
+
+/// Whether a file in this directory belongs to whoever makes it: FAT, exFAT, FUSE, SMB, 9P and NFS may show any owner.
+pub fn keeps_owners(dir: BorrowedFd<'_>) -> bool {
+    match file_system_type(dir) {
+        Ok(FAT | EXFAT | FUSE | NINE_P | NFS) | Err(_) => false,
+        Ok(other) => !SMB.contains(&other),
+    }
+}
+
+/// What tells the file system of an open file or directory from every other one, for as long as it lives, see
+/// [`FileSystem::id`]. None where it keeps no such number.
+pub fn file_system_identity(fd: BorrowedFd<'_>) -> Option<u64> {
+    file_system(fd)
+        .ok()
+        .map(|found| found.id)
+        .filter(|id| *id != 0)
+}
+
+/// Whose files this process makes.
+pub fn effective_user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Reserves room for bytes of a file that are not written yet; the file is no larger for it.
+pub fn reserve(file: BorrowedFd<'_>, offset: u64, bytes: u64) -> io::Result<()> {
+    let (Ok(offset), Ok(bytes)) = (libc::off_t::try_from(offset), libc::off_t::try_from(bytes))
+    else {
+        return Err(Errno::EFBIG.into());
+    };
+    let flags = nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    Ok(nix::fcntl::fallocate(file, flags, offset, bytes)?)
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Waiting
+// ---------------------------------------------------------------------------------------------------------------
+
+/// Wakes one waiting thread, which may wait for a limited time.
+///
+/// Timed waits of std end at once on 32-bit machines whose C library has 64-bit times, and burn a whole core; poll(2) waits.
+#[derive(Debug)]
+pub struct Bell {
+    ear: io::PipeReader,
+    string: io::PipeWriter,
+    has_rung: AtomicBool,
+}
+
+impl Bell {
+    /// A bell that has not rung.
+    pub fn new() -> io::Result<Self> {
+        let (ear, string) = io::pipe()?;
+        Ok(Self {
+            ear,
+            string,
+            has_rung: AtomicBool::new(false),
+        })
+    }
+
+    /// Wakes who waits, or who will wait next.
+    pub fn ring(&self) {
+        if !self.has_rung.swap(true, Ordering::AcqRel) {
+            // At most one byte is in the pipe, so that this never waits; both ends live as long as the bell.
+            let _ = (&self.string).write(&[0]);
+        }
+    }
+
+    /// Waits until it rings, or has rung since the last wait; no longer than `span`, if there is one.
+    pub fn wait(&self, span: Option<Duration>) {
+        let mut heard = [PollFd::new(self.ear.as_fd(), PollFlags::POLLIN)];
+        let timeout = span.map_or(PollTimeout::NONE, |span| {
+            PollTimeout::try_from(span).unwrap_or(PollTimeout::MAX)
+        });
+        // A signal ends the wait early, and the caller looks around.
+        if poll(&mut heard, timeout).is_ok_and(|count| count > 0) {
+            let _ = (&self.ear).read(&mut [0]);
+            self.has_rung.store(false, Ordering::Release);
+        }
     }
 }
 
@@ -691,8 +792,55 @@ extern "C" fn remember_signal(signal: i32) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------
-// The terminal
+// Terminals
 // ---------------------------------------------------------------------------------------------------------------
+
+/// A terminal that nobody sits at: a program asks on one end, we answer at the other.
+#[derive(Debug)]
+pub struct Pty {
+    /// Where we read what is asked, and write the answers.
+    pub ours: OwnedFd,
+    /// The program's end. Kept open here as well: programs close what they inherit and open their terminal anew to ask, and
+    /// with nobody at that end in between ours would fail.
+    pub theirs: OwnedFd,
+}
+
+impl Pty {
+    /// Makes a terminal that does not repeat what is typed. No child inherits either end.
+    pub fn open() -> io::Result<Self> {
+        use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let ours = nix::pty::posix_openpt(flags)?;
+        nix::pty::grantpt(&ours)?;
+        nix::pty::unlockpt(&ours)?;
+        let name = nix::pty::ptsname_r(&ours)?;
+        let theirs = nix::fcntl::open(name.as_str(), flags, Mode::empty())?;
+        let mut settings = tcgetattr(&theirs)?;
+        settings
+            .local_flags
+            .remove(LocalFlags::ECHO | LocalFlags::ECHONL);
+        tcsetattr(&theirs, SetArg::TCSANOW, &settings)?;
+        Ok(Self {
+            ours: OwnedFd::from(ours),
+            theirs,
+        })
+    }
+
+    /// Has the command run in a session of its own, which this terminal controls: there it asks, and there it is told by
+    /// the kernel when this process ends. This must live until the command is started.
+    pub fn control(&self, command: &mut std::process::Command) {
+        use std::os::unix::process::CommandExt;
+        let theirs = self.theirs.as_raw_fd();
+        let take = move || {
+            nix::unistd::setsid()?;
+            // SAFETY: this request takes a number and touches no memory.
+            Errno::result(unsafe { libc::ioctl(theirs, libc::TIOCSCTTY, 0) })?;
+            Ok(())
+        };
+        // SAFETY: between fork and exec it makes two system calls, and allocates nothing.
+        unsafe { command.pre_exec(take) };
+    }
+}
 
 /// How many columns the terminal has; none where this is not a terminal or it does not say.
 pub fn terminal_columns(terminal: impl AsFd) -> Option<u16> {
@@ -790,6 +938,7 @@ mod tests {
         let old = Status::from_stat(&unsafe { old.assume_init() });
         let new = Status {
             born: None,
+            is_mount: None,
             ..status(file.as_fd()).unwrap()
         };
         assert_eq!(old, new);

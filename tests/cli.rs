@@ -71,10 +71,6 @@ fn usage_errors_are_one_line_and_code_2() {
         ),
         (&["sync", "a"], "coracle: REMOTE is missing:"),
         (
-            &["sync", "a", "sftp://h/"],
-            "coracle: sftp:// is not supported by this build yet",
-        ),
-        (
             &["sync", "a", "ftp://h:0/"],
             "coracle: the port in the URL is no number",
         ),

@@ -9,7 +9,7 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use coracle::error::{Error, ErrorKind, Result};
-use coracle::job::{DataMode, FtpLocation, Limits, Links, Protection, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Habits, Limits, Links, Protection, Secret, ServerPath};
 use coracle::path::{RelPath, partial_name};
 use coracle::replica::{
     Algorithm, Bytes, FtpReplica, Hasher, Kind, Listing, LocalReplica, NewFile, Removal, Replica,
@@ -922,16 +922,20 @@ fn connect(address: SocketAddr, (user, password): (String, String), root: &str) 
         user,
         password: Secret::new(password),
         path: ServerPath::Absolute(path(root)),
+        habits: Habits::default(),
     };
-    let limits = Limits {
+    FtpReplica::connect(&location, &limits()).unwrap()
+}
+
+fn limits() -> Limits {
+    Limits {
         connections: NonZeroU8::MIN,
         timeout: Duration::from_secs(20),
         retries: 0,
         max_duration: None,
         bytes_per_sec: None,
         data: DataMode::Passive,
-    };
-    FtpReplica::connect(&location, &limits).unwrap()
+    }
 }
 
 conforms!(on_disk, local(Links::Skip));
@@ -973,3 +977,56 @@ conforms!(on_vsftpd, real(Brand::Vsftpd));
 conforms!(on_proftpd, real(Brand::Proftpd));
 conforms!(on_pure_ftpd, real(Brand::PureFtpd));
 conforms!(on_pyftpdlib, real(Brand::Pyftpdlib));
+
+#[cfg(feature = "sftp")]
+mod over_ssh {
+    use std::sync::Arc;
+
+    use coracle::job::{Secret, SftpLocation};
+    use coracle::replica::SftpConnector;
+    use coracle::sftp::{Answers, Secrecy};
+
+    use super::*;
+    use crate::support::ssh::{Daemon, PASSWORD, SshClient, SshServer};
+
+    /// Knows the password, and nothing else.
+    struct Password;
+
+    impl Answers for Password {
+        fn password(&self, _user: &str) -> Result<Option<Secret>> {
+            Ok(Some(Secret::new(PASSWORD.to_owned())))
+        }
+
+        fn ask(&self, question: &str, _secrecy: Secrecy) -> Result<Option<Secret>> {
+            panic!("nobody should be asked: {question}")
+        }
+    }
+
+    fn sftp(daemon: Daemon, client: SshClient) -> Subject {
+        let server = SshServer::start(daemon);
+        let location: SftpLocation = server.location(client);
+        let connector = SftpConnector::new(&location, &limits(), Arc::new(Password)).unwrap();
+        let target = connector
+            .connect()
+            .unwrap_or_else(|error| panic!("{error}\n{}", server.log()));
+        Subject::new(target, server)
+    }
+
+    conforms!(openssh_by_ssh, sftp(Daemon::OpenSsh, SshClient::Ssh));
+    conforms!(
+        openssh_by_dbclient,
+        sftp(Daemon::OpenSsh, SshClient::Dbclient)
+    );
+    conforms!(dropbear_by_ssh, sftp(Daemon::Dropbear, SshClient::Ssh));
+    conforms!(
+        dropbear_by_dbclient,
+        sftp(Daemon::Dropbear, SshClient::Dbclient)
+    );
+    conforms!(proftpd_by_ssh, sftp(Daemon::Proftpd, SshClient::Ssh));
+    conforms!(
+        proftpd_by_dbclient,
+        sftp(Daemon::Proftpd, SshClient::Dbclient)
+    );
+    // dbclient cannot log in there: asyncssh refuses the key exchange that it guesses.
+    conforms!(asyncssh_by_ssh, sftp(Daemon::Asyncssh, SshClient::Ssh));
+}

@@ -65,8 +65,64 @@ fn a_directory_deleted_here_goes_only_if_nothing_changed_there() {
         couple.expect(tool, "sync");
     });
     theirs.assert_both("keep=k@1");
-    // The records went with the local directory; the digest tells only that something changed.
-    ours.assert_trees("keep=k@1", "d/added=3@3 d/changed=22@2 d/same=1@1 keep=k@1");
+    ours.assert_trees("keep=k@1", "d/added=3@3 d/changed=22@2 keep=k@1");
+}
+
+#[test]
+fn a_folder_that_replaces_another_brings_its_content_and_not_its_records() {
+    let (theirs, ours) = twice(|couple, tool| {
+        synced(couple, tool, "keep=k@1 site.new/p=new@1 site/p=old@2");
+        couple.take(Local, "site");
+        let root = couple.root(Local);
+        fs::rename(root.join("site.new"), root.join("site")).unwrap();
+        couple.expect(tool, "sync");
+    });
+    theirs.assert_both("keep=k@1 site/p=old@2");
+    ours.assert_both("keep=k@1 site/p=new@1");
+}
+
+#[test]
+fn a_deletion_that_upload_did_not_carry_over_is_forgotten() {
+    let (theirs, ours) = twice(|couple, tool| {
+        synced(couple, tool, "a=one@1 keep=k@1");
+        couple.take(Local, "a");
+        couple.expect(tool, "upload");
+        couple.expect(tool, "sync");
+    });
+    theirs.assert_both("keep=k@1");
+    ours.assert_both("a=one@1 keep=k@1");
+}
+
+#[test]
+fn a_newer_file_does_not_win_at_a_first_meeting() {
+    let (theirs, ours) = twice(|couple, tool| {
+        couple.put(Local, "thesis=@9");
+        couple.put(Remote, "thesis=years@1");
+        couple.expect(tool, "sync");
+    });
+    theirs.assert_both("thesis=@9");
+    ours.assert_trees("thesis=@9", "thesis=years@1");
+}
+
+#[test]
+fn what_is_excluded_comes_on_top_of_what_always_is() {
+    let (theirs, ours) = twice(|couple, tool| {
+        couple.put(Local, ".git/config=1@1 a.tmp=1@1 b=1@1");
+        couple.expect(tool, "upload --exclude *.tmp");
+    });
+    assert_eq!(theirs.words(Remote), ".git/config=1@1 b=1@1");
+    assert_eq!(ours.words(Remote), "b=1@1");
+}
+
+#[test]
+fn names_that_differ_only_in_case_do_not_stop_the_rest() {
+    let (theirs, ours) = twice(|couple, tool| {
+        couple.put(Local, "a=1@1 b=1@1");
+        couple.put(Remote, "B=2@2");
+        couple.run(tool, "sync");
+    });
+    theirs.assert_trees("a=1@1 b=1@1", "B=2@2");
+    ours.assert_trees("a=1@1 b=1@1", "B=2@2 a=1@1");
 }
 
 #[test]
@@ -295,7 +351,7 @@ fn each_side_keeps_its_spelling_of_a_name() {
     let (theirs, ours) = twice(|couple, tool| {
         couple.put(Local, "Name=22@2");
         couple.put(Remote, "name=1@1");
-        couple.expect(tool, "sync --case=local");
+        couple.expect(tool, "sync --case=local --resolve=new");
     });
     assert_eq!(theirs.words(Remote), "Name=22@2 name=1@1");
     ours.assert_trees("Name=22@2", "name=22@2");

@@ -5,24 +5,15 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use coracle::error::Result;
 use coracle::job::{Delete, Direction, Job, Resolve, Trash};
 use coracle::path::RelPath;
-use coracle::replica::{Replica, Times};
+use coracle::replica::Times;
 use coracle::side::{Side, Sides};
-use coracle::sync::event::{Answer, Ask, Conflict, Event};
-use coracle::sync::journal::{BootId, Journal};
-use coracle::sync::peer::PeerKey;
-use coracle::sync::pool::{Connect, Stop};
-use coracle::sync::{self, Setting};
-use coracle::time::Timestamp;
 
-use support::faulty::{Fault, FaultyReplica, Moment, Script};
-use support::memory::{Manners, Node, Tree};
-use support::temp::TempDir;
-use support::world::{NOW_SECS, World, metadata_of, plain_job};
+use support::faulty::{Fault, Moment, Script};
+use support::memory::{Manners, Node};
+use support::world::{NOW_SECS, Ran, World, plain_job};
 
 #[test]
 fn of_a_first_upload() {
@@ -146,8 +137,6 @@ fn of_a_run_with_trash() {
 
 #[test]
 fn of_a_copy_hide_no_later_deletion_of_another() {
-    let dir = TempDir::new("faults");
-    let place = dir.path().join("journal");
     let story = Story {
         remote: Times::Kept,
         synced: "k=7@1",
@@ -158,29 +147,20 @@ fn of_a_copy_hide_no_later_deletion_of_another() {
     for nth in 1.. {
         let mut world = story.begin();
         let script = Script::new(nth, Fault::Network, Moment::Before);
-        let ran = run(&world, &place, NOW_SECS, Some((Side::Local, &script)));
+        let ran = run(&mut world, 0, Some((Side::Local, script.clone())));
         if script.calls() < nth {
             break;
         }
-        let is_copied = |line: &String| line.starts_with("a: Copied");
-        // Where the records could not be written, the journal is all there is.
-        let is_unsaved = |line: &String| line.contains("recording what was done");
-        if !ran.is_clean
-            && ran.lines.iter().any(is_copied)
-            && place.exists()
-            && !ran.lines.iter().any(is_unsaved)
-        {
+        if !ran.is_clean() && ran.said_of("a") == ["copy >"] {
             failed += 1;
             world.take(Side::Remote, "a");
-            let next = run(&world, &place, NOW_SECS + 100, None);
+            let next = run(&mut world, 100, None);
             assert_eq!(
                 world.words(Side::Local),
                 "b=two@2 k=7@1",
                 "call {nth}: {:#?}",
                 next.lines
             );
-        } else {
-            run(&world, &place, NOW_SECS + 100, None);
         }
     }
     assert!(failed > 0, "no run failed after the first copy");
@@ -265,14 +245,9 @@ fn nodes(world: &World) -> Sides<Nodes> {
 
 /// Runs the story with every fault at every call.
 fn fail_all(story: &Story) {
-    let dir = TempDir::new("faults");
-    let place = dir.path().join("journal");
-    let undisturbed = story.begin();
+    let mut undisturbed = story.begin();
     let before = nodes(&undisturbed);
-    assert!(
-        run(&undisturbed, &place, NOW_SECS, None).is_clean,
-        "the undisturbed run fails"
-    );
+    run(&mut undisturbed, 0, None).expect_clean();
     let after = nodes(&undisturbed);
     for side in Side::BOTH {
         for fault in Fault::ALL {
@@ -287,20 +262,19 @@ fn fail_all(story: &Story) {
                         let when = format!(
                             "{fault:?} {moment:?} call {nth} on the {side} side, {retries} retries"
                         );
-                        let ran = run(&world, &place, NOW_SECS, Some((side, &script)));
+                        let ran = run(&mut world, 0, Some((side, script.clone())));
                         check_sound(&world, &before, &after, &when);
-                        if ran.is_clean {
+                        if ran.is_clean() {
                             check_same(&world, story, &after, &when, &ran.lines);
                         }
-                        let next = run(&world, &place, NOW_SECS + 100, None);
+                        let next = run(&mut world, 100, None);
                         assert!(
-                            next.is_clean,
-                            "{when}; the next run: {:#?}\nafter {:#?}",
-                            next.lines, ran.lines
+                            next.is_clean(),
+                            "{when}; the next run: {next:#?}\nafter {ran:#?}"
                         );
                         let both = [&ran.lines[..], &next.lines[..]].concat();
                         check_same(&world, story, &after, &when, &both);
-                        check_settled(&world, &place, &when);
+                        check_settled(&mut world, &when);
                         if script.calls() < nth {
                             break;
                         }
@@ -327,9 +301,9 @@ fn check_sound(world: &World, before: &Sides<Nodes>, after: &Sides<Nodes>, when:
             assert!(known.contains(&file), "{when}: {side} has {file:?}");
         }
         for dir in ["", "d", "e", "e/f", "new", "new2"] {
-            if let Some(text) = metadata_of(world.trees.of(side), dir) {
+            if let Some(text) = world.remote_times(dir) {
                 let parsed = serde_json::from_str::<serde_json::Value>(&text);
-                assert!(parsed.is_ok(), "{when}: {side} metadata of {dir:?}: {text}");
+                assert!(parsed.is_ok(), "{when}: true times of {dir:?}: {text}");
             }
         }
     }
@@ -382,15 +356,17 @@ fn shown(nodes: &Nodes, with_times: bool) -> Vec<String> {
     shown
 }
 
-fn check_settled(world: &World, place: &Path, when: &str) {
+fn check_settled(world: &mut World, when: &str) {
     let before = (world.trees.local.paths(), world.trees.remote.paths());
-    let ran = run(world, place, NOW_SECS + 200, None);
-    assert!(ran.is_clean && !place.exists(), "{when}: {:#?}", ran.lines);
+    let archive = world.archive();
+    let ran = run(world, 200, None);
+    assert!(ran.is_clean() && !world.has_journal(), "{when}: {ran:#?}");
     let after = (world.trees.local.paths(), world.trees.remote.paths());
     assert_eq!(before, after, "{when}: a further run writes");
+    assert_eq!(archive, world.archive(), "{when}: a further run records");
     let ours = after.0.keys().chain(after.1.keys());
     let left: Vec<_> = ours
-        .filter(|path| path.contains(".coracle-part-") || path.contains("lock.json"))
+        .filter(|path| path.contains(".coracle-part-") || path.contains(".coracle-lock"))
         .collect();
     assert!(left.is_empty(), "{when}: left over: {left:?}");
 }
@@ -412,90 +388,9 @@ fn without_time(path: &str) -> String {
     out
 }
 
-struct Ran {
-    /// Whether it did all it wanted to, as far as it knows.
-    is_clean: bool,
-    lines: Vec<String>,
-}
-
-/// One run with a journal, as the program keeps it.
-fn run(world: &World, place: &Path, now_secs: i64, script: Option<(Side, &Script)>) -> Ran {
-    let doors = Doors {
-        trees: &world.trees,
-        script,
-    };
-    let boot = BootId::new("this boot");
-    let (journal, leftover) = Journal::open(place, &PeerKey::of(&world.job.remote), &boot).unwrap();
-    let setting = Setting {
-        connect: &doors,
-        stop: Stop {
-            asked: &|| false,
-            deadline: None,
-        },
-        journal: Some(&journal),
-        leftover: &leftover,
-        held_files: Sides::new(false, false),
-        is_elsewhere: false,
-        holder: "the test",
-        now: Timestamp::from_secs(now_secs),
-    };
-    let mut lines = Vec::new();
-    let mut tell = |event: Event<'_>| match event {
-        Event::Failed { path, error } => lines.push(format!("{path}: {error}")),
-        Event::Warning(text) => lines.push(text.to_owned()),
-        Event::Entry { path, deed, .. } => lines.push(format!("{path}: {deed:?}")),
-        Event::Started
-        | Event::Scanned { .. }
-        | Event::Planned { .. }
-        | Event::Moved { .. }
-        | Event::Notice(_) => {}
-    };
-    let summary = sync::run(&world.job, &setting, &mut tell, &mut Nobody);
-    let is_clean = match summary {
-        Ok(summary) => {
-            if summary.is_settled {
-                journal.finish().unwrap();
-            }
-            lines.extend(summary.stopped_by.iter().map(ToString::to_string));
-            summary.totals.errors == 0 && summary.stopped_by.is_none()
-        }
-        Err(error) => {
-            lines.push(format!("refused: {error}"));
-            false
-        }
-    };
-    Ran { is_clean, lines }
-}
-
-struct Nobody;
-
-impl Ask for Nobody {
-    fn ask(
-        &mut self,
-        conflict: &Conflict<'_>,
-        _compare: &mut dyn FnMut() -> Result<bool>,
-    ) -> Result<Answer> {
-        panic!("asked about {}", conflict.path)
-    }
-}
-
-struct Doors<'a> {
-    trees: &'a Sides<Tree>,
-    script: Option<(Side, &'a Script)>,
-}
-
-impl Connect for Doors<'_> {
-    fn connect(&self, side: Side) -> Result<Box<dyn Replica>> {
-        let target = self.trees.of(side).target();
-        Ok(match self.script {
-            Some((struck, script)) if struck == side => {
-                Box::new(FaultyReplica::new(target, script))
-            }
-            _ => Box::new(target),
-        })
-    }
-
-    fn connect_state(&self) -> Result<Option<Box<dyn Replica>>> {
-        Ok(None)
-    }
+/// One run, so many seconds after the first.
+fn run(world: &mut World, later_secs: i64, script: Option<(Side, Script)>) -> Ran {
+    world.now_secs = NOW_SECS + later_secs;
+    world.script = script;
+    world.run()
 }

@@ -10,15 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use coracle::error::{ErrorKind, Result, Scope};
-use coracle::job::{DataMode, FtpLocation, Limits, Location, Protection, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Habits, Limits, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
 use coracle::replica::{
     Bytes, FtpConnector, FtpReplica, Listing, NewFile, Removal, Replica, Stat, Times, Unwatched,
     load,
 };
-use coracle::sync::peer::PeerKey;
-use coracle::sync::store::{self, OtherVersion};
 use coracle::time::Timestamp;
+use support::acquainted::acquainted;
 use support::ftp_server::{Act, Close, Config, Effect, Fault, FtpServer, Say, Then};
 use support::temp::TempDir;
 
@@ -194,7 +193,7 @@ fn a_server_that_spoils_a_port_asked_for_at_the_end_of_data_is_asked_no_more() {
             faults: vec![Fault::on("EPSV").nth(2).then(effect)],
             ..Config::serving(root.path())
         });
-        let connector = connector(&server, IMPATIENCE);
+        let connector = connector(&server, IMPATIENCE).with_memory(acquainted());
         let mut target = connector.connect().unwrap();
         let mut read = || load(&mut target, &rel("a"), 100);
         // The server confirmed this one.
@@ -451,7 +450,7 @@ fn a_port_is_not_kept_where_another_command_spoils_it() {
             }
             _ => None,
         });
-        let connector = connector(&server, IMPATIENCE);
+        let connector = connector(&server, IMPATIENCE).with_memory(acquainted());
         stubbornly(&connector, "a spoilt port", upload_two);
         assert_eq!(spoilt.swap(0, Ordering::Relaxed), 1);
         assert_eq!(stubbornly(&connector, "again", upload_two), 1);
@@ -475,6 +474,7 @@ fn connector(server: &FtpServer, timeout: Duration) -> FtpConnector {
         user: "tester".to_owned(),
         password: Secret::new("geheim".to_owned()),
         path: ServerPath::Absolute(RelPath::root()),
+        habits: Habits::default(),
     };
     let limits = Limits {
         connections: NonZeroU8::MIN,
@@ -498,19 +498,15 @@ fn metadata_that_does_not_come_whole_is_not_taken_for_damaged() {
     let path = dir.path().join(".pyftpsync-meta.json");
     fs::write(&path, whole).unwrap();
     let server = FtpServer::start(Config::serving(dir.path()));
-    let key = PeerKey::of(&Location::Path(dir.path().to_owned()));
     let load = || {
         let mut target = connect_within(&server, IMPATIENCE)?;
-        store::load(&mut target, &RelPath::root(), &key, OtherVersion::Refuse)
+        load(&mut target, &rel(".pyftpsync-meta.json"), 1000)
     };
-    let loaded = load().unwrap();
-    assert!(!loaded.is_damaged && loaded.metadata.true_time(b"a").is_some());
+    assert_eq!(load().unwrap().as_deref(), Some(whole.as_bytes()));
     for bytes in 0..whole.len() as u64 {
         server.inject(Fault::on("RETR").then(Effect::cut_data(bytes)));
         let cut = load();
         assert!(cut.is_err(), "after {bytes} bytes: {cut:?}");
         server.heal();
     }
-    fs::write(&path, &whole[..40]).unwrap();
-    assert!(load().unwrap().is_damaged);
 }

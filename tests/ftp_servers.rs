@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use coracle::error::{Error, ErrorKind, Result};
-use coracle::job::{DataMode, FtpLocation, Limits, Links, Protection, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Habits, Limits, Links, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
 use coracle::replica::{
     Algorithm, Bytes, FtpReplica, Kind, Listing, LocalReplica, Mtime, NewFile, Precision, Removal,
@@ -55,6 +55,7 @@ fn connect_at(server: &Server, path: &str, data: DataMode) -> FtpReplica {
         user: server.user().to_owned(),
         password: Secret::new(server.password().to_owned()),
         path: ServerPath::Absolute(rel(&server.remote_path(path))),
+        habits: Habits::default(),
     };
     FtpReplica::connect(&location, &limits(data)).unwrap()
 }
@@ -786,6 +787,9 @@ fn a_glance_tells_names_sizes_times_and_when_the_directory_was_changed() {
         let precision = match server.kind() {
             Brand::Vsftpd => Precision::Minute,
             Brand::Proftpd | Brand::PureFtpd | Brand::Pyftpdlib => Precision::Second,
+            Brand::Twisted | Brand::Aioftp | Brand::Rclone | Brand::FtpSrv => {
+                unreachable!("no stranger is asked")
+            }
         };
         let changed = changed[0].unwrap();
         assert_eq!(changed.precision, precision);
@@ -839,6 +843,9 @@ fn a_glance_tells_the_right_directory_or_nothing() {
             Brand::PureFtpd => blanks.to_vec(),
             Brand::Pyftpdlib => vec![b"caf\xe9"],
             Brand::Vsftpd | Brand::Proftpd => Vec::new(),
+            Brand::Twisted | Brand::Aioftp | Brand::Rclone | Brand::FtpSrv => {
+                unreachable!("no stranger is asked")
+            }
         };
         expected.extend(&dirs[11..]);
         assert_eq!(untold, expected);

@@ -242,12 +242,12 @@ fn another_disk_in_place_of_the_local_root_is_refused() {
     )
     .expect(REFUSED)
     .says_one_sentence()
-    .complains("the local root is on another disk than last time")
-    .complains("--allow-empty");
+    .complains("at the local root there is another disk than in earlier runs")
+    .complains("--accept-disk");
     assert_eq!(Snapshot::of(&synced.place.remote()), remote);
     with_mounts(
         &synced.place,
-        &format!("{mounted} \"$0\" sync local remote --allow-empty"),
+        &format!("{mounted} \"$0\" sync local remote --accept-disk"),
     )
     .expect(0);
     assert!(synced.place.remote().join("else").exists());
@@ -255,15 +255,23 @@ fn another_disk_in_place_of_the_local_root_is_refused() {
 }
 
 #[test]
-fn the_same_files_on_another_disk_are_no_reason_to_refuse() {
+fn a_tree_that_was_copied_to_another_disk_meets_its_peer_anew_and_deletes_nothing() {
     let synced = Synced::with("moved-disk", Remote::Directory, &["a", "d/b"]);
+    let moved = "cp -a local moved; mount -t tmpfs none local; cp -a moved/. local/; rm local/a;";
+    with_mounts(&synced.place, &format!("{moved} \"$0\" sync local remote"))
+        .expect(REFUSED)
+        .complains("--accept-disk");
+    let moved = moved.replace("cp -a local moved;", "");
     with_mounts(
         &synced.place,
-        "cp -a local moved; mount -t tmpfs none local; cp -a moved/. local/; rm local/a; \"$0\" sync local remote",
+        &format!("{moved} \"$0\" sync --accept-disk local remote; test -e local/a"),
     )
-    .expect(0);
-    assert!(!synced.place.remote().join("a").exists());
-    assert!(synced.place.remote().join("d/b").exists());
+    .expect(0)
+    .complains("came with a copy of its directory");
+    assert_eq!(
+        Snapshot::of(&synced.place.remote()).names(),
+        ["a", "d", "d/b"]
+    );
 }
 
 // Mass deletions
@@ -490,13 +498,95 @@ fn nearly_all_times_changed_and_no_size_is_refused() {
         "sync",
         &[],
         "25 of 25 recorded files on the local side have another time but the same size",
-        "--accept-time-shift",
+        "--accept-new-times",
     );
-    let ended = synced.run("sync", &["--accept-time-shift"]).expect(0);
-    assert!(!ended.stdout.contains("COPY"), "{ended}");
+    // They did not move by one shift, so that is no way out.
+    synced.refused(
+        "sync",
+        &["--accept-time-shift"],
+        "25 of 25 recorded files",
+        "--accept-new-times",
+    );
+    let ended = synced.run("sync", &["--accept-new-times"]).expect(0);
+    assert_eq!(ended.stdout.matches("COPY").count(), 25, "{ended}");
     let before = synced.place.snapshot();
     synced.run("sync", &[]).expect(0);
     assert_eq!(synced.place.snapshot(), before);
+}
+
+#[test]
+fn a_side_that_went_back_in_time_is_refused() {
+    let names = numbered("", 25);
+    let names = as_strs(&names);
+    for side in ["local", "remote"] {
+        let synced = Synced::with("older", Remote::Directory, &names);
+        let root = synced.place.path().join(side);
+        for (number, name) in names[..12].iter().enumerate() {
+            put(
+                &root,
+                name,
+                "an old version",
+                900 * DAY_SECS + 1234 * number as u64,
+            );
+        }
+        synced.refused("sync", &[], "older", "--allow-older");
+        synced.run("sync", &["--allow-older"]).expect(0);
+        for other in [synced.place.local(), synced.place.remote()] {
+            assert_eq!(content(&other, names[0]), "an old version");
+        }
+    }
+}
+
+#[test]
+fn a_restored_tree_is_refused_where_deletions_follow_from_what_it_lacks() {
+    let names = numbered("d/", 30);
+    let synced = Synced::with("restored", Remote::Directory, &as_strs(&names));
+    let local = synced.place.local();
+    // An older backup, which lacks the newest files, takes the place of the directory.
+    for name in &names[25..] {
+        fs::remove_file(local.join(name)).unwrap();
+    }
+    let mut restore = Command::new("cp");
+    restore.arg("-a").arg(local.join("d")).arg(local.join("e"));
+    assert!(restore.status().unwrap().success());
+    fs::remove_dir_all(local.join("d")).unwrap();
+    fs::rename(local.join("e"), local.join("d")).unwrap();
+    synced.refused("sync", &[], "copies", "--allow-older");
+    synced.run("sync", &["--allow-older"]).expect(0);
+    assert!(!synced.place.remote().join(&names[29]).exists());
+    assert!(synced.place.remote().join(&names[0]).exists());
+}
+
+#[test]
+fn overwriting_by_force_counts_as_deleting() {
+    let names = numbered("", 12);
+    let synced = Synced::with("mass-force", Remote::Directory, &as_strs(&names));
+    for name in &names {
+        put(&synced.place.remote(), name, "remote change!", 400);
+    }
+    synced.refused(
+        "upload",
+        &["--force"],
+        "delete or overwrite 12 of 12 files on the remote side",
+        "--max-delete 12",
+    );
+    synced
+        .run("upload", &["--force", "--max-delete", "12"])
+        .expect(0);
+    assert_eq!(content(&synced.place.remote(), "f10"), "content of f10");
+}
+
+#[test]
+fn files_that_the_filter_leaves_out_do_not_dilute_a_mass_of_deletions() {
+    let mut names = numbered("", 20);
+    names.extend(numbered("left-out/", 200));
+    let synced = Synced::with("mass-filter", Remote::Directory, &as_strs(&names));
+    for name in &names[..11] {
+        fs::remove_file(synced.place.local().join(name)).unwrap();
+    }
+    let exclude = ["-x", "left-out"];
+    let reason = "delete or overwrite 11 of 20 files on the remote side";
+    synced.refused("sync", &exclude, reason, "--max-delete 11");
 }
 
 // The clock
@@ -637,15 +727,19 @@ fn without_the_check_file_in_both_roots_nothing_is_done() {
 // Names that differ only in case
 
 #[test]
-fn names_that_differ_only_in_case_are_refused_and_told() {
+fn names_that_differ_only_in_case_are_told_and_nothing_else_waits_for_them() {
     let synced = Synced::with("case", Remote::Server, &["a", "x"]);
     put(&synced.place.local(), "d/Readme", "local", 1000);
     put(&synced.place.remote(), "d/README", "remote", 1000);
-    synced.refused(
-        "sync",
-        &[],
-        "in d, \"README\" and \"Readme\" differ only in case",
-        "--case strict",
+    put(&synced.place.local(), "d/other", "other", 1000);
+    synced
+        .run("sync", &[])
+        .expect(1)
+        .complains("d/README: another name differs from this one only in case")
+        .complains("--case strict");
+    synced.assert_names(
+        &["a", "d", "d/Readme", "d/other", "x"],
+        &["a", "d", "d/README", "d/other", "x"],
     );
     synced.run("sync", &["--case=strict"]).expect(0);
     assert!(synced.place.remote().join("d/Readme").exists());

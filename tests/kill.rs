@@ -1,26 +1,27 @@
-//! Runs killed with SIGKILL at any moment. Whenever it strikes: whole files under final names, nothing lost, metadata that
-//! can be read; the next run comes to where an undisturbed one comes, meets no conflict that was not there, leaves nothing
+//! Runs killed with SIGKILL at any moment. Whenever it strikes: whole files under final names, nothing lost, a whole archive; the next run comes to where an undisturbed one comes, meets no conflict that was not there, leaves nothing
 //! of its own behind; and the run after that does nothing.
 //!
-//! `CORACLE_KILLS=20` kills twenty times as often.
+//! `tests/run --long` kills more than 300 uploads, downloads and syncs each.
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use support::ftp_server::{Close, Config, Effect};
+use support::is_long;
 use support::scenario::{Random, Reference, Scenario, World, reap, until};
 use support::servers::Kind;
 
-/// Kills of every scenario at every place, unless asked for more.
-const KILLS: u64 = 4;
-
-fn kills() -> u64 {
-    let factor = std::env::var("CORACLE_KILLS")
-        .map_or(1, |text| text.parse().expect("CORACLE_KILLS is a number"));
-    KILLS * factor
+/// Kills of a scenario at every place. There are two scenarios each of upload and download, and six of sync.
+fn kills(scenario: &Scenario) -> u64 {
+    match scenario.run[0] {
+        _ if !is_long() => 2,
+        "sync" => 7,
+        _ => 20,
+    }
 }
 
 #[test]
@@ -73,30 +74,31 @@ fn at_commands_without_renaming_over_files() {
 /// Kills each scenario at random moments of the time that it takes.
 fn at_moments(make: &mut dyn FnMut(&str) -> World, seed: u64) {
     let mut random = Random::new(seed);
-    let mut killed = 0;
+    let mut tally = Tally::default();
     for scenario in Scenario::ALL {
         let world = make("kill-moment");
         scenario.play(&world);
         let reference = world.reference(scenario.run);
         assert_eq!(reference.renames > 0, scenario.name == "renames");
-        for _ in 0..kills() {
+        for _ in 0..kills(&scenario) {
             let moment = Duration::from_nanos(random.below(reference.took.as_nanos() as u64));
             let mut child = world.coracle(scenario.run).spawn().unwrap();
             thread::sleep(moment);
             child.kill().unwrap();
             let status = child.wait().unwrap();
-            killed += usize::from(status.code().is_none());
+            tally.count(scenario.run[0], status.code().is_none());
             let when = format!("{}: killed after {moment:?}", scenario.name);
             check(&world, &scenario, &reference, &when);
         }
     }
-    println!("{killed} runs killed");
+    // Some moments come when the run has just ended.
+    tally.expect(60);
 }
 
 /// Kills each scenario at commands chosen at random: right before or right after the server acts on them.
 fn at_commands_of(seed: u64, configure: fn(&mut Config)) {
     let mut random = Random::new(seed);
-    let mut killed = 0;
+    let mut tally = Tally::default();
     for scenario in Scenario::ALL {
         let world = World::of_process("kill-command", |config| {
             // A killed client never comes to a data connection that it has asked for.
@@ -107,11 +109,11 @@ fn at_commands_of(seed: u64, configure: fn(&mut Config)) {
         let reference = world.reference(scenario.run);
         assert_eq!(reference.renames > 0, scenario.name == "renames");
         let commands = reference.commands;
-        for _ in 0..kills() {
+        for _ in 0..kills(&scenario) {
             let nth = 1 + random.below(commands);
             let acts = random.below(2) == 1;
             let was_killed = kill_at_command(&world, &scenario, nth, acts);
-            killed += usize::from(was_killed);
+            tally.count(scenario.run[0], was_killed);
             let acted = if acts { "after" } else { "before" };
             let when = format!(
                 "{}: killed {acted} command {nth} of {commands}",
@@ -121,7 +123,33 @@ fn at_commands_of(seed: u64, configure: fn(&mut Config)) {
             check(&world, &scenario, &reference, &when);
         }
     }
-    println!("{killed} runs killed");
+    // A run may need a command less than the undisturbed one did.
+    tally.expect(90);
+}
+
+/// How many runs of each command were to be killed, and how many of them were alive.
+#[derive(Default)]
+struct Tally(BTreeMap<&'static str, (u64, u64)>);
+
+impl Tally {
+    fn count(&mut self, command: &'static str, was_alive: bool) {
+        let (tries, hits) = self.0.entry(command).or_default();
+        *tries += 1;
+        *hits += u64::from(was_alive);
+    }
+
+    /// Fails unless so many in a hundred were alive.
+    fn expect(&self, percent: u64) {
+        println!("runs to be killed, and alive then: {:?}", self.0);
+        let (tries, hits) = self
+            .0
+            .values()
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        assert!(
+            hits * 100 >= tries * percent,
+            "{hits} of {tries} were alive"
+        );
+    }
 }
 
 fn kill_at_command(world: &World, scenario: &Scenario, nth: u64, acts: bool) -> bool {

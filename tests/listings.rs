@@ -31,7 +31,7 @@ fn mlsd(name: &str) -> BTreeMap<Vec<u8>, (FactsKind, Option<u64>)> {
         .collect()
 }
 
-type ListEntries = BTreeMap<Vec<u8>, (ListKind, u64)>;
+type ListEntries = BTreeMap<Vec<u8>, (ListKind, Option<u64>)>;
 
 /// The entries, and the lines that could not be read.
 fn list(name: &str) -> (ListEntries, Vec<Vec<u8>>) {
@@ -43,7 +43,7 @@ fn list(name: &str) -> (ListEntries, Vec<Vec<u8>>) {
                 entries.insert(entry.name.to_vec(), (entry.kind, entry.size));
             }
             ListLine::Nothing => {}
-            ListLine::Unreadable => unreadable.push(line.to_vec()),
+            ListLine::Heading | ListLine::Unreadable => unreadable.push(line.to_vec()),
         }
     }
     (entries, unreadable)
@@ -106,13 +106,13 @@ fn list_shows_every_file_with_its_name_and_size() {
         ] {
             assert_eq!(
                 entries.get(name.as_bytes()),
-                Some(&(ListKind::File, 11)),
+                Some(&(ListKind::File, Some(11))),
                 "{server}: {name}"
             );
         }
         assert_eq!(
             entries[&b"sparse5g.bin"[..]],
-            (ListKind::File, 5_368_709_120),
+            (ListKind::File, Some(5_368_709_120)),
             "{server}"
         );
         assert_eq!(entries[&b"dir with space"[..]].0, ListKind::Dir, "{server}");

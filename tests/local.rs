@@ -98,19 +98,27 @@ fn a_file_is_known_by_its_identity_whatever_its_name() {
     target.list(&RelPath::root(), &mut listing).unwrap();
     let inodes: Vec<u64> = listing.iter().map(|entry| entry.inode).collect();
     assert_eq!(inodes, [0, inode, 0], "directories and links have none");
-    assert_eq!(target.identify(&path("d")).unwrap(), None);
+    let dir = target.identify(&path("d")).unwrap().unwrap();
+    assert_eq!(
+        dir.inode,
+        fs::metadata(temp.path().join("d")).unwrap().ino()
+    );
     assert_eq!(target.identify(&path("link")).unwrap(), None);
 }
 
 #[test]
-fn a_root_is_known_by_its_identity() {
+fn a_root_knows_the_file_system_that_it_is_on() {
     let (temp, target) = fresh(Links::Skip);
     fs::create_dir(temp.path().join("d")).unwrap();
-    let again = LocalReplica::open(temp.path(), Links::Skip).unwrap();
-    let other = LocalReplica::open(&temp.path().join("d"), Links::Skip).unwrap();
-    let identity = target.root_identity().unwrap();
-    assert_eq!(identity, again.root_identity().unwrap());
-    assert_ne!(identity, other.root_identity().unwrap());
+    let below = LocalReplica::open(&temp.path().join("d"), Links::Skip).unwrap();
+    let elsewhere = LocalReplica::open(std::path::Path::new("/proc"), Links::Skip).unwrap();
+    let identity = target.file_system_id().unwrap();
+    assert_eq!(identity, below.file_system_id().unwrap());
+    assert_eq!(
+        elsewhere.file_system_id().unwrap(),
+        0,
+        "/proc keeps no number"
+    );
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn the_question_shows_both_files() {
     let place = in_conflict(&["a"]);
     Dialog::new()
         .expect("was modified on both targets since last sync")
-        .expect("Original modification time:")
+        .expect("When last in step:")
         .expect("Local:")
         .expect("5 bytes")
         .expect("Remote:")

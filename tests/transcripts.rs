@@ -13,6 +13,10 @@
 //! `{port}` in what the server says is a fresh passive port, `{p1},{p2}` the same in two numbers. `\r`, `\n`, `\\` and
 //! `\xNN` stand for themselves. The client may end with QUIT.
 
+#[allow(unreachable_pub, reason = "other tests reach it through support")]
+#[path = "support/acquainted.rs"]
+mod acquainted;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -22,13 +26,15 @@ use std::thread;
 use std::time::Duration;
 
 use coracle::error::{Error, ErrorKind, Result, Scope};
-use coracle::job::{DataMode, FtpLocation, Limits, Protection, Secret, ServerPath};
+use coracle::job::{DataMode, FtpLocation, Habits, Limits, Protection, Secret, ServerPath};
 use coracle::path::RelPath;
 use coracle::replica::{
-    Algorithm, Bytes, FtpReplica, Kind, Listing, NewFile, Precision, Removal, Replica, Stat, Times,
-    Unwatched, Written,
+    Algorithm, Bytes, FtpConnector, FtpReplica, Kind, Listing, NewFile, Precision, Removal,
+    Replica, Stat, Times, Unwatched, Written,
 };
 use coracle::time::Timestamp;
+
+use acquainted::acquainted;
 
 /// 2024-02-29 12:34:56 UTC.
 const LEAP_DAY: Timestamp = Timestamp::from_secs(1_709_210_096);
@@ -56,6 +62,7 @@ fn play(name: &str, act: impl FnOnce(Result<FtpReplica>)) {
         user: "tester".to_owned(),
         password: Secret::new("geheim".to_owned()),
         path: ServerPath::Absolute(RelPath::parse(b"r").unwrap()),
+        habits: Habits::default(),
     };
     let limits = Limits {
         connections: NonZeroU8::MIN,
@@ -65,7 +72,9 @@ fn play(name: &str, act: impl FnOnce(Result<FtpReplica>)) {
         bytes_per_sec: None,
         data: DataMode::Passive,
     };
-    act(FtpReplica::connect(&location, &limits));
+    act(FtpConnector::new(&location, &limits)
+        .map(|connector| connector.with_memory(acquainted()))
+        .and_then(|connector| connector.connect()));
     server.join().unwrap();
 }
 
@@ -595,5 +604,156 @@ fn digests_are_found_in_both_dialects() {
             .unwrap();
         assert_eq!(digest.bytes, [0x40, 0x76, 0xe5, 0xd1]);
         assert_eq!(target.free_space().unwrap(), Some(123_456));
+    });
+}
+
+#[test]
+fn facts_are_found_wherever_a_server_puts_them() {
+    play("look-odd-facts", |target| {
+        let mut target = target.unwrap();
+        for _ in 0..3 {
+            let stat = target.look_up(&[rel("x")]).pop().unwrap().unwrap().unwrap();
+            assert_eq!((stat.kind, stat.size), (Kind::File, 3));
+            let time = stat.mtime.map(|mtime| mtime.at.as_secs());
+            assert_eq!(time, Some(LEAP_DAY.as_secs()));
+        }
+    });
+}
+
+#[test]
+fn absence_is_proven_by_a_listing() {
+    play("look-denied-but-listed", |target| {
+        let mut target = target.unwrap();
+        let mut look = || target.look_up(&[rel("x")]).pop().unwrap().unwrap();
+        // This denial is of the kind that is known to be true.
+        assert_eq!(look(), None);
+        assert_eq!(look(), Some(Stat::file(3, LEAP_DAY)));
+    });
+    play("look-by-listing", |target| {
+        let mut target = target.unwrap();
+        let stat = target.look_up(&[rel("x")]).pop().unwrap().unwrap().unwrap();
+        assert_eq!((stat.kind, stat.size), (Kind::File, 3));
+    });
+}
+
+#[test]
+fn an_empty_directory_may_be_refused() {
+    play("list-nothing-450", |target| {
+        let (names, gap) = list(&mut target.unwrap()).unwrap();
+        assert_eq!((names.len(), gap), (0, None));
+    });
+}
+
+#[test]
+fn what_one_listing_does_not_tell_another_does() {
+    for (name, expected) in [
+        ("list-mlsd-names-alone", &[("a.txt", Kind::File, 3)][..]),
+        (
+            "list-odd-sizes",
+            &[
+                ("big", Kind::File, 3_000_000_000),
+                ("huge", Kind::Special, 0),
+                ("never", Kind::File, 3),
+            ],
+        ),
+        ("list-years-behind", &[("a b", Kind::File, 3)]),
+        (
+            "list-by-names",
+            &[("A.TXT", Kind::File, 3), ("D", Kind::Dir, 0)],
+        ),
+    ] {
+        play(name, |target| {
+            let mut listing = Listing::new();
+            target
+                .unwrap()
+                .list(&RelPath::root(), &mut listing)
+                .unwrap();
+            let entries: Vec<_> = listing
+                .iter()
+                .map(|entry| (entry.name.to_string(), entry.stat.kind, entry.stat.size))
+                .collect();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(name, kind, size)| ((*name).to_owned(), *kind, *size))
+                .collect();
+            assert_eq!(entries, expected, "{name}");
+            assert_eq!(listing.gap(), None, "{name}");
+        });
+    }
+}
+
+#[test]
+fn ports_are_found_in_any_form() {
+    play("pasv-odd-forms", |target| {
+        let mut target = target.unwrap();
+        for name in ["a", "b", "c"] {
+            assert_eq!(list(&mut target).unwrap().0, [name]);
+        }
+    });
+    play("pret", |target| {
+        assert_eq!(list(&mut target.unwrap()).unwrap().0, ["a"]);
+    });
+}
+
+#[test]
+fn the_class_of_a_code_decides() {
+    play("write-codes-200", |target| {
+        let written = put(&mut target.unwrap(), None).unwrap();
+        assert_eq!(written.times, Times::Kept);
+    });
+}
+
+#[test]
+fn a_confirmation_proves_nothing() {
+    play("remove-confirmed-not-done", |target| {
+        let mut target = target.unwrap();
+        let removed = target.remove(&[Removal::File(rel("a")), Removal::Dir(rel("d"))]);
+        assert!(matches!(
+            removed[0].as_ref().unwrap_err().kind(),
+            ErrorKind::Verify(_)
+        ));
+        assert!(removed[1].is_ok());
+        let error = target.rename(&rel("a"), &rel("new")).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Verify(_)), "{error}");
+    });
+    play("write-aside-not-done", |target| {
+        let file = NewFile {
+            path: &rel("a"),
+            partial: &rel("part"),
+            size: 3,
+            mtime: Some(LEAP_DAY),
+            resume_at: 0,
+            replaces: Some(Stat::file(9, LEAP_DAY)),
+            set_aside: Some(&rel("aside")),
+            keep_partial: false,
+        };
+        let error = target
+            .unwrap()
+            .write(&file, &mut Bytes(b"new"), &mut Unwatched)
+            .unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Verify(_)), "{error}");
+    });
+}
+
+#[test]
+fn a_login_that_cannot_work_says_why_and_shows_no_password() {
+    let error = refused_login("login-acct");
+    assert!(error.to_string().contains("ACCT"), "{error}");
+    let error = refused_login("login-200");
+    assert_eq!(error.scope(), Scope::Job, "one try is enough");
+    let text = error.to_string().to_lowercase();
+    assert!(
+        text.contains("incorrect") && !text.contains("gehe"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_stranger_is_served_by_the_book_and_tried_once() {
+    play("stranger", |target| {
+        let mut target = target.unwrap();
+        for _ in 0..2 {
+            assert_eq!(list(&mut target).unwrap().0, [".hidden", "a"]);
+        }
     });
 }

@@ -16,8 +16,6 @@ mod delay;
 #[path = "../../tests/support/servers.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod servers;
-// It serves the tests first, where all of it is needed.
-#[allow(unreachable_pub)]
 #[path = "../../tests/support/temp.rs"]
 mod temp;
 #[path = "../watch/mod.rs"]

@@ -1,4 +1,13 @@
 #!/bin/sh
 # Run by the feed on the built package: $1 is its name, $2 its version.
-[ "$1" = coracle ] || exit 0
-coracle --version | grep -F "$2"
+case $1 in
+coracle | coracle-nossl) ;;
+*) exit 0 ;;
+esac
+coracle --version | grep -F "$2" || exit 1
+# The variants differ in what they speak.
+coracle -Vv | grep '^protocols:' | grep -q ftps
+case $1:$? in
+coracle:0 | coracle-nossl:1) ;;
+*) exit 1 ;;
+esac

@@ -14,6 +14,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("Safety", "--max-delete"),
     ("Speed and connection", "--connections"),
     ("FTPS", "--tls"),
+    ("SFTP", "--ssh-command"),
     ("Login", "--password-file"),
     ("Output", "--verbose"),
 ];
@@ -36,7 +37,7 @@ pub(super) fn overview() -> String {
     text.push_str(
         "\nLOCAL is a directory here. REMOTE is ftp://[USER[:PASSWORD]@]HOST[:PORT]/PATH, where /PATH begins\n\
          at the server's root and /~/PATH in the login directory; it may be a directory here, too. ftps://\n\
-         protects user, password and files on the way by TLS.\n\n\
+         protects user, password and files on the way by TLS, sftp:// by the SSH program of this machine.\n\n\
          Try first, with nothing changed:  coracle upload --dry-run photos ftp://me@nas/photos\n\
          Options of a command:             coracle COMMAND --help\n\
          Version:                          coracle --version\n",

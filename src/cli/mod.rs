@@ -11,12 +11,12 @@ use std::path::{Component, Path, PathBuf};
 
 use argh::{ArgsInfo, FromArgs};
 
-use crate::cli::url::{Address, FtpUrl, Scheme};
+use crate::cli::url::{Address, Scheme, ServerUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{
-    ANONYMOUS, DataMode, Delete, Direction, FTPS_PORT, FtpLocation, Identity, Job, Limits,
-    Location, Overrides, Pin, Policy, Protection, RemoteScan, Resolve, Selection, StateDir,
-    TlsSettings, Trash, Trust,
+    ANONYMOUS, DataMode, Delete, Direction, Encoding, FTPS_PORT, FtpLocation, Habits, HostKeys,
+    Identity, Job, Limits, Location, Overrides, Pin, Policy, Protection, RemoteScan, Resolve,
+    Selection, SftpLocation, StateDir, TlsSettings, Trash, Trust,
 };
 use crate::login::{CredentialOptions, Prompt};
 use crate::net::BACKEND;
@@ -99,9 +99,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
 }
 
 const PROGRAM: &str = "coracle";
-
-/// What `--exclude` is when it is not given: as in pyftpsync.
-const DEFAULT_EXCLUDE: &str = ".DS_Store,.git,.hg,.svn,#recycle";
 
 /// A command.
 struct Command {
@@ -276,28 +273,37 @@ fn invocation(
         ca_file: options.ca_file,
         pins: options.pin,
         insecure: options.insecure,
+        unclean_ends: options.tls_unclean_ends,
         cert: options.client_cert,
         key: options.client_key,
+    };
+    let habits = Habits {
+        encoding: options.encoding,
+        passive: options.passive.map_or_else(Vec::new, |order| order.0),
+        unclean_ends: options.tls_unclean_ends,
+        in_place: options.inplace,
+    };
+    if options.ftp_active && !habits.passive.is_empty() {
+        return Err(usage("--passive and --ftp-active exclude each other"));
+    }
+    let ssh = SshOptions {
+        command: options.ssh_command,
+        accept_new: options.accept_new_host_key,
+        no_verify: options.no_verify_host_keys,
     };
     let local = local_root(local)?;
     let remote = match Address::parse(remote)? {
         Address::Path(path) => {
             tls.refuse_without_ftps()?;
+            refuse_habits(&habits)?;
+            ssh.refuse_without_sftp()?;
             refuse_overlap(&local, &path)?;
             Location::Path(path)
         }
-        Address::Ftp(url) => {
+        Address::Server(url) => {
             credentials.user = url.user.clone();
             credentials.password = url.password.clone();
-            let protection = protection_of(&url, tls)?;
-            Location::Ftp(FtpLocation {
-                host: url.host,
-                port: url.port.unwrap_or(protection.default_port()),
-                protection,
-                user: url.user.unwrap_or_else(|| ANONYMOUS.to_owned()),
-                password: url.password.unwrap_or_default(),
-                path: url.path,
-            })
+            server(url, tls, ssh, habits)?
         }
     };
     let job = Job {
@@ -321,15 +327,21 @@ fn invocation(
             }),
             verify: options.verify,
             remote_scan,
+            remote_times: !options.no_remote_meta,
             allow: Overrides {
                 empty: options.allow_empty,
+                disk: options.accept_disk,
                 time_shift: options.accept_time_shift,
+                new_times: options.accept_new_times,
+                older: options.allow_older,
                 delete: options.max_delete,
             },
         },
         selection: Selection {
-            matching: pattern_list(options.matching.as_deref().unwrap_or_default()),
-            excluded: pattern_list(options.exclude.as_deref().unwrap_or(DEFAULT_EXCLUDE)),
+            matching: pattern_list(&options.matching)?,
+            excluded: pattern_list(&options.exclude)?,
+            default_excludes: !options.no_default_excludes,
+            only: options.only.unwrap_or_default(),
         },
         limits: Limits {
             connections: options.connections,
@@ -343,7 +355,7 @@ fn invocation(
                 DataMode::Passive
             },
         },
-        state: options.state_dir.map_or(StateDir::Beside, StateDir::Below),
+        state: options.state_dir.map_or(StateDir::InRoot, StateDir::Below),
         create_folder: options.create_folder,
         migrate: options.migrate,
         dry_run: options.dry_run,
@@ -369,12 +381,28 @@ fn invocation(
     })
 }
 
+/// What is said of a server must not be passed over where there is none.
+fn refuse_habits(habits: &Habits) -> Result<()> {
+    let given = [
+        ("--encoding", habits.encoding != Encoding::Utf8),
+        ("--passive", !habits.passive.is_empty()),
+        ("--inplace", habits.in_place),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((name, _)) => Err(usage(format!(
+            "{name} needs a REMOTE with ftp:// or ftps://"
+        ))),
+    }
+}
+
 /// The options for `ftps://`.
 struct TlsOptions {
     mode: Option<TlsMode>,
     ca_file: Option<PathBuf>,
     pins: Vec<Pin>,
     insecure: bool,
+    unclean_ends: bool,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
 }
@@ -387,6 +415,7 @@ impl TlsOptions {
             ("--ca-file", self.ca_file.is_some()),
             ("--pin", !self.pins.is_empty()),
             ("--insecure", self.insecure),
+            ("--tls-unclean-ends", self.unclean_ends),
             ("--client-cert", self.cert.is_some()),
             ("--client-key", self.key.is_some()),
         ];
@@ -416,24 +445,94 @@ impl TlsOptions {
     }
 }
 
-fn protection_of(url: &FtpUrl, options: TlsOptions) -> Result<Protection> {
-    match url.scheme {
-        Scheme::Ftp => options.refuse_without_ftps().map(|()| Protection::Clear),
-        Scheme::Ftps if BACKEND.is_none() => Err(usage(
-            "this build of coracle has no TLS, so it cannot follow ftps:// (see coracle -Vv)",
-        )),
-        Scheme::Ftps => {
-            let mode = options.mode.unwrap_or(match url.port {
-                Some(FTPS_PORT) => TlsMode::Implicit,
-                Some(_) | None => TlsMode::Explicit,
-            });
-            let settings = options.settings()?;
-            Ok(match mode {
-                TlsMode::Explicit => Protection::Explicit(settings),
-                TlsMode::Implicit => Protection::Implicit(settings),
-            })
+/// The options for `sftp://`.
+struct SshOptions {
+    command: Option<String>,
+    accept_new: bool,
+    no_verify: bool,
+}
+
+impl SshOptions {
+    fn refuse_without_sftp(&self) -> Result<()> {
+        let given = [
+            ("--ssh-command", self.command.is_some()),
+            ("--accept-new-host-key", self.accept_new),
+            ("--no-verify-host-keys", self.no_verify),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            None => Ok(()),
+            Some((name, _)) => Err(usage(format!("{name} needs a REMOTE with sftp://"))),
         }
     }
+
+    fn host_keys(&self, pins: Vec<Pin>) -> Result<HostKeys> {
+        match (self.accept_new, self.no_verify, pins.is_empty()) {
+            (false, false, true) => Ok(HostKeys::Known),
+            (true, false, true) => Ok(HostKeys::AcceptNew),
+            (false, true, true) => Ok(HostKeys::Anyone),
+            (false, false, false) => Ok(HostKeys::Pins(pins)),
+            (true, true, _) | (_, _, false) => Err(usage(
+                "--accept-new-host-key, --no-verify-host-keys and --pin exclude each other",
+            )),
+        }
+    }
+}
+
+fn server(url: ServerUrl, tls: TlsOptions, ssh: SshOptions, habits: Habits) -> Result<Location> {
+    let protection = match url.scheme {
+        Scheme::Ftp => tls.refuse_without_ftps().map(|()| Protection::Clear)?,
+        Scheme::Ftps => protection_of(&url, tls)?,
+        Scheme::Sftp => {
+            refuse_habits(&habits)?;
+            return sftp_server(url, tls, ssh).map(Location::Sftp);
+        }
+    };
+    ssh.refuse_without_sftp()?;
+    Ok(Location::Ftp(FtpLocation {
+        host: url.host,
+        port: url.port.unwrap_or(protection.default_port()),
+        protection,
+        user: url.user.unwrap_or_else(|| ANONYMOUS.to_owned()),
+        password: url.password.unwrap_or_default(),
+        path: url.path,
+        habits,
+    }))
+}
+
+fn sftp_server(url: ServerUrl, mut tls: TlsOptions, ssh: SshOptions) -> Result<SftpLocation> {
+    if !cfg!(feature = "sftp") {
+        return Err(usage(
+            "this build of coracle cannot follow sftp:// (see coracle -Vv)",
+        ));
+    }
+    let pins = std::mem::take(&mut tls.pins);
+    tls.refuse_without_ftps()?;
+    Ok(SftpLocation {
+        host: url.host,
+        port: url.port,
+        user: url.user,
+        password: url.password,
+        path: url.path,
+        host_keys: ssh.host_keys(pins)?,
+        ssh_command: ssh.command,
+    })
+}
+
+fn protection_of(url: &ServerUrl, options: TlsOptions) -> Result<Protection> {
+    if BACKEND.is_none() {
+        return Err(usage(
+            "this build of coracle has no TLS, so it cannot follow ftps:// (see coracle -Vv)",
+        ));
+    }
+    let mode = options.mode.unwrap_or(match url.port {
+        Some(FTPS_PORT) => TlsMode::Implicit,
+        Some(_) | None => TlsMode::Explicit,
+    });
+    let settings = options.settings()?;
+    Ok(match mode {
+        TlsMode::Explicit => Protection::Explicit(settings),
+        TlsMode::Implicit => Protection::Implicit(settings),
+    })
 }
 
 fn local_root(text: &OsStr) -> Result<PathBuf> {
@@ -442,7 +541,7 @@ fn local_root(text: &OsStr) -> Result<PathBuf> {
     };
     match Address::parse(text) {
         Ok(Address::Path(path)) => Ok(path),
-        Ok(Address::Ftp(_)) => Err(swapped()),
+        Ok(Address::Server(_)) => Err(swapped()),
         Err(error) if text.is_empty() => Err(error),
         Err(_) => Err(swapped()),
     }
@@ -484,12 +583,16 @@ pub fn overlap(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// `a, b,,c` as pyftpsync reads it: blanks around a pattern do not count.
-fn pattern_list(text: &str) -> Vec<String> {
-    text.split(',')
+/// Several `a, b,,c` as pyftpsync reads them: blanks around a pattern do not count.
+fn pattern_list(texts: &[String]) -> Result<Vec<String>> {
+    let split = texts.iter().flat_map(|text| text.split(','));
+    split
         .map(str::trim)
         .filter(|pattern| !pattern.is_empty())
-        .map(str::to_owned)
+        .map(|pattern| {
+            patterns::check(pattern)?;
+            Ok(pattern.to_owned())
+        })
         .collect()
 }
 
@@ -500,8 +603,9 @@ fn version(verbose: u8) -> String {
             Some(library) => format!("ftp, ftps ({library})"),
             None => "ftp".to_owned(),
         };
+        let sftp = if cfg!(feature = "sftp") { ", sftp" } else { "" };
         text.push_str(&format!(
-            "protocols: {protocols}\nplatform:  {} {} ({} bits)\n",
+            "protocols: {protocols}{sftp}\nplatform:  {} {} ({} bits)\n",
             std::env::consts::OS,
             std::env::consts::ARCH,
             usize::BITS
@@ -579,11 +683,7 @@ mod tests {
         assert_eq!(job.policy.resolve, Resolve::Ask);
         assert_eq!(job.policy.delete, Delete::Never);
         assert_eq!(job.policy.case, Case::Refuse);
-        assert_eq!(
-            job.selection.excluded,
-            [".DS_Store", ".git", ".hg", ".svn", "#recycle"]
-        );
-        assert_eq!(job.selection.matching, [] as [&str; 0]);
+        assert_eq!(job.selection, Selection::default());
         assert_eq!(job.limits.connections.get(), 4);
         assert_eq!(job.limits.timeout.as_secs(), 30);
         assert!(!job.dry_run && !job.create_folder && !job.migrate);
@@ -717,7 +817,7 @@ mod tests {
             let args = [&["upload", "a", url], options].concat();
             match invocation(&args).job.remote {
                 Location::Ftp(ftp) => (ftp.port, ftp.protection),
-                Location::Path(_) => panic!("{url} is a server"),
+                Location::Path(_) | Location::Sftp(_) => panic!("{url} is a server"),
             }
         };
         let settings = TlsSettings::default;
@@ -742,7 +842,7 @@ mod tests {
             let args = [&["upload", "a", "ftps://nas/"], options].concat();
             match invocation(&args).job.remote {
                 Location::Ftp(ftp) => ftp.protection.settings().map(|tls| tls.trust.clone()),
-                Location::Path(_) => None,
+                Location::Path(_) | Location::Sftp(_) => None,
             }
         };
         assert_eq!(trust(&[]), Some(Trust::System));
@@ -860,14 +960,43 @@ mod tests {
     }
 
     #[test]
-    fn options_of_later_builds_are_unknown() {
-        for later in [
-            "--no-verify-host-keys",
-            "--no-keyring",
-            "--store-password",
-            "--json",
-            "--syslog",
+    #[cfg(feature = "sftp")]
+    fn host_keys_are_trusted_in_one_way() {
+        let pin = format!("--pin=sha256:{}", "0".repeat(64));
+        let keys = |options: &[&str]| {
+            let args = [&["upload", "a", "sftp://nas/x"], options].concat();
+            match invocation(&args).job.remote {
+                Location::Sftp(sftp) => sftp.host_keys,
+                Location::Path(_) | Location::Ftp(_) => panic!("it is an SSH server"),
+            }
+        };
+        assert_eq!(keys(&[]), HostKeys::Known);
+        assert_eq!(keys(&["--accept-new-host-key"]), HostKeys::AcceptNew);
+        assert_eq!(keys(&["--no-verify-host-keys"]), HostKeys::Anyone);
+        assert_eq!(keys(&[&pin]), HostKeys::Pins(vec![Pin([0; 32])]));
+        for (options, part) in [
+            (
+                ["--accept-new-host-key", "--no-verify-host-keys"],
+                "exclude each other",
+            ),
+            (["--accept-new-host-key", &pin], "exclude each other"),
+            (
+                ["--insecure", "-v"],
+                "--insecure needs a REMOTE with ftps://",
+            ),
         ] {
+            let args = [&["upload", "a", "sftp://nas/x"][..], &options].concat();
+            assert!(refusal(&args).contains(part), "{options:?}");
+        }
+        assert_eq!(
+            refusal(&["upload", "a", "ftp://nas/", "--accept-new-host-key"]),
+            "--accept-new-host-key needs a REMOTE with sftp://"
+        );
+    }
+
+    #[test]
+    fn options_of_later_builds_are_unknown() {
+        for later in ["--no-keyring", "--store-password", "--json", "--syslog"] {
             assert!(refused_option(&[later]).starts_with(&format!("unknown option '{later}'")));
         }
     }

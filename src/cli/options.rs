@@ -8,25 +8,35 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 
-use crate::job::{Case, Links, MaxDelete, Pin, Resolve, Verify};
+use crate::job::{Case, Encoding, Links, MaxDelete, Passive, Pin, Resolve, Verify};
 use crate::path::RelPath;
 
 /// The options of upload, download and sync.
 #[derive(FromArgs, ArgsInfo, Debug)]
 pub(super) struct Options {
     /// copy only files whose names match one of these wildcards (*, ?, [abc]); separate several by
-    /// commas and quote them: -m '*.jpg,*.png'
+    /// commas and quote them: -m '*.jpg,*.png'; may be given several times
     #[argh(option, short = 'm', long = "match", arg_name = "patterns")]
-    pub(super) matching: Option<String>,
+    pub(super) matching: Vec<String>,
 
-    /// leave out files and directories that match one of these wildcards; a pattern with a slash is
-    /// matched against the path from the root; default: .DS_Store,.git,.hg,.svn,#recycle
+    /// leave out files and directories that match one of these wildcards, too; a pattern with a slash is
+    /// matched against the path from the root, name/ means directories, !pattern takes back what an
+    /// earlier one left out; may be given several times
     #[argh(option, short = 'x', arg_name = "patterns")]
-    pub(super) exclude: Option<String>,
+    pub(super) exclude: Vec<String>,
+
+    /// do not leave out what is left out by default: .DS_Store, .git, .hg, .svn, #recycle, lost+found,
+    /// @eaDir, Thumbs.db, .ftpquota
+    #[argh(switch)]
+    pub(super) no_default_excludes: bool,
 
     /// leave out what these patterns match, too: one a line, lines that start with # are comments
     #[argh(option, arg_name = "file")]
     pub(super) exclude_from: Vec<PathBuf>,
+
+    /// walk only this branch, from the root of each side
+    #[argh(option, arg_name = "path", from_str_fn(path_below_root))]
+    pub(super) only: Option<RelPath>,
 
     /// what to do with symbolic links: skip them, or follow those that stay within the root; default:
     /// skip
@@ -43,7 +53,7 @@ pub(super) struct Options {
     pub(super) min_age: Duration,
 
     /// names that differ only in case: strict takes them for different names; local and remote pair them
-    /// and keep that side's spelling; default: stop when there are such names
+    /// and keep that side's spelling; default: nothing is done with such names
     #[argh(option, arg_name = "mode", default = "Case::Refuse", from_str_fn(case))]
     pub(super) case: Case,
 
@@ -89,9 +99,21 @@ pub(super) struct Options {
     #[argh(switch)]
     pub(super) allow_empty: bool,
 
+    /// go on although another disk is where one was known, and remember it
+    #[argh(switch)]
+    pub(super) accept_disk: bool,
+
     /// go on although all times have shifted by the same span (daylight saving, time zone)
     #[argh(switch)]
     pub(super) accept_time_shift: bool,
+
+    /// go on although nearly all files have new times and their old sizes (a rebuilt site)
+    #[argh(switch)]
+    pub(super) accept_new_times: bool,
+
+    /// go on although most changes of a side went back in time (an old backup was restored)
+    #[argh(switch)]
+    pub(super) allow_older: bool,
 
     /// work only if this file exists in both roots: proof that both disks are mounted
     #[argh(option, arg_name = "path", from_str_fn(path_below_root))]
@@ -115,13 +137,17 @@ pub(super) struct Options {
     )]
     pub(super) verify: Verify,
 
-    /// keep the records of what was synced below this directory instead of beside the files
+    /// keep the records of what was synced below this directory instead of in .coracle in LOCAL
     #[argh(option, arg_name = "dir")]
     pub(super) state_dir: Option<PathBuf>,
 
-    /// discard records made by other versions of pyftpsync
+    /// do not take over what pyftpsync recorded
     #[argh(switch)]
     pub(super) migrate: bool,
+
+    /// leave no true times for other clients on servers that cannot set times
+    #[argh(switch)]
+    pub(super) no_remote_meta: bool,
 
     /// connections to the server at a time; default: 4
     #[argh(
@@ -171,6 +197,25 @@ pub(super) struct Options {
     #[argh(switch)]
     pub(super) ftp_active: bool,
 
+    /// the commands that ask for a passive port, in this order: epsv,pasv or one of them; default: whichever
+    /// works
+    #[argh(option, arg_name = "how", from_str_fn(passive))]
+    pub(super) passive: Option<PassiveOrder>,
+
+    /// how the server writes names: utf-8, latin-1 or windows-1252; default: utf-8
+    #[argh(
+        option,
+        arg_name = "name",
+        default = "Encoding::Utf8",
+        from_str_fn(encoding)
+    )]
+    pub(super) encoding: Encoding,
+
+    /// write files under their final names at once, for servers that rename nothing: what breaks off leaves a
+    /// short file there
+    #[argh(switch)]
+    pub(super) inplace: bool,
+
     /// how ftps:// begins: explicit (the client asks for TLS, port 21) or implicit (TLS from the first byte,
     /// port 990); default: implicit on port 990, explicit elsewhere
     #[argh(option, arg_name = "how", from_str_fn(tls))]
@@ -180,14 +225,19 @@ pub(super) struct Options {
     #[argh(option, arg_name = "file")]
     pub(super) ca_file: Option<PathBuf>,
 
-    /// accept exactly the server whose key has this digest, whatever its certificate says: sha256:HEX; may
-    /// be given several times
+    /// accept exactly the server whose key has this digest, whatever its certificate or the list of known hosts says:
+    /// sha256:HEX; may be given several times
     #[argh(option, arg_name = "digest", from_str_fn(pin))]
     pub(super) pin: Vec<Pin>,
 
     /// accept any server, which may be somebody who reads and changes everything
     #[argh(switch)]
     pub(super) insecure: bool,
+
+    /// take listings that end without the end mark of TLS for whole: for servers that never send it, but somebody
+    /// on the way can cut them short then
+    #[argh(switch)]
+    pub(super) tls_unclean_ends: bool,
 
     /// show this certificate (PEM) to a server that asks for one
     #[argh(option, arg_name = "file")]
@@ -196,6 +246,18 @@ pub(super) struct Options {
     /// the private key (PEM) of that certificate
     #[argh(option, arg_name = "file")]
     pub(super) client_key: Option<PathBuf>,
+
+    /// the SSH program for sftp://, called as ssh or dbclient is, with its first arguments; default: ssh, else dbclient
+    #[argh(option, arg_name = "command")]
+    pub(super) ssh_command: Option<String>,
+
+    /// accept the key of a host that is not known yet, and note it; a key that has changed is refused all the same
+    #[argh(switch)]
+    pub(super) accept_new_host_key: bool,
+
+    /// accept any host key, which may be that of somebody who reads and changes everything
+    #[argh(switch)]
+    pub(super) no_verify_host_keys: bool,
 
     /// read the password from the first line of this file
     #[argh(option, arg_name = "file")]
@@ -245,6 +307,10 @@ pub(super) struct Options {
     #[argh(switch, short = 'V')]
     pub(super) version: bool,
 }
+
+/// The commands that ask for a passive port, the first one first.
+#[derive(Debug)]
+pub(super) struct PassiveOrder(pub(super) Vec<Passive>);
 
 /// What `--debug` logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -317,6 +383,28 @@ fn tls(value: &str) -> Result<TlsMode, String> {
         &[
             ("explicit", TlsMode::Explicit),
             ("implicit", TlsMode::Implicit),
+        ],
+    )
+}
+
+fn passive(value: &str) -> Result<PassiveOrder, String> {
+    let command = |word| choice(word, &[("epsv", Passive::Epsv), ("pasv", Passive::Pasv)]);
+    let commands: Vec<Passive> = value.split(',').map(command).collect::<Result<_, _>>()?;
+    match commands[..] {
+        [one, other] if one == other => Err("name each once".to_owned()),
+        [_] | [_, _] => Ok(PassiveOrder(commands)),
+        _ => Err("use epsv,pasv, or one of them".to_owned()),
+    }
+}
+
+fn encoding(value: &str) -> Result<Encoding, String> {
+    choice(
+        &value.to_ascii_lowercase(),
+        &[
+            ("utf-8", Encoding::Utf8),
+            ("latin-1", Encoding::Latin1),
+            ("iso-8859-1", Encoding::Latin1),
+            ("windows-1252", Encoding::Windows1252),
         ],
     )
 }

@@ -34,7 +34,30 @@ pub fn read(path: &Path) -> Result<Vec<String>> {
     let text = String::from_utf8(content)
         .map_err(|_| ErrorKind::Usage("the file is not UTF-8".to_owned()))
         .doing(doing)?;
-    Ok(parse(&text))
+    let patterns = parse(&text);
+    patterns
+        .iter()
+        .try_for_each(|pattern| check(pattern))
+        .doing(doing)?;
+    Ok(patterns)
+}
+
+/// Refuses a pattern that can never match, whose writer meant something else.
+pub fn check(pattern: &str) -> Result<()> {
+    let body = pattern.strip_prefix('!').unwrap_or(pattern);
+    let hint = if body.starts_with("./") || body.contains("/./") {
+        "leave the . out: a path begins at the root of each side"
+    } else if body.split('/').any(|part| part == "..") {
+        "a path cannot lead out of the root"
+    } else if body.trim_matches('/').is_empty() {
+        "it is empty"
+    } else if body.contains(" # ") {
+        "a comment needs a line of its own"
+    } else {
+        return Ok(());
+    };
+    let shown = Escaped(pattern.as_bytes());
+    Err(ErrorKind::Usage(format!("the pattern '{shown}' can never match; {hint}")).into())
 }
 
 fn parse(text: &str) -> Vec<String> {
@@ -62,6 +85,16 @@ mod tests {
     #[test]
     fn comments_do_not_count_and_can_be_escaped() {
         assert_eq!(parse("# why\n\\#recycle\n\\*"), ["#recycle", "\\*"]);
+    }
+
+    #[test]
+    fn a_pattern_that_can_never_match_is_refused() {
+        for bad in ["./x", "!./x", "a/../b", "/", "!", "*.tmp # scratch files"] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+        for good in ["x", "/x", "a/b/", "!a", "#recycle", ".x", "Song #1", "**"] {
+            assert!(check(good).is_ok(), "{good}");
+        }
     }
 
     #[test]

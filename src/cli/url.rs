@@ -1,4 +1,4 @@
-//! Where a target is, as people write it: a path, or `ftp://user:password@host:port/path`. Pure.
+//! Where a target is, as people write it: a path, or `ftp://user:password@host:port/path`, with `ftps` or `sftp` as well. Pure.
 //!
 //! No message from here shows a password, nor a part of the text that may turn out to be one.
 
@@ -18,18 +18,18 @@ use crate::path::{Escaped, Name, RelPath};
 pub enum Address {
     /// A directory on this machine.
     Path(PathBuf),
-    /// A directory on an FTP server.
-    Ftp(FtpUrl),
+    /// A directory on a server.
+    Server(ServerUrl),
 }
 
-/// What an `ftp://` or `ftps://` URL says; what it leaves open is none.
+/// What a URL says; what it leaves open is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FtpUrl {
-    /// Whether it asks for TLS.
+pub struct ServerUrl {
+    /// What the server speaks.
     pub scheme: Scheme,
     /// Host name in lower case or address, without brackets.
     pub host: String,
-    /// Port of the control connection.
+    /// Port, with FTP of the control connection.
     pub port: Option<u16>,
     /// User name.
     pub user: Option<String>,
@@ -39,13 +39,15 @@ pub struct FtpUrl {
     pub path: ServerPath,
 }
 
-/// What an FTP URL begins with.
+/// What a URL begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// `ftp://`
     Ftp,
     /// `ftps://`
     Ftps,
+    /// `sftp://`
+    Sftp,
 }
 
 impl Address {
@@ -67,19 +69,17 @@ impl Address {
             };
         };
         match scheme.as_str() {
-            "ftp" => FtpUrl::parse_after_scheme(Scheme::Ftp, rest).map(Self::Ftp),
-            "ftps" => FtpUrl::parse_after_scheme(Scheme::Ftps, rest).map(Self::Ftp),
-            "sftp" => Err(usage(format!(
-                "{scheme}:// is not supported by this build yet; it speaks ftp:// and ftps:// only"
-            ))),
+            "ftp" => ServerUrl::parse_after_scheme(Scheme::Ftp, rest).map(Self::Server),
+            "ftps" => ServerUrl::parse_after_scheme(Scheme::Ftps, rest).map(Self::Server),
+            "sftp" => ServerUrl::parse_after_scheme(Scheme::Sftp, rest).map(Self::Server),
             _ => Err(usage(format!(
-                "{scheme}:// is not a kind of target; use ftp://, ftps:// or a path"
+                "{scheme}:// is not a kind of target; use ftp://, ftps://, sftp:// or a path"
             ))),
         }
     }
 }
 
-impl FtpUrl {
+impl ServerUrl {
     fn parse_after_scheme(scheme: Scheme, rest: &[u8]) -> Result<Self> {
         let (authority, path) = match rest.iter().position(|byte| *byte == b'/') {
             Some(slash) => rest.split_at(slash),
@@ -283,9 +283,9 @@ fn usage(text: impl fmt::Display) -> crate::error::Error {
 mod tests {
     use super::*;
 
-    fn ftp(text: &str) -> FtpUrl {
+    fn ftp(text: &str) -> ServerUrl {
         match Address::parse(OsStr::new(text)) {
-            Ok(Address::Ftp(url)) => url,
+            Ok(Address::Server(url)) => url,
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -338,7 +338,7 @@ mod tests {
         assert_eq!(ftp("ftp://h/caf%E9//./x%").path, absolute(b"caf\xe9/x%"));
         let raw = OsStr::from_bytes(b"ftp://h/caf\xe9");
         assert!(
-            matches!(Address::parse(raw), Ok(Address::Ftp(url)) if url.path == absolute(b"caf\xe9"))
+            matches!(Address::parse(raw), Ok(Address::Server(url)) if url.path == absolute(b"caf\xe9"))
         );
     }
 
@@ -399,7 +399,7 @@ mod tests {
 
     #[test]
     fn other_schemes_are_named() {
-        assert!(refusal("SFTP://h/").contains("not supported by this build yet"));
+        assert_eq!(ftp("SFTP://me@h:2222/~/x").scheme, Scheme::Sftp);
         assert!(refusal("http://h/").contains("http:// is not a kind of target"));
         assert!(refusal("ftp:/h/").contains("two slashes"));
     }

@@ -32,6 +32,8 @@ pub enum Command<'a> {
     OptsHash(&'a str),
     Epsv,
     Pasv,
+    /// `PRET` and the transfer that is to come
+    Pret(&'a Self),
     Eprt(SocketAddr),
     /// Only for IPv4; an IPv6 address goes out as `EPRT`.
     Port(SocketAddr),
@@ -46,6 +48,10 @@ pub enum Command<'a> {
     List,
     /// `LIST -a` of the current directory
     ListAll,
+    /// `LIST` with a path
+    ListPath(&'a [u8]),
+    /// `NLST` of the current directory: names alone
+    Nlst,
     Size(&'a [u8]),
     Mdtm(&'a [u8]),
     Mfmt(Timestamp, &'a [u8]),
@@ -162,6 +168,10 @@ impl Command<'_> {
             Self::OptsHash(algorithm) => ("OPTS HASH ", algorithm.as_bytes()),
             Self::Epsv => ("EPSV", b""),
             Self::Pasv => ("PASV", b""),
+            Self::Pret(transfer) => {
+                line.extend_from_slice(b"PRET ");
+                return transfer.write(line);
+            }
             Self::Eprt(address) => return write_eprt(address, line),
             Self::Port(address) => return write_port(address, line),
             Self::Cwd(path) => ("CWD ", path),
@@ -171,6 +181,8 @@ impl Command<'_> {
             Self::StatAll(path) => ("STAT -a ", path),
             Self::List => ("LIST", b""),
             Self::ListAll => ("LIST -a", b""),
+            Self::ListPath(path) => ("LIST ", path),
+            Self::Nlst => ("NLST", b""),
             Self::Size(path) => ("SIZE ", path),
             Self::Mdtm(path) => ("MDTM ", path),
             Self::Mfmt(time, path) => return write_timed("MFMT", time, path, line),

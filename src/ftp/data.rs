@@ -1,22 +1,26 @@
 //! Data connections: open, transfer, close, await the final reply; always all of it.
 //!
-//! The command goes out first and the connection is opened while it travels: no server needs one to wait for the
-//! other. Passive connections go to the address of the control connection, whatever the server says.
+//! By the book the connection stands before the command is sent; where the server bears it, the command goes out first and
+//! the connection is opened while it travels. Passive connections go to the address of the control connection, whatever the
+//! server says.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::{Shutdown, TcpListener};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::command::Command;
-use super::reply::Reply;
-use super::session::{MAX_PRELIMINARY, Session};
+use super::control::{MAX_PRELIMINARY, REPLY_TOTAL};
+use super::ports::Way;
+use super::reply::{Reply, Whole};
+use super::session::Session;
+use super::transfer::{Course, Transfer, is_listing};
+use super::tricks::Trick;
 use crate::error::{Error, ErrorKind, Phase, Result, Scope};
-use crate::job::DataMode;
-use crate::net::{Pipe, Secured, Stream, connect};
+use crate::net::{Secured, Stream};
 
 /// How long a server that let the data connection fail may take to say why.
 const EXCUSE_WAIT: Duration = Duration::from_secs(5);
@@ -33,42 +37,8 @@ const PORT_WAIT: Duration = Duration::from_secs(5);
 /// How long after a second preliminary reply the final one may come.
 const AFTERTHOUGHT_WAIT: Duration = Duration::from_secs(1);
 
-/// A transfer may not be slower than this many bytes a minute, once it has run for [`DRIP_GRACE`]: a peer that sends
-/// a byte before each silence gets too long is no peer.
-const MIN_BYTES_PER_MINUTE: u64 = 1024;
-/// See [`MIN_BYTES_PER_MINUTE`]: a slow disk may need to wake up first.
-const DRIP_GRACE: Duration = Duration::from_secs(120);
-
-/// With these a server refuses a data connection that does not resume the TLS session, after it has shaken hands:
-/// vsftpd 522, ProFTPD and FileZilla 425; others may choose the neighbours.
-const NOT_RESUMED: [u16; 5] = [425, 426, 450, 522, 534];
-
-/// A transfer that runs.
-pub struct Transfer {
-    stream: Stream,
-    course: Course,
-    /// Whether the server said that it goes on.
-    started: bool,
-    /// The final reply, where it came early.
-    end: Option<Reply>,
-    since: Instant,
-}
-
-/// How a transfer went.
-#[derive(Debug, Clone, Copy)]
-struct Course {
-    /// Whether the bytes go to the server.
-    is_upload: bool,
-    /// Whether the TLS session of the control connection was resumed.
-    is_resumed: bool,
-    /// Whether the connection stood before the command was sent.
-    was_early: bool,
-    /// Whether the server has sent all that it wanted to.
-    has_ended: bool,
-    /// Whether the connection failed, so that nothing more can be said on it.
-    is_broken: bool,
-    moved_bytes: u64,
-}
+/// How often a wait for a connection of the server looks whether the run is to end.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Session {
     /// Opens a data connection for the command (`RETR`, `STOR`, `MLSD`, `LIST`), from `offset`.
@@ -81,9 +51,36 @@ impl Session {
         if matches!(command, Command::Stor(_)) {
             self.prove_data()?;
         }
-        match self.settings.data {
-            DataMode::Passive => self.begin_passive(command, offset),
-            DataMode::Active => self.begin_active(command, offset),
+        if let Some(stream) = self.connection_in_hand() {
+            self.restart_at(offset)?;
+            self.send(command)?;
+            let mut transfer = Transfer::new(stream, command);
+            transfer.course.was_early = true;
+            return Ok(transfer);
+        }
+        loop {
+            if self.way() == Way::Active {
+                return self.begin_active(command, offset);
+            }
+            let spare = self.port_in_hand();
+            let is_spare = spare.is_some();
+            let Some((way, port)) = (match spare {
+                Some(port) => Some((self.way(), port)),
+                None => self.ask_port(command)?,
+            }) else {
+                continue;
+            };
+            self.is_on_spare_port = is_spare;
+            if let Some(transfer) = self.begin_passive(command, offset, port)? {
+                return Ok(transfer);
+            }
+            // A port in hand may have been closed meanwhile: then a fresh one helps.
+            self.leave_spare_port();
+            if !is_spare && !self.leave_way(way, false) {
+                let text = format!("nobody answers at the port that the server offers by {way}");
+                let dead = io::Error::new(io::ErrorKind::ConnectionRefused, text);
+                return Err(self.fail(ErrorKind::Network(dead).into()));
+            }
         }
     }
 
@@ -93,7 +90,7 @@ impl Session {
         if !transfer.started {
             let reply = self.any_reply(Phase::Reply, self.settings.timeout)?;
             transfer.started = true;
-            if [425, 503].contains(&reply.code) && self.is_on_spare_port {
+            if reply.lacks_connection() && self.is_on_spare_port {
                 self.leave_spare_port();
                 let said = self.refusal(&reply);
                 let lost = format!("the server did not keep a passive port; {said}");
@@ -101,7 +98,7 @@ impl Session {
             }
             self.is_on_spare_port = false;
             if !reply.is_preliminary() {
-                self.judge_early(transfer.course, &reply);
+                self.judge(transfer.course, &reply);
                 let refusal = (!reply.is_success()).then(|| self.refusal(&reply));
                 transfer.end = Some(reply);
                 if let Some(refusal) = refusal {
@@ -112,7 +109,7 @@ impl Session {
         let Some(protection) = &mut self.protection else {
             return Ok(());
         };
-        if transfer.stream.secured().is_some() {
+        if transfer.stream.secured().is_some() || transfer.course.is_unproven {
             return Ok(());
         }
         let wait = self.settings.timeout;
@@ -126,25 +123,35 @@ impl Session {
                 protection.has_resumed |= transfer.course.is_resumed;
                 Ok(())
             }
-            Err(error) => Err(self.explain_handshake(transfer, error)),
+            Err(error) => self.explain_handshake(transfer, error),
         }
     }
 
-    /// A server may end a handshake that it does not like, and say why on the control connection.
-    fn explain_handshake(&mut self, transfer: &mut Transfer, error: Error) -> Error {
+    /// A server may end a handshake that it does not like, and say why on the control connection; or one for which there
+    /// is nothing to say, since it has nothing to send.
+    fn explain_handshake(&mut self, transfer: &mut Transfer, error: Error) -> Result<()> {
         transfer.course.is_broken = true;
         let error = error.while_doing("securing a data connection");
         if matches!(error.kind(), ErrorKind::Network(_)) && transfer.end.is_none() {
             let _ = transfer.stream.socket().shutdown(Shutdown::Both);
-            if let Ok(reply) = self.final_reply(Phase::TransferEnd, EXCUSE_WAIT)
-                && !reply.is_success()
-            {
+            if let Ok(reply) = self.final_reply(Phase::TransferEnd, EXCUSE_WAIT) {
                 let refusal = self.refusal_of_data(transfer.course, &reply);
+                let is_empty = reply.is_success() && !transfer.course.is_upload;
                 transfer.end = Some(reply);
-                return refusal.unwrap_or(error);
+                if let Some(refusal) = refusal {
+                    return Err(refusal);
+                }
+                if is_empty {
+                    transfer.course.is_unproven = true;
+                    return Ok(());
+                }
             }
         }
-        self.fail(error)
+        let refusal = self.protection.as_ref().and_then(|it| it.refusal.clone());
+        Err(self.fail(match refusal {
+            Some(said) => ErrorKind::Tls(format!("{said}; and {error}")).into(),
+            None => error,
+        }))
     }
 
     /// The error that this final reply means where it refuses a data connection for not resuming the TLS session.
@@ -152,7 +159,7 @@ impl Session {
         let protection = self.protection.as_ref()?;
         // What we sent may have gone nowhere; what the server sent shows that it agreed.
         let has_agreed = course.is_resumed || (!course.is_upload && course.moved_bytes > 0);
-        if has_agreed || !NOT_RESUMED.contains(&reply.code) {
+        if has_agreed || !reply.wants_resumption() {
             return None;
         }
         let said = self.refusal(reply);
@@ -179,7 +186,7 @@ impl Session {
                 transfer.stream.finish_reading()
             };
         }
-        let wait = self.end_wait();
+        let wait = self.end_wait(transfer.course.is_upload);
         self.close(transfer, wait)
     }
 
@@ -201,17 +208,17 @@ impl Session {
         drop(stream);
         let reply = match end {
             Some(reply) => reply,
-            None if course.has_ended => self.last_reply_and_port(started, wait)?,
+            None if course.has_ended => self.last_reply_and_port(course, started, wait)?,
             None => {
-                let reply = self.last_reply(started, wait).inspect_err(|error| {
+                let tricks = Arc::clone(&self.settings.tricks);
+                self.last_reply(started, wait).inspect_err(|error| {
                     if course.was_early {
-                        self.settings.pace.early_connection_failed(error);
+                        tricks.give_up(Trick::EarlyConnection, error);
                     }
-                });
-                reply?
+                })?
             }
         };
-        self.judge_early(course, &reply);
+        self.judge(course, &reply);
         if reply.is_success() {
             if let Some(protection) = &self.protection
                 && is_secured
@@ -227,8 +234,10 @@ impl Session {
     }
 
     fn last_reply(&mut self, mut started: bool, wait: Duration) -> Result<Reply> {
+        let until = Instant::now() + REPLY_TOTAL.max(wait);
         for _ in 0..MAX_PRELIMINARY {
-            let reply = self.any_reply(Phase::TransferEnd, wait)?;
+            let left = until.saturating_duration_since(Instant::now());
+            let reply = self.any_reply_in(Phase::TransferEnd, wait, left, &mut Whole)?;
             if !reply.is_preliminary() {
                 return Ok(reply);
             }
@@ -242,12 +251,19 @@ impl Session {
         Err(self.fail_chatting())
     }
 
-    /// A server that finds no data connection may have overlooked the one that stood before its command.
-    fn judge_early(&self, course: Course, reply: &Reply) {
-        if course.was_early && matches!(reply.code, 425 | 426) {
-            self.settings
-                .pace
-                .early_connection_failed(&self.refusal(reply));
+    /// Whether the server bore what was beyond the book: one that finds no data connection may have overlooked the one that
+    /// stood before its command, or not have waited for the one that was to come.
+    fn judge(&self, course: Course, reply: &Reply) {
+        let tricks = &self.settings.tricks;
+        if course.was_early && reply.lost_connection() {
+            tricks.give_up(Trick::EarlyConnection, &self.refusal(reply));
+        }
+        if course.was_command_first {
+            if reply.lacks_connection() {
+                tricks.give_up(Trick::CommandFirst, &self.refusal(reply));
+            } else if reply.is_success() {
+                tricks.hold(Trick::CommandFirst);
+            }
         }
     }
 
@@ -257,10 +273,17 @@ impl Session {
     /// Behind the last byte of an upload it is a race, on two connections: of 200 tries over loopback ProFTPD refused 12 to
     /// 56 % (450, before the 226) and Pure-FTPd 1 to 33 % (500); only vsftpd reads commands after the transfer always.
     /// There it would save nothing: the port is asked for while the file is looked at.
-    fn last_reply_and_port(&mut self, started: bool, wait: Duration) -> Result<Reply> {
-        let pace = Arc::clone(&self.settings.pace);
+    fn last_reply_and_port(
+        &mut self,
+        course: Course,
+        started: bool,
+        wait: Duration,
+    ) -> Result<Reply> {
+        let tricks = Arc::clone(&self.settings.tricks);
+        let may_ask = tricks.holds(Trick::PortAtEnd)
+            || course.is_listing && tricks.is_untried(Trick::PortAtEnd);
         let command = match self.port_command() {
-            Some(command) if pace.asks_port_at_end() => command,
+            Some(command) if may_ask => command,
             Some(_) | None => return self.last_reply(started, wait),
         };
         self.queue(&command)?;
@@ -272,25 +295,27 @@ impl Session {
         let is_port = |reply: &Reply| matches!(reply.code, 227 | 229);
         match replies {
             Ok((reply, Ok(port))) if !is_port(&reply) && is_port(&port) => {
-                self.take_port(&port);
+                if self.take_port(&port) {
+                    tricks.hold(Trick::PortAtEnd);
+                }
                 Ok(reply)
             }
             Ok((reply, Ok(port))) if !is_port(&reply) && !port.is_success() => {
-                pace.port_at_end_failed(&self.refusal(&port));
+                tricks.give_up(Trick::PortAtEnd, &self.refusal(&port));
                 Ok(reply)
             }
             Ok((_, Ok(port))) => {
                 let text = "its replies came in another order than the commands".to_owned();
-                pace.port_at_end_failed(&self.refusal(&port));
+                tricks.give_up(Trick::PortAtEnd, &self.refusal(&port));
                 Err(self.fail(ErrorKind::Protocol(text).into()))
             }
             // The transfer was answered, so it counts; the session is lost for what follows.
             Ok((reply, Err(error))) if !is_port(&reply) => {
-                pace.port_at_end_failed(&error);
+                tricks.give_up(Trick::PortAtEnd, &error);
                 Ok(reply)
             }
             Ok((_, Err(error))) | Err(error) => {
-                pace.port_at_end_failed(&error);
+                tricks.give_up(Trick::PortAtEnd, &error);
                 Err(error)
             }
         }
@@ -320,45 +345,56 @@ impl Session {
         self.end(listing).map(drop)
     }
 
-    fn begin_passive(&mut self, command: &Command<'_>, offset: u64) -> Result<Transfer> {
-        if let Some(stream) = self.connection_in_hand() {
-            self.restart_at(offset)?;
-            self.queue(command)?;
-            self.flush()?;
-            let mut transfer = Transfer::new(stream, command);
-            transfer.course.was_early = true;
-            return Ok(transfer);
-        }
-        let mut in_hand = self.port_in_hand();
-        loop {
-            let is_spare = in_hand.is_some();
-            self.is_on_spare_port = is_spare;
-            let port = match in_hand.take() {
-                Some(port) => port,
-                None => self.ask_port()?,
+    /// Begins a transfer on that port; none where nobody answers there.
+    fn begin_passive(
+        &mut self,
+        command: &Command<'_>,
+        offset: u64,
+        port: u16,
+    ) -> Result<Option<Transfer>> {
+        let tricks = Arc::clone(&self.settings.tricks);
+        let is_trial = tricks.is_untried(Trick::CommandFirst) && is_listing(command);
+        if !is_trial && !tricks.holds(Trick::CommandFirst) {
+            let stream = match self.connect_to(port) {
+                Ok(stream) => stream,
+                Err(error) if error.scope() == Scope::Session => return Ok(None),
+                Err(error) => return Err(error),
             };
             self.restart_at(offset)?;
-            self.queue(command)?;
-            self.flush()?;
-            let address = SocketAddr::new(self.peer.ip(), port);
-            match connect(address, self.settings.timeout, Phase::DataConnect) {
-                Ok(socket) => return Ok(self.transfer(socket, command)),
-                Err(error) => {
-                    let reply = self.excuse(error)?;
-                    self.leave_spare_port();
-                    // A port in hand may have been closed meanwhile: then a fresh one helps.
-                    if !is_spare || reply.code != 425 {
-                        return Err(self.refusal(&reply));
-                    }
+            self.send(command)?;
+            return Ok(Some(Transfer::new(stream, command)));
+        }
+        self.restart_at(offset)?;
+        self.send(command)?;
+        match self.connect_to(port) {
+            Ok(stream) => {
+                let mut transfer = Transfer::new(stream, command);
+                transfer.course.was_command_first = true;
+                Ok(Some(transfer))
+            }
+            Err(error) => {
+                let way = self.way();
+                let reply = self.excuse(error).inspect_err(|_| {
+                    self.leave_way(way, false);
+                })?;
+                if reply.lost_connection() {
+                    return Ok(None);
                 }
+                Err(self.refusal(&reply))
             }
         }
+    }
+
+    fn send(&mut self, command: &Command<'_>) -> Result<()> {
+        self.queue(command)?;
+        self.flush()
     }
 
     /// A port that was in hand led nowhere: the server did not keep it.
     fn leave_spare_port(&mut self) {
         if std::mem::take(&mut self.is_on_spare_port) {
-            self.settings.pace.port_failed();
+            let why = "the server did not keep a passive port";
+            self.settings.tricks.give_up(Trick::PortInHand, &why);
         }
     }
 
@@ -372,13 +408,13 @@ impl Session {
         let address = listener.local_addr().map_err(ErrorKind::Network)?;
         let reply = self.ask(&Command::Port(address))?;
         if !reply.is_success() {
+            self.leave_way(Way::Active, true);
             return Err(self
                 .refusal(&reply)
                 .while_doing("opening a data connection"));
         }
         self.restart_at(offset)?;
-        self.queue(command)?;
-        self.flush()?;
+        self.send(command)?;
         let mut started = false;
         let until = Instant::now() + self.settings.timeout;
         loop {
@@ -394,7 +430,9 @@ impl Session {
                 let (socket, from) = listener.accept().map_err(ErrorKind::Network)?;
                 // Only the server may come: another one would read the file or write it.
                 if from.ip() == self.peer.ip() {
-                    let mut transfer = self.transfer(socket, command);
+                    let (wait, halt) = (self.settings.timeout, self.settings.halt.clone());
+                    let stream = Stream::new(socket, wait, Phase::Data, halt);
+                    let mut transfer = Transfer::new(stream, command);
                     transfer.started = started;
                     return Ok(transfer);
                 }
@@ -412,11 +450,13 @@ impl Session {
         if left.is_zero() {
             return Err(self.fail(ErrorKind::Timeout(Phase::DataConnect).into()));
         }
+        self.stream.check_halt().map_err(|error| self.fail(error))?;
         let mut fds = vec![PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
         if control {
             fds.push(PollFd::new(self.stream.as_fd(), PollFlags::POLLIN));
         }
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let look = left.min(LOOK_INTERVAL);
+        let timeout = PollTimeout::try_from(look).unwrap_or(PollTimeout::ZERO);
         match poll(&mut fds, timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(fds[0].any().unwrap_or(false)),
             Err(errno) => Err(ErrorKind::Network(errno.into()).into()),
@@ -444,86 +484,5 @@ impl Session {
             Ok(reply) if !reply.is_success() => Ok(reply),
             Ok(_) | Err(_) => Err(self.fail(error.while_doing("opening a data connection"))),
         }
-    }
-
-    fn transfer(&self, socket: TcpStream, command: &Command<'_>) -> Transfer {
-        let stream = Stream::new(socket, self.settings.timeout, Phase::Data);
-        Transfer::new(stream, command)
-    }
-}
-
-impl Transfer {
-    fn new(stream: Stream, command: &Command<'_>) -> Self {
-        Self {
-            stream,
-            started: false,
-            end: None,
-            course: Course {
-                is_upload: matches!(command, Command::Stor(_)),
-                is_resumed: false,
-                was_early: false,
-                has_ended: false,
-                is_broken: false,
-                moved_bytes: 0,
-            },
-            since: Instant::now(),
-        }
-    }
-
-    /// Reads the next bytes; 0 at the end.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let read = self.stream.read(buffer);
-        let count = self.note(read)?;
-        self.course.has_ended |= count == 0 && !buffer.is_empty();
-        self.count(count)?;
-        Ok(count)
-    }
-
-    /// Moves up to `max` bytes into the pipe inside the kernel; see [`Stream::read_into`].
-    pub fn read_into(&mut self, pipe: &Pipe, max: usize) -> Result<Option<usize>> {
-        let moved = self.stream.read_into(pipe, max);
-        let Some(count) = self.note(moved)? else {
-            return Ok(None);
-        };
-        self.course.has_ended |= count == 0;
-        self.count(count)?;
-        Ok(Some(count))
-    }
-
-    /// Writes all of the bytes.
-    pub fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
-        let written = self.stream.write_all(bytes);
-        self.note(written)?;
-        self.course.moved_bytes += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Moves up to `max` bytes of a file inside the kernel; see [`Stream::write_from`].
-    pub fn write_from(&mut self, file: BorrowedFd<'_>, max: usize) -> Result<Option<usize>> {
-        let moved = self.stream.write_from(file, max);
-        let count = self.note(moved)?;
-        self.course.moved_bytes += count.unwrap_or(0) as u64;
-        Ok(count)
-    }
-
-    /// The bytes that were moved so far.
-    pub const fn moved_bytes(&self) -> u64 {
-        self.course.moved_bytes
-    }
-
-    const fn note<T>(&mut self, result: Result<T>) -> Result<T> {
-        self.course.is_broken |= result.is_err();
-        result
-    }
-
-    /// Counts bytes and refuses a drip.
-    fn count(&mut self, bytes: usize) -> Result<()> {
-        self.course.moved_bytes += bytes as u64;
-        let elapsed = self.since.elapsed();
-        let wanted = elapsed.as_secs() / 60 * MIN_BYTES_PER_MINUTE;
-        if bytes > 0 && elapsed > DRIP_GRACE && self.course.moved_bytes < wanted {
-            return Err(ErrorKind::Timeout(Phase::Data).into());
-        }
-        Ok(())
     }
 }

@@ -39,10 +39,12 @@ pub enum FactsKind {
 impl<'a> Facts<'a> {
     /// Parses a line without its line end; none when it is no line of facts.
     ///
-    /// A fact that is not understood counts as not told. The name is everything after the first blank, so it may
-    /// begin with more blanks.
+    /// A fact that is not understood counts as not told. The name is everything after the blank that ends the facts, so it
+    /// may begin with more blanks; values may hold some, too.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
-        let blank = line.iter().position(|byte| *byte == b' ')?;
+        let is_end =
+            |place: &usize| line[*place] == b' ' && (*place == 0 || line[*place - 1] == b';');
+        let blank = (0..line.len()).find(is_end)?;
         let (told, name) = (&line[..blank], &line[blank + 1..]);
         let mut facts = Self {
             kind: FactsKind::Unknown,
@@ -53,7 +55,7 @@ impl<'a> Facts<'a> {
             unix_mode: None,
             name,
         };
-        if name.is_empty() || !(told.is_empty() || told.ends_with(b";")) {
+        if name.is_empty() {
             return None;
         }
         for fact in told
@@ -82,6 +84,17 @@ impl<'a> Facts<'a> {
             }
             _ => {}
         }
+    }
+
+    /// Parses a line of a reply to MLST, which servers indent in several ways; none when it tells no fact.
+    pub fn parse_indented(line: &'a [u8]) -> Option<Self> {
+        let line = line.trim_ascii_start();
+        Self::parse(line).filter(|_| !line.is_empty() && line.contains(&b'='))
+    }
+
+    /// Whether anything but the name was told.
+    pub const fn tell_nothing(&self) -> bool {
+        matches!(self.kind, FactsKind::Unknown) && self.size.is_none() && self.modify.is_none()
     }
 
     /// Whether the server says that the directory can be entered.
@@ -186,6 +199,17 @@ mod tests {
             facts.modify,
             Some(Timestamp::from_nanos(1_709_210_096_250_000_000))
         );
+    }
+
+    #[test]
+    fn values_may_hold_blanks_and_lines_may_be_indented() {
+        let facts = Facts::parse(b"type=file;owner=Domain Admins;size=3; a; b").unwrap();
+        assert_eq!((facts.size, facts.name), (Some(3), &b"a; b"[..]));
+        let facts = Facts::parse_indented(b"    Type=Dir;Modify=20240229123456; /a").unwrap();
+        assert_eq!((facts.kind, facts.name), (FactsKind::Dir, &b"/a"[..]));
+        for line in [&b" Listing /a=b"[..], b" a", b"", b"End", b" Listing a; b"] {
+            assert_eq!(Facts::parse_indented(line), None, "{line:?}");
+        }
     }
 
     #[test]

@@ -23,19 +23,27 @@ pub struct Features {
     pub xcrc: bool,
     /// `AVBL`.
     pub avbl: bool,
+    /// All names, in lower case.
+    pub(super) names: Vec<String>,
 }
 
 impl Features {
+    /// Whether the reply names it, in lower case.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known == name)
+    }
+
     /// Reads the reply; a refusal tells nothing.
     pub fn parse(reply: &Reply) -> Self {
         let mut features = Self::default();
-        if reply.code != 211 {
+        if !reply.is_success() || reply.lines().count() < 2 {
             return features;
         }
         features.told = true;
         for line in reply.lines() {
             let line = String::from_utf8_lossy(line).trim().to_ascii_lowercase();
             let (name, rest) = line.split_once(' ').unwrap_or((&line, ""));
+            features.names.push(name.to_owned());
             match name {
                 "mlst" | "mlsd" => features.mlst = true,
                 "mfmt" => features.mfmt = true,

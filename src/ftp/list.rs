@@ -1,8 +1,12 @@
-//! Lines of LIST: the output of `ls -l` in its many shapes, and of DOS `dir`. Bytes in, an entry out, no socket.
+//! Lines of LIST: the output of `ls -l` in its many shapes, of DOS `dir`, and EPLF. Bytes in, an entry out, no socket.
 //!
 //! RFC 959 leaves the form open, so a line that is not understood must count as an entry that cannot be named.
 
 use super::facts::parse_number;
+use super::list_date::{
+    DosDate, ListDate, TimeUnit, parse_clock, parse_day, parse_iso_date, parse_month, parse_year,
+    recent,
+};
 use crate::time::Timestamp;
 
 /// What a line of LIST is.
@@ -12,6 +16,8 @@ pub enum ListLine<'a> {
     Entry(ListEntry<'a>),
     /// A line that stands for no entry: `total 12`, an empty one.
     Nothing,
+    /// A word and a number: `total 12` in some language, if it is the first line and others are entries.
+    Heading,
     /// Something else: an error text, a shape that this program does not know.
     Unreadable,
 }
@@ -21,14 +27,14 @@ pub enum ListLine<'a> {
 pub struct ListEntry<'a> {
     /// What it is.
     pub kind: ListKind,
-    /// Bytes.
-    pub size: u64,
-    /// When it was changed last, in the server's zone: the beginning of the minute or day that was told.
-    pub time: Timestamp,
-    /// How exactly.
-    pub unit: TimeUnit,
+    /// Bytes; none where what was told can be no size.
+    pub size: Option<u64>,
+    /// When it was changed last.
+    pub date: ListDate,
     /// Its name.
     pub name: &'a [u8],
+    /// Where the name begins with what may be the year, behind the time of day: the entry read so.
+    pub with_year: Option<(ListDate, &'a [u8])>,
 }
 
 /// What an entry of LIST is.
@@ -42,29 +48,37 @@ pub enum ListKind {
     Special,
 }
 
-/// How exactly LIST told a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimeUnit {
-    /// To the minute.
-    Minute,
-    /// To the day.
-    Day,
-}
-
 /// Parses a line without its line end. `now` gives the year to times that come without one.
 pub fn parse_line(line: &[u8], now: Timestamp) -> ListLine<'_> {
-    if line.is_empty() || is_total(line) {
+    if line.is_empty() {
         return ListLine::Nothing;
+    }
+    if let Some(heading) = parse_total(line) {
+        return heading;
     }
     parse_unix(line, now)
         .or_else(|| parse_dos(line))
+        .or_else(|| parse_eplf(line))
         .map_or(ListLine::Unreadable, ListLine::Entry)
 }
 
-/// `total 8688`, with which `ls` begins.
-fn is_total(line: &[u8]) -> bool {
-    line.strip_prefix(b"total ")
-        .is_some_and(|rest| parse_number(rest.trim_ascii()).is_some())
+/// `total 8688`, with which `ls` begins; `insgesamt 8`, `total 1,5M`.
+fn parse_total(line: &[u8]) -> Option<ListLine<'static>> {
+    let blank = line.iter().rposition(|byte| *byte == b' ')?;
+    let (words, number) = (line[..blank].trim_ascii_end(), &line[blank + 1..]);
+    let is_number = number.first().is_some_and(u8::is_ascii_digit)
+        && number
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || b".,kKMGTB".contains(byte));
+    let is_word = !words.is_empty()
+        && words
+            .iter()
+            .all(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii());
+    match (is_number && is_word, words) {
+        (false, _) => None,
+        (true, b"total") => Some(ListLine::Nothing),
+        (true, _) => Some(ListLine::Heading),
+    }
 }
 
 /// `-rw-r--r--  1 owner group  11 Nov 22 17:31 name`; group and link count may be missing, owners may hold blanks.
@@ -76,78 +90,105 @@ fn parse_unix(line: &[u8], now: Timestamp) -> Option<ListEntry<'_>> {
         _ => return None,
     };
     let words = Words::of(line);
+    let is_unix = |mode: &[u8]| {
+        mode.len() >= 10
+            && mode[1..10]
+                .iter()
+                .all(|letter| b"-rwxsStTlLaAdD?".contains(letter))
+    };
+    // Novell's rights stand in brackets.
+    let is_novell = |mode: &[u8]| mode.len() == 1 && words.at(1).is_some_and(|it| it[0] == b'[');
     let mode = words.at(0)?;
-    if mode.len() < 10
-        || !mode[1..10]
-            .iter()
-            .all(|letter| b"-rwxsStTlL".contains(letter))
-    {
+    if !is_unix(mode) && !is_novell(mode) {
         return None;
     }
     // The first place where a size is followed by a date: an owner called `May` is not followed by a day.
     (1..words.count().saturating_sub(3)).find_map(|place| {
-        let size = parse_number(words.at(place)?)?;
-        let (time, unit, date_words) = parse_date(&words, place + 1, now)?;
+        let size = parse_size(words.at(place)?)?;
+        let (date, date_words) = parse_date(&words, place + 1, now)?;
         // One blank ends the date; what follows is the name, with its own leading blanks.
-        let name = words.after(place + date_words)?.strip_prefix(b" ")?;
-        let name = match line[0] {
-            b'l' => link_name(name, size)?,
-            _ => name,
+        let name = |last: usize| -> Option<&[u8]> {
+            let name = words.after(last)?.strip_prefix(b" ")?;
+            let name = match line[0] {
+                b'l' => link_name(name, size.unwrap_or(0))?,
+                _ => name,
+            };
+            (!name.is_empty()).then_some(name)
         };
-        (!name.is_empty()).then_some(ListEntry {
+        let last = place + date_words;
+        let with_year = parse_year_after(&words, place + 1, last)
+            .and_then(|date| Some((date, name(last + 1)?)));
+        Some(ListEntry {
             kind,
             size,
-            time,
-            unit,
-            name,
+            date,
+            name: name(last)?,
+            with_year,
         })
     })
 }
 
-/// The date at word `place`: time, unit, how many words.
-fn parse_date(
-    words: &Words<'_>,
-    place: usize,
-    now: Timestamp,
-) -> Option<(Timestamp, TimeUnit, usize)> {
+/// A size; none within where it can be none: negative, or more than there is.
+fn parse_size(word: &[u8]) -> Option<Option<u64>> {
+    let digits = word.strip_prefix(b"-").unwrap_or(word);
+    let is_size = !digits.is_empty()
+        && digits
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || *byte == b',')
+        && digits[digits.len() - 1] != b',';
+    is_size.then(|| {
+        let digits: Vec<u8> = word.iter().copied().filter(|byte| *byte != b',').collect();
+        parse_number(&digits)
+    })
+}
+
+/// The date at word `place`, and how many words it takes.
+fn parse_date(words: &Words<'_>, place: usize, now: Timestamp) -> Option<(ListDate, usize)> {
     let (first, second) = (words.at(place)?, words.at(place + 1)?);
     if let Some((year, month, day)) = parse_iso_date(first) {
         let (hour, minute) = parse_clock(second)?;
-        let time = Timestamp::from_civil(year, month, day, hour, minute, 0)?;
-        return Some((time, TimeUnit::Minute, 2));
+        let time = Timestamp::from_civil(year, month, day, hour, minute, 0);
+        // `ls --full-time` adds the zone to a time with a fraction.
+        let has_zone = second.contains(&b'.')
+            && words
+                .at(place + 2)
+                .is_some_and(|zone| matches!(zone, [b'+' | b'-', _, _, _, _]));
+        return Some((told(time, TimeUnit::Minute), 2 + usize::from(has_zone)));
     }
-    // `Nov 22` everywhere, `22 Nov` from some locales.
-    let (month, day) = match (parse_month(first), parse_month(second)) {
-        (Some(month), _) => (month, parse_number(second)?),
-        (None, Some(month)) => (month, parse_number(first)?),
+    let (month, day) = month_and_day(first, second)?;
+    let third = words.at(place + 2)?;
+    let (time, unit) = match (parse_clock(third), parse_year(third)) {
+        (Some(clock), _) => (recent(month, day, clock, now), TimeUnit::Minute),
+        (None, Some(year)) => (
+            Timestamp::from_civil(year, month, day, 0, 0, 0),
+            TimeUnit::Day,
+        ),
         (None, None) => return None,
     };
-    let day = u32::try_from(day).ok()?;
-    let third = words.at(place + 2)?;
-    match parse_clock(third) {
-        Some((hour, minute)) => {
-            let time = recent(month, day, hour, minute, now)?;
-            Some((time, TimeUnit::Minute, 3))
-        }
-        None => {
-            (third.len() == 4).then_some(())?;
-            let year = i64::try_from(parse_number(third)?).ok()?;
-            let time = Timestamp::from_civil(year, month, day, 0, 0, 0)?;
-            Some((time, TimeUnit::Day, 3))
-        }
+    Some((told(time, unit), 3))
+}
+
+/// `Nov 22` everywhere, `22 Nov` from some locales.
+fn month_and_day(first: &[u8], second: &[u8]) -> Option<(u32, u32)> {
+    match (parse_month(first), parse_month(second)) {
+        (Some(month), _) => Some((month, parse_day(second)?)),
+        (None, Some(month)) => Some((month, parse_day(first)?)),
+        (None, None) => None,
     }
 }
 
-/// A date without a year is the last such date, up to a day ahead of `now`: the zone of the server is not known.
-fn recent(month: u32, day: u32, hour: u32, minute: u32, now: Timestamp) -> Option<Timestamp> {
-    const DAY_SECS: i64 = 86_400;
-    let latest = now.plus_secs(DAY_SECS);
-    let year = latest.to_civil().year;
-    // The 29th of February may lie four years back, eight around 1900 and 2100.
-    (year - 8..=year)
-        .rev()
-        .filter_map(|year| Timestamp::from_civil(year, month, day, hour, minute, 0))
-        .find(|time| *time <= latest)
+/// The date whose year stands behind the time of day: `Nov 22 17:31 2026`. `last` is the word of the time.
+fn parse_year_after(words: &Words<'_>, place: usize, last: usize) -> Option<ListDate> {
+    let (month, day) = month_and_day(words.at(place)?, words.at(place + 1)?)?;
+    let (hour, minute) = parse_clock(words.at(last)?)?;
+    let year = parse_year(words.at(last + 1)?)?;
+    let time = Timestamp::from_civil(year, month, day, hour, minute, 0);
+    Some(told(time, TimeUnit::Minute))
+}
+
+/// A date that does not exist is not known.
+fn told(time: Option<Timestamp>, unit: TimeUnit) -> ListDate {
+    time.map_or(ListDate::Unknown, |time| ListDate::Told(time, unit))
 }
 
 /// The name in `name -> target`. Where both may hold an arrow, the size tells: it is the length of the target.
@@ -170,50 +211,26 @@ fn link_name(text: &[u8], size: u64) -> Option<&[u8]> {
 /// `11-22-26  05:31PM       <DIR>          name`, `11-22-2026  17:31        1234 name`.
 fn parse_dos(line: &[u8]) -> Option<ListEntry<'_>> {
     let words = Words::of(line);
-    let date: Vec<&[u8]> = words
-        .at(0)?
-        .split(|byte| matches!(byte, b'-' | b'/' | b'.'))
-        .collect();
-    let [month, day, year] = date[..] else {
-        return None;
-    };
-    let month = u32::try_from(parse_number(month)?).ok()?;
-    let day = u32::try_from(parse_number(day)?).ok()?;
-    let year = match (year.len(), i64::try_from(parse_number(year)?).ok()?) {
-        // Windows begins its century of two digits in 1970 where FTP is concerned.
-        (2, year @ 0..70) => 2000 + year,
-        (2, year) => 1900 + year,
-        (4, year) => year,
-        _ => return None,
-    };
-    let (hour, minute) = parse_clock(words.at(1)?)?;
-    let time = Timestamp::from_civil(year, month, day, hour, minute, 0)?;
+    let date = DosDate::parse(words.at(0)?, words.at(1)?)?;
     let told = words.at(2)?;
     let rest = words.after(2)?;
     let (kind, size, name) = match told {
         // The column of `<DIR>` is ten blanks wide before the one that ends it; a narrower one is another server's.
         b"<DIR>" => {
             let name = rest.strip_prefix(b"          ").unwrap_or(rest);
-            (ListKind::Dir, 0, skip_one_or_all(name))
+            (ListKind::Dir, Some(0), skip_one_or_all(name))
         }
         _ if told.starts_with(b"<") && told.ends_with(b">") => {
-            (ListKind::Special, 0, rest.trim_ascii_start())
+            (ListKind::Special, Some(0), rest.trim_ascii_start())
         }
-        _ => {
-            let digits: Vec<u8> = told.iter().copied().filter(|byte| *byte != b',').collect();
-            (
-                ListKind::File,
-                parse_number(&digits)?,
-                rest.strip_prefix(b" ")?,
-            )
-        }
+        _ => (ListKind::File, parse_size(told)?, rest.strip_prefix(b" ")?),
     };
     (!name.is_empty()).then_some(ListEntry {
         kind,
         size,
-        time,
-        unit: TimeUnit::Minute,
+        date: ListDate::Dos(date),
         name,
+        with_year: None,
     })
 }
 
@@ -224,50 +241,31 @@ fn skip_one_or_all(name: &[u8]) -> &[u8] {
     }
 }
 
-/// `17:31`, `17:31:05`, `05:31PM`.
-fn parse_clock(word: &[u8]) -> Option<(u32, u32)> {
-    let lower = word.to_ascii_lowercase();
-    let (digits, half) = match (lower.strip_suffix(b"am"), lower.strip_suffix(b"pm")) {
-        (Some(digits), _) => (digits, Some(0)),
-        (_, Some(digits)) => (digits, Some(12)),
-        (None, None) => (&lower[..], None),
+/// `+i8388621.48594,m825718503,r,s280,` and a tab before the name (EPLF).
+fn parse_eplf(line: &[u8]) -> Option<ListEntry<'_>> {
+    let line = line.strip_prefix(b"+")?;
+    let tab = line.iter().position(|byte| *byte == b'\t')?;
+    let (facts, name) = (&line[..tab], &line[tab + 1..]);
+    let mut entry = ListEntry {
+        kind: ListKind::Special,
+        size: None,
+        date: ListDate::Unknown,
+        name,
+        with_year: None,
     };
-    let mut parts = digits.split(|byte| *byte == b':');
-    let hour = u32::try_from(parse_number(parts.next()?)?).ok()?;
-    let minute = u32::try_from(parse_number(parts.next()?)?).ok()?;
-    if let Some(second) = parts.next() {
-        parse_number(second)?;
+    for fact in facts.split(|byte| *byte == b',') {
+        match fact {
+            b"/" => entry.kind = ListKind::Dir,
+            b"r" => entry.kind = ListKind::File,
+            [b's', size @ ..] => entry.size = parse_number(size),
+            [b'm', secs @ ..] => {
+                let secs = parse_number(secs).and_then(|secs| i64::try_from(secs).ok());
+                entry.date = told(secs.map(Timestamp::from_secs), TimeUnit::Second);
+            }
+            _ => {}
+        }
     }
-    let hour = match half {
-        Some(half) if (1..=12).contains(&hour) => hour % 12 + half,
-        Some(_) => return None,
-        None => hour,
-    };
-    (parts.next().is_none() && hour < 24 && minute < 60).then_some((hour, minute))
-}
-
-fn parse_month(word: &[u8]) -> Option<u32> {
-    const MONTHS: [&[u8]; 12] = [
-        b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov",
-        b"dec",
-    ];
-    let word = word.to_ascii_lowercase();
-    (1..)
-        .zip(MONTHS)
-        .find_map(|(number, month)| (month == word).then_some(number))
-}
-
-/// `2024-02-29`.
-fn parse_iso_date(word: &[u8]) -> Option<(i64, u32, u32)> {
-    let parts: Vec<&[u8]> = word.split(|byte| *byte == b'-').collect();
-    let [year, month, day] = parts[..] else {
-        return None;
-    };
-    (year.len() == 4).then_some((
-        i64::try_from(parse_number(year)?).ok()?,
-        u32::try_from(parse_number(month)?).ok()?,
-        u32::try_from(parse_number(day)?).ok()?,
-    ))
+    (!name.is_empty()).then_some(entry)
 }
 
 /// The words of a line and where they end: what follows the date keeps its blanks.
@@ -322,6 +320,7 @@ impl<'a> Words<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::list_date::DateOrder;
     use super::*;
 
     const NOW: i64 = 1_795_368_600; // 2026-11-22 17:30:00
@@ -329,7 +328,7 @@ mod tests {
     fn parse(line: &[u8]) -> Option<ListEntry<'_>> {
         match parse_line(line, Timestamp::from_secs(NOW)) {
             ListLine::Entry(entry) => Some(entry),
-            ListLine::Nothing | ListLine::Unreadable => None,
+            ListLine::Nothing | ListLine::Heading | ListLine::Unreadable => None,
         }
     }
 
@@ -338,10 +337,13 @@ mod tests {
             || "-".to_owned(),
             |entry| {
                 let name = String::from_utf8_lossy(entry.name);
-                format!(
-                    "{:?} {} {} {:?} '{name}'",
-                    entry.kind, entry.size, entry.time, entry.unit
-                )
+                let size = entry.size.map_or("?".to_owned(), |size| size.to_string());
+                match entry.date.time(DateOrder::MonthFirst) {
+                    Some((at, unit)) => {
+                        format!("{:?} {size} {at} {unit:?} '{name}'", entry.kind)
+                    }
+                    None => format!("{:?} {size} ? '{name}'", entry.kind),
+                }
             },
         )
     }
@@ -484,18 +486,95 @@ mod tests {
     }
 
     #[test]
+    fn reads_lines_of_many_servers() {
+        let table = [
+            (
+                "-rw-rw-r--+  1 u    g   11 Nov 22 17:31 acl",
+                "File 11 2026-11-22 17:31:00 Minute 'acl'",
+            ),
+            (
+                "-rwsr-sr-T@  1 u  g   11 Nov 22 17:31 setid",
+                "File 11 2026-11-22 17:31:00 Minute 'setid'",
+            ),
+            (
+                "-rwxr-xr-x         1000            0             11 Nov 22 17:31 a",
+                "File 11 2026-11-22 17:31:00 Minute 'a'",
+            ),
+            (
+                "-rw-r--r-- 1 u g 11 14. M\u{e4}r 2023 a",
+                "File 11 2023-03-14 00:00:00 Day 'a'",
+            ),
+            (
+                "-rw-r--r-- 1 u g 11 11\u{6708} 14  2023 a",
+                "File 11 2023-11-14 00:00:00 Day 'a'",
+            ),
+            (
+                "-rwxrwxrwx 1 vita vita -1294967296 Nov 22 17:31 big",
+                "File ? 2026-11-22 17:31:00 Minute 'big'",
+            ),
+            (
+                "-rw-r--r-- 1 a b 99999999999999999999 Nov 22 17:31 a",
+                "File ? 2026-11-22 17:31:00 Minute 'a'",
+            ),
+            ("-rw-r--r-- 1 a b 11 Feb 30  2024 a", "File 11 ? 'a'"),
+            (
+                "-rw-r--r-- 1 a b 11 2024-02-29 12:34:56.000000000 +0100 a",
+                "File 11 2024-02-29 12:34:00 Minute 'a'",
+            ),
+            (
+                "d [R----F--] supervisor 512 Nov 22 17:31 login",
+                "Dir 512 2026-11-22 17:31:00 Minute 'login'",
+            ),
+            (
+                "2023-11-14  22:13       <DIR>          sub",
+                "Dir 0 ? 'sub'",
+            ),
+            (
+                "+i8388621.48594,m825718503,r,s280,\tdjb.html",
+                "File 280 1996-03-01 22:15:03 Second 'djb.html'",
+            ),
+            (
+                "+i8388621.50690,m824255907,/,\t514",
+                "Dir ? 1996-02-13 23:58:27 Second '514'",
+            ),
+        ];
+        for (line, entry) in table {
+            assert_eq!(shown(line), entry, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_year_may_stand_behind_the_time() {
+        let line = b"-rw-r--r-- 1 u g 11 Nov 14 22:13 2023 a b";
+        let entry = parse(line).unwrap();
+        assert_eq!(entry.name, b"2023 a b");
+        let (date, name) = entry.with_year.unwrap();
+        assert_eq!(name, b"a b");
+        let time = Timestamp::from_civil(2023, 11, 14, 22, 13, 0).unwrap();
+        assert_eq!(date, ListDate::Told(time, TimeUnit::Minute));
+        for line in [
+            &b"-rw-r--r-- 1 u g 11 Nov 14 22:13 2023"[..],
+            b"-rw-r--r-- 1 u g 11 Nov 14  2023 1999 a",
+            b"-rw-r--r-- 1 u g 11 Nov 14 22:13 20234 a",
+        ] {
+            assert_eq!(parse(line).unwrap().with_year, None);
+        }
+    }
+
+    #[test]
     fn tells_text_from_entries() {
         let now = Timestamp::from_secs(NOW);
         for nothing in [&b""[..], b"total 8688", b"total 0"] {
             assert_eq!(parse_line(nothing, now), ListLine::Nothing);
         }
+        for heading in ["insgesamt 8", "总用量 8", "итого 8,0K"] {
+            assert_eq!(parse_line(heading.as_bytes(), now), ListLine::Heading);
+        }
         for text in [
             &b"noperm: Permission denied"[..],
             b"line.txt",
             b"missing: No such file or directory",
-            b"-rw-r--r-- 1 a b 11 Feb 30  2024 a",
             b"-rw-r--r-- 1 a b 11 Nov 22 25:31 a",
-            b"-rw-r--r-- 1 a b 99999999999999999999 Nov 22 17:31 a",
             b"-rw-r--r-- 1 a b 11 Nov 22 17:31",
             b"-rw-r--r-- 1 a b 11 Nov 22 17:31 ",
             b"13-22-26  05:31PM  12 a",
@@ -507,7 +586,9 @@ mod tests {
 
     #[test]
     fn survives_every_prefix_and_every_changed_byte() {
-        let lines: [&[u8]; 4] = [
+        let lines: [&[u8]; 6] = [
+            b"-rw-r--r-- 1 u g 11 Nov 14 22:13:20 2023 a b",
+            b"+i8388621.48594,m825718503,r,s280,\tdjb.html",
             b"-rw-r--r--    1 1002     1002           11 Feb 29  2024   lead2.txt",
             b"lrwxrwxrwx  1 1002  1002          11 Nov 22 09:19 a -> b -> /etc/passwd",
             b"11-22-26  05:31PM       <DIR>          My Music",

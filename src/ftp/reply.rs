@@ -47,6 +47,10 @@ impl fmt::Display for Malformed {
 pub(super) trait Form {
     /// The reply, once its last line has arrived, and how many bytes at the front of `input` are done with.
     fn parse(&mut self, input: &[u8]) -> Result<(Option<Reply>, usize), Malformed>;
+
+    /// What all of `input` may be where it does not end as it should: a reply whose last line has another code than its
+    /// first, which is what an ordinary line of it looks like, too.
+    fn odd_end(&self, input: &[u8]) -> Option<Reply>;
 }
 
 /// A reply with all its lines.
@@ -57,6 +61,19 @@ impl Form for Whole {
         Ok(match Reply::parse(input)? {
             Some((reply, taken)) => (Some(reply), taken),
             None => (None, 0),
+        })
+    }
+
+    fn odd_end(&self, input: &[u8]) -> Option<Reply> {
+        let lines = input.strip_suffix(b"\n")?;
+        let mut lines = lines.split(|byte| *byte == b'\n');
+        let last = lines.next_back()?;
+        let last = last.strip_suffix(b"\r").unwrap_or(last);
+        lines.next()?;
+        (last.get(3) == Some(&b' ')).then_some(())?;
+        Some(Reply {
+            code: code_of(last)?,
+            text: last[4..].to_vec(),
         })
     }
 }
@@ -82,7 +99,11 @@ impl<'t> LongReply<'t> {
 
 impl Form for LongReply<'_> {
     fn parse(&mut self, input: &[u8]) -> Result<(Option<Reply>, usize), Malformed> {
-        let mut taken = 0;
+        let mut taken = if self.code.is_none() {
+            blank_before(input)
+        } else {
+            0
+        };
         while let Some(end) = input[taken..].iter().position(|byte| *byte == b'\n') {
             if end > MAX_LINE_BYTES {
                 return Err(Malformed::LongLine);
@@ -112,6 +133,11 @@ impl Form for LongReply<'_> {
         }
         incomplete(&input[taken..], self.code.is_none()).map(|_| (None, taken))
     }
+
+    /// A line of a listing looks like that.
+    fn odd_end(&self, _input: &[u8]) -> Option<Reply> {
+        None
+    }
 }
 
 impl Reply {
@@ -121,7 +147,8 @@ impl Reply {
     /// Lines end with LF, usually after a CR.
     pub fn parse(input: &[u8]) -> Result<Option<(Self, usize)>, Malformed> {
         let mut text = Vec::new();
-        let mut taken = 0;
+        // Some servers put an empty line before a reply.
+        let mut taken = blank_before(input);
         let mut first_code = None;
         for _ in 0..MAX_REPLY_LINES {
             if taken > MAX_REPLY_BYTES {
@@ -192,31 +219,21 @@ impl Reply {
         self.lines().next_back().unwrap_or_default()
     }
 
-    /// Whether more replies to the same command follow (1xx).
-    pub const fn is_preliminary(&self) -> bool {
-        self.code / 100 == 1
-    }
-
-    /// Whether the command succeeded (2xx).
-    pub const fn is_success(&self) -> bool {
-        self.code / 100 == 2
-    }
-
-    /// Whether the server wants the next command of a sequence (3xx).
-    pub const fn is_intermediate(&self) -> bool {
-        self.code / 100 == 3
-    }
-
-    /// Whether the server does not know or does not implement the command: it need not be sent again.
-    pub const fn is_unknown_command(&self) -> bool {
-        matches!(self.code, 500 | 502 | 504)
-    }
-
     /// Whether the text speaks of one of `words`, which are in lower case.
     pub fn mentions(&self, words: &[&str]) -> bool {
         let text = String::from_utf8_lossy(&self.text).to_ascii_lowercase();
         words.iter().any(|word| text.contains(word))
     }
+}
+
+/// How many bytes of line ends stand before a reply.
+fn blank_before(input: &[u8]) -> usize {
+    let is_blank = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+    input
+        .iter()
+        .take(MAX_LINE_BYTES)
+        .take_while(is_blank)
+        .count()
 }
 
 /// Decides on a line whose end has not arrived, as early as it can be refused.
@@ -289,6 +306,24 @@ mod tests {
     }
 
     #[test]
+    fn passes_over_empty_lines_before_a_reply() {
+        assert_eq!(parse(b"\r\n\n226 x\r\n").text(), b"x");
+        assert_eq!(Reply::parse(b"\r\n\r\n"), Ok(None));
+    }
+
+    #[test]
+    fn a_reply_may_end_with_another_code_once_nothing_follows() {
+        let glftpd: &[u8] = b"553-\r\n553- Excluded.\r\n150 Opening\r\n";
+        assert_eq!(Reply::parse(glftpd), Ok(None));
+        let reply = Whole.odd_end(glftpd).unwrap();
+        assert_eq!((reply.code, reply.text()), (150, &b"Opening"[..]));
+        for end in 0..glftpd.len() {
+            assert_eq!(Whole.odd_end(&glftpd[..end]), None, "{end}");
+        }
+        assert_eq!(Whole.odd_end(b"150 Opening\r\n"), None, "it is whole");
+    }
+
+    #[test]
     fn takes_bare_line_feeds_and_lone_codes() {
         assert_eq!(parse(b"226\n").code, 226);
         assert_eq!(parse(b"250-a\n b\n250 c\n").text(), b"a\n b\nc");
@@ -309,7 +344,7 @@ mod tests {
         for bad in [
             &b"SSH-2.0"[..],
             b"HTTP/1.1 400\r\n",
-            b"\r\n",
+            b" \r\n",
             b"020 x\r\n",
             b"2",
             b"220x\r\n",

@@ -1,5 +1,7 @@
 //! Which server speaks, as far as its greeting shows. No socket.
 
+use super::features::Features;
+
 /// The software of a server, where something depends on it that the server does not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Software {
@@ -34,6 +36,20 @@ const WORDS: [(&[u8], Software); 6] = [
 ];
 
 impl Software {
+    /// Whether a server that greets so has the features that this software has: a greeting can be anybody's.
+    pub fn agrees(self, features: &Features) -> bool {
+        let has = |name| features.has(name);
+        match self {
+            Self::Vsftpd => has("tvfs") && !features.mlst,
+            Self::Proftpd => has("clnt") && !has("esta"),
+            Self::PureFtpd => has("esta"),
+            Self::Pyftpdlib => features.mlst && has("tvfs") && !has("clnt") && !has("esta"),
+            Self::Inetutils => has("lprt"),
+            Self::Busybox => features.told && !features.mlst && !has("tvfs") && !has("lprt"),
+            Self::Unknown => true,
+        }
+    }
+
     /// Reads the text of a greeting.
     pub fn of(greeting: &[u8]) -> Self {
         let is_said = |words: &[u8]| {
@@ -73,6 +89,34 @@ mod tests {
         for (greeting, software) in GREETINGS {
             assert_eq!(Software::of(greeting), software);
             assert_eq!(Software::of(&greeting.to_ascii_uppercase()), software);
+        }
+    }
+
+    #[test]
+    fn a_borrowed_greeting_does_not_fit() {
+        // What FEAT tells, in the order of `GREETINGS`.
+        const FEATURES: [&str; 6] = [
+            "EPRT EPSV MDTM PASV SIZE TVFS",
+            "CLNT CSID EPRT EPSV HOST MDTM MFF MFMT MLST TVFS UTF8",
+            "UTF8 EPRT IDLE MDTM SIZE MFMT MLST MLSD PRET TVFS ESTA PASV EPSV ESTP",
+            "EPRT EPSV MDTM MFMT MLST SIZE TVFS UTF8",
+            "MDTM SIZE EPRT EPSV LPRT LPSV",
+            "EPSV PASV MDTM SIZE",
+        ];
+        for (told, (_, server)) in FEATURES.iter().zip(GREETINGS) {
+            let lines: String = told.split(' ').map(|name| format!(" {name}\r\n")).collect();
+            let reply = format!("211-Features:\r\n{lines}211 End\r\n");
+            let (reply, _) = super::super::Reply::parse(reply.as_bytes())
+                .unwrap()
+                .unwrap();
+            let features = Features::parse(&reply);
+            for (_, software) in GREETINGS {
+                assert_eq!(
+                    software.agrees(&features),
+                    software == server,
+                    "{software:?} {told}"
+                );
+            }
         }
     }
 

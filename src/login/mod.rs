@@ -2,6 +2,12 @@
 //!
 //! No password is shown, and none is sent to an account that it was not given for.
 
+#[cfg(feature = "sftp")]
+mod ssh;
+
+#[cfg(feature = "sftp")]
+pub use ssh::SshAnswers;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -141,6 +147,33 @@ pub fn resolve_within(
             Escaped(user.as_bytes())
         )))),
     }
+}
+
+/// The password of a user whose name is known, from wherever it lies; none where it would have to be asked for.
+#[cfg(feature = "sftp")]
+fn known_password(user: &str, host: &str, options: &CredentialOptions) -> Result<Option<Secret>> {
+    let mut warn = |text: &str| log::warn!("{text}");
+    if let Some(password) = &options.password {
+        return Ok(Some(password.clone()));
+    }
+    if let Some(password) = password_from_option(options, &mut warn)? {
+        return Ok(Some(password));
+    }
+    if let Some(password) = std::env::var_os("CORACLE_PASSWORD") {
+        return first_line(password.as_bytes())
+            .map(Some)
+            .doing(|| "reading CORACLE_PASSWORD");
+    }
+    let home = std::env::var_os("HOME").filter(|_| options.netrc);
+    let entry = home.and_then(|home| {
+        netrc_entry(
+            &Path::new(&home).join(".netrc"),
+            host,
+            Some(user),
+            &mut warn,
+        )
+    });
+    Ok(entry.and_then(|entry| entry.password))
 }
 
 /// What anonymous users give as password: an address, of which servers check at most the '@'.

@@ -2,25 +2,34 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, connect as begin, getsockopt, socket,
+    sockopt,
+};
+
+use super::halt::{Halt, SLICE, Waiter, failure};
 use crate::error::{Error, ErrorKind, Phase, Result};
 
 /// No attempt gets less than this, however many addresses there are: a satellite line needs as much.
 const MIN_ATTEMPT: Duration = Duration::from_secs(2);
 
+/// Who looks a name up needs little; the system's resolver has buffers of 64 KiB.
+const RESOLVER_STACK_BYTES: usize = 256 * 1024;
+
 /// Connects to the first of the host's addresses that answers, within about `timeout` in all.
 ///
 /// Resolving is the system's business and has the system's own time limit.
-pub fn dial(host: &str, port: u16, timeout: Duration) -> Result<TcpStream> {
-    let addresses: Vec<SocketAddr> = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| {
-            Error::new(ErrorKind::Network(error)).while_doing(format!("looking up {host}"))
-        })?
-        .collect();
+pub fn dial(host: &str, port: u16, timeout: Duration, halt: &Halt) -> Result<TcpStream> {
+    let looking_up = || format!("looking up {host}");
+    let addresses = resolve(host, port, halt).map_err(|error| error.while_doing(looking_up()))?;
     let until = Instant::now() + timeout;
-    let mut failure = None;
+    let mut last = None;
     for (index, address) in addresses.iter().enumerate() {
         let left = until.saturating_duration_since(Instant::now());
         // Half of what is left, all of it for the last: a dead first address must not eat the time of a live one.
@@ -29,27 +38,99 @@ pub fn dial(host: &str, port: u16, timeout: Duration) -> Result<TcpStream> {
         } else {
             left / 2
         };
-        match connect(
-            *address,
-            share.max(MIN_ATTEMPT).min(timeout),
-            Phase::Connect,
-        ) {
+        let share = share.max(MIN_ATTEMPT).min(timeout);
+        match connect(*address, share, Phase::Connect, halt) {
             Ok(socket) => return Ok(socket),
-            Err(error) => failure = Some(error),
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted(_)) => return Err(error),
+            Err(error) => last = Some(error),
         }
     }
-    Err(failure.unwrap_or_else(|| {
+    Err(last.unwrap_or_else(|| {
         let nothing = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        Error::new(ErrorKind::Network(nothing)).while_doing(format!("looking up {host}"))
+        Error::new(ErrorKind::Network(nothing)).while_doing(looking_up())
     }))
 }
 
+/// The host's addresses. A thread asks for them, because nothing interrupts the system's resolver; where the run is to end,
+/// it is left behind.
+fn resolve(host: &str, port: u16, halt: &Halt) -> Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let (teller, told) = channel();
+    let name = host.to_owned();
+    std::thread::Builder::new()
+        .stack_size(RESOLVER_STACK_BYTES)
+        .spawn(move || {
+            let found = (name.as_str(), port).to_socket_addrs();
+            // Nobody may be listening any more.
+            let _ = teller.send(found.map(Iterator::collect));
+        })
+        .map_err(ErrorKind::Network)?;
+    let mut waiter = Waiter::new(halt.clone());
+    loop {
+        let found = match told.recv_timeout(SLICE) {
+            Ok(found) => found,
+            Err(RecvTimeoutError::Timeout) => match waiter.check() {
+                Ok(()) => continue,
+                Err(error) => Err(error),
+            },
+            Err(RecvTimeoutError::Disconnected) => Err(io::ErrorKind::NotFound.into()),
+        };
+        return found.map_err(|error| failure(error, Phase::Resolve));
+    }
+}
+
 /// Connects to that address within `timeout`; `phase` names the wait.
-pub fn connect(address: SocketAddr, timeout: Duration, phase: Phase) -> Result<TcpStream> {
-    TcpStream::connect_timeout(&address, timeout).map_err(|error| match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ErrorKind::Timeout(phase).into(),
-        _ => ErrorKind::Network(error).into(),
-    })
+pub fn connect(
+    address: SocketAddr,
+    timeout: Duration,
+    phase: Phase,
+    halt: &Halt,
+) -> Result<TcpStream> {
+    connect_in(address, timeout, &mut Waiter::new(halt.clone()))
+        .map_err(|error| failure(error, phase))
+}
+
+fn connect_in(
+    address: SocketAddr,
+    timeout: Duration,
+    waiter: &mut Waiter,
+) -> io::Result<TcpStream> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(family, SockType::Stream, flags, None)?;
+    match begin(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
+        Ok(()) => {}
+        Err(Errno::EINPROGRESS | Errno::EINTR) => {
+            let until = Instant::now() + timeout;
+            loop {
+                let left = until.saturating_duration_since(Instant::now());
+                let slice = PollTimeout::try_from(left.min(SLICE)).unwrap_or(PollTimeout::ZERO);
+                let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+                match poll(&mut fds, slice) {
+                    Ok(0) | Err(Errno::EINTR) => {}
+                    Ok(_) => break,
+                    Err(errno) => return Err(errno.into()),
+                }
+                if left.is_zero() {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                waiter.check()?;
+            }
+            match getsockopt(&socket, sockopt::SocketError)? {
+                0 => {}
+                code => return Err(io::Error::from_raw_os_error(code)),
+            }
+        }
+        Err(errno) => return Err(errno.into()),
+    }
+    let socket = TcpStream::from(socket);
+    socket.set_nonblocking(false)?;
+    Ok(socket)
 }
 
 /// Whether an address is one of this machine or of a network of one's own, where nobody else listens: loopback,
@@ -73,7 +154,7 @@ mod tests {
     fn reaches_a_listener() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert!(dial("127.0.0.1", port, Duration::from_secs(5)).is_ok());
+        assert!(dial("127.0.0.1", port, Duration::from_secs(5), &Halt::default()).is_ok());
     }
 
     #[test]
@@ -104,11 +185,29 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_ends_waits_for_nobody() {
+        // Full to the brim: nobody takes connections there, and the kernel answers no more of them.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let halt = Halt::new(|| Some("the user"));
+        let begun = Instant::now();
+        let mut waiting = Vec::new();
+        let error = loop {
+            match connect(address, Duration::from_secs(30), Phase::Connect, &halt) {
+                Ok(socket) => waiting.push(socket),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error.kind(), ErrorKind::Interrupted(_)), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
     fn says_that_nobody_listens() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let error = dial("127.0.0.1", port, Duration::from_secs(5)).unwrap_err();
+        let error = dial("127.0.0.1", port, Duration::from_secs(5), &Halt::default()).unwrap_err();
         assert_eq!(error.to_string(), "connection refused");
     }
 }

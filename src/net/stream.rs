@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 
+use super::halt::{Halt, SLICE, Waiter, failure};
 use super::pipe::Pipe;
 use super::tls::{Secured, Tickets, TlsClient};
 use crate::error::{Error, ErrorKind, Phase, Result};
@@ -38,8 +39,8 @@ enum Layer {
 }
 
 impl Stream {
-    /// Takes over a connected socket, which may be silent for `idle` at a time.
-    pub fn new(socket: TcpStream, idle: Duration, phase: Phase) -> Self {
+    /// Takes over a connected socket, which may be silent for `idle` at a time. Every wait ends soon after `halt` says so.
+    pub fn new(socket: TcpStream, idle: Duration, phase: Phase, halt: Halt) -> Self {
         // Commands are small and someone waits for each; a failure only costs time.
         let _ = socket.set_nodelay(true);
         let wire = Wire {
@@ -49,6 +50,7 @@ impl Stream {
             until: None,
             timeouts: (Duration::ZERO, Duration::ZERO),
             waits: true,
+            waiter: Waiter::new(halt),
         };
         Self {
             layer: Layer::Clear(wire),
@@ -89,6 +91,13 @@ impl Stream {
         wire.phase = phase;
         wire.idle = idle;
         wire.until = total.map(|total| Instant::now() + total);
+    }
+
+    /// Fails some time after the run was to end, as every wait does.
+    pub fn check_halt(&mut self) -> Result<()> {
+        let wire = self.wire_mut();
+        let phase = wire.phase;
+        wire.waiter.check().map_err(|error| failure(error, phase))
     }
 
     /// The socket, for its addresses.
@@ -135,14 +144,15 @@ impl Stream {
         let Layer::Clear(wire) = &mut self.layer else {
             return Ok(None);
         };
+        let since = Instant::now();
         let moved = loop {
-            if let Err(error) = wire.prepare_write() {
+            if let Err(error) = wire.prepare_write(since) {
                 break Err(error);
             }
             match sendfile(&wire.socket, file, None, max) {
                 Ok(count) => return Ok(Some(count)),
                 Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => return Ok(None),
-                Err(Errno::EINTR) => {}
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
                 Err(errno) => break Err(errno.into()),
             }
         };
@@ -155,14 +165,15 @@ impl Stream {
         let (Layer::Clear(wire), None) = (&mut self.layer, self.ahead) else {
             return Ok(None);
         };
+        let since = Instant::now();
         let moved = loop {
-            if let Err(error) = wire.prepare_read() {
+            if let Err(error) = wire.prepare_read(since) {
                 break Err(error);
             }
             match pipe.fill(wire.socket.as_fd(), max) {
                 Ok(count) => return Ok(Some(count)),
                 Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => return Ok(None),
-                Err(Errno::EINTR) => {}
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
                 Err(errno) => break Err(errno.into()),
             }
         };
@@ -257,7 +268,7 @@ impl Stream {
     }
 
     fn failure(&self, error: io::Error) -> Error {
-        self.wire().failure(error)
+        failure(error, self.wire().phase)
     }
 }
 
@@ -280,28 +291,20 @@ pub(super) struct Wire {
     timeouts: (Duration, Duration),
     /// Whether reading waits for bytes.
     waits: bool,
+    waiter: Waiter,
 }
 
 impl Wire {
-    /// What the failure of a wait on this wire is to the user.
-    fn failure(&self, error: io::Error) -> Error {
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                ErrorKind::Timeout(self.phase).into()
-            }
-            _ => ErrorKind::Network(error).into(),
-        }
-    }
-
     fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             socket: self.socket.try_clone()?,
+            waiter: self.waiter.clone(),
             ..*self
         })
     }
 
-    fn prepare_read(&mut self) -> io::Result<()> {
-        let wait = self.wait()?;
+    fn prepare_read(&mut self, since: Instant) -> io::Result<()> {
+        let wait = self.wait(since)?;
         if self.timeouts.0 != wait {
             self.socket.set_read_timeout(Some(wait))?;
             self.timeouts.0 = wait;
@@ -309,8 +312,8 @@ impl Wire {
         Ok(())
     }
 
-    fn prepare_write(&mut self) -> io::Result<()> {
-        let wait = self.wait()?;
+    fn prepare_write(&mut self, since: Instant) -> io::Result<()> {
+        let wait = self.wait(since)?;
         if self.timeouts.1 != wait {
             self.socket.set_write_timeout(Some(wait))?;
             self.timeouts.1 = wait;
@@ -318,31 +321,47 @@ impl Wire {
         Ok(())
     }
 
-    /// How long the next wait may be.
-    fn wait(&self) -> io::Result<Duration> {
-        let left = self.until.map_or(self.idle, |until| {
-            until.saturating_duration_since(Instant::now())
+    /// How long the kernel may wait before we look up again, in a silence that has lasted `since` then.
+    fn wait(&mut self, since: Instant) -> io::Result<Duration> {
+        let silence = self.idle.saturating_sub(since.elapsed());
+        let left = self.until.map_or(silence, |until| {
+            silence.min(until.saturating_duration_since(Instant::now()))
         });
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        Ok(left.min(self.idle).max(MIN_WAIT))
+        self.waiter.check()?;
+        Ok(left.min(SLICE).max(MIN_WAIT))
+    }
+
+    fn write_by(
+        &mut self,
+        mut write: impl FnMut(&mut TcpStream) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let since = Instant::now();
+        loop {
+            self.prepare_write(since)?;
+            match write(&mut self.socket) {
+                Err(error) if is_over(&error) => {}
+                other => return other,
+            }
+        }
     }
 }
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let since = Instant::now();
         loop {
             let read = if self.waits {
-                self.prepare_read()?;
+                self.prepare_read(since)?;
                 self.socket.read(buffer)
             } else {
                 recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT).map_err(Into::into)
             };
             match read {
-                // Somebody else looks after signals.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if self.waits => return Err(time_out(error)),
+                Err(error) if self.waits && is_over(&error) => {}
                 other => return other,
             }
         }
@@ -351,23 +370,11 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            self.prepare_write()?;
-            match self.socket.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other.map_err(time_out),
-            }
-        }
+        self.write_by(|socket| socket.write(bytes))
     }
 
     fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        loop {
-            self.prepare_write()?;
-            match self.socket.write_vectored(pieces) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other.map_err(time_out),
-            }
-        }
+        self.write_by(|socket| socket.write_vectored(pieces))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -375,12 +382,12 @@ impl Write for Wire {
     }
 }
 
-/// The kernel says "would block" when its timer runs out, which TLS libraries take for a request to come again.
-fn time_out(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
-        _ => error,
-    }
+/// Whether the kernel only gave up waiting, for the time or for a signal that somebody else looks after.
+fn is_over(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }
 
 #[cfg(test)]
@@ -393,7 +400,12 @@ mod tests {
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (peer, _) = listener.accept().unwrap();
         (
-            Stream::new(socket, Duration::from_secs(5), Phase::Reply),
+            Stream::new(
+                socket,
+                Duration::from_secs(5),
+                Phase::Reply,
+                Halt::default(),
+            ),
             peer,
         )
     }

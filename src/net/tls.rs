@@ -27,6 +27,7 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::halt;
 use super::stream::Wire;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::job::{Pin, TlsSettings};
@@ -118,12 +119,11 @@ impl TlsClient {
     fn failure(&self, failure: Failure) -> Error {
         match failure {
             Failure::Io(error) => match error.kind() {
-                io::ErrorKind::TimedOut => ErrorKind::Timeout(Phase::Handshake).into(),
                 io::ErrorKind::UnexpectedEof => {
                     let closed = "the server closed the connection during the TLS handshake";
                     ErrorKind::Network(io::Error::new(error.kind(), closed)).into()
                 }
-                _ => ErrorKind::Network(error).into(),
+                _ => halt::failure(error, Phase::Handshake),
             },
             Failure::Rejected(rejection) => ErrorKind::Tls(rejection.to_string()).into(),
             Failure::Version => {
@@ -363,6 +363,21 @@ fn check_pins(pins: &[Pin], leaf: &[u8]) -> Result<(), Why> {
     }
 }
 
+/// Refuses a certificate that is not valid at `now_secs` after 1970. The system's OpenSSL does that by itself.
+#[cfg_attr(
+    any(feature = "tls-native", not(feature = "tls-rustls")),
+    allow(dead_code)
+)]
+fn check_dates(leaf: &[u8], now_secs: u64) -> Result<(), Why> {
+    let now = Timestamp::from_secs(i64::try_from(now_secs).unwrap_or(i64::MAX));
+    match Certificate::parse(leaf) {
+        Some(leaf) if now < leaf.not_before => Err(Why::NotYetValid),
+        Some(leaf) if now > leaf.not_after => Err(Why::Expired),
+        Some(_) => Ok(()),
+        None => Err(Why::Other("it cannot be understood".to_owned())),
+    }
+}
+
 /// Refuses a key that is too short to prove anything.
 fn check_strength(leaf: &[u8]) -> Result<(), Why> {
     if Certificate::parse(leaf).is_some_and(|leaf| leaf.is_weak()) {
@@ -419,6 +434,15 @@ mod tests {
         assert!(text.ends_with(&format!("--pin {}", leaf.pin)), "{text}");
         let garbage = Rejection::new(Why::Expired, "h", vec![b"garbage".to_vec()]);
         assert!(garbage.to_string().ends_with("it cannot be understood"));
+    }
+
+    #[test]
+    fn dates_count_for_a_certificate_that_is_trusted_itself() {
+        let leaf = Certificate::parse(LEAF).unwrap();
+        let at = |time: Timestamp, plus: i64| check_dates(LEAF, (time.as_secs() + plus) as u64);
+        assert_eq!(at(leaf.not_before, 1), Ok(()));
+        assert_eq!(at(leaf.not_before, -1), Err(Why::NotYetValid));
+        assert_eq!(at(leaf.not_after, 1), Err(Why::Expired));
     }
 
     #[test]

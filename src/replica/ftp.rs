@@ -6,29 +6,34 @@
 //! nothing, so what matters is looked at afterwards. When the session is lost every method fails with the reason of
 //! the loss, until the caller connects anew.
 
+mod connector;
+mod digest;
 mod glance;
+mod learnt;
+mod lines;
 mod list;
 mod look;
+mod names;
+mod paths;
 mod read;
+mod rename;
 mod write;
 
-use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
-
+pub use self::connector::FtpConnector;
+use self::digest::find_digest;
+use self::learnt::Learnt;
+pub use self::learnt::Memory;
 use self::look::{is_demanding, unkept_name};
+use self::paths::{ancestors, join, last_name, root_path};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
-use crate::ftp::{Account, Command, Pace, Reply, Security, Session, Settings};
-use crate::job::{ANONYMOUS, FtpLocation, Limits, Protection, ServerPath};
-use crate::net::{TlsClient, is_private};
+use crate::ftp::{Command, Reply, Session, Software};
+use crate::job::{Encoding, FtpLocation, Limits};
 use crate::path::RelPath;
 use crate::replica::{
-    Algorithm, Capabilities, CaseSensitivity, Digest, Kind, Listing, Mtime, NewFile, Removal,
-    Renaming, Replica, Source, Stat, Times, Watch, Written,
+    Algorithm, Capabilities, CaseSensitivity, Connect, Digest, Kind, Listing, Mtime, NewFile,
+    Removal, Renaming, Replica, Source, Stat, Times, Watch, Written,
 };
 use crate::time::Timestamp;
-
-/// What those say who have no password (RFC 1635 asks for an address; servers are content with an @).
-const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
 /// A directory on an FTP server.
 pub struct FtpReplica {
@@ -37,30 +42,6 @@ pub struct FtpReplica {
     root: Vec<u8>,
     learnt: Learnt,
     connector: FtpConnector,
-}
-
-/// What this server was found to do.
-#[derive(Debug)]
-struct Learnt {
-    lists: Lists,
-    /// Whether `MLST` is worth asking.
-    mlst: bool,
-    setter: Setter,
-    /// What is to be added to the times of `LIST`, in seconds.
-    zone_secs: Option<i64>,
-    /// Whether `RNTO` replaces an existing file.
-    renames_over: bool,
-}
-
-/// How directories are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lists {
-    /// `MLSD`.
-    Mlsd,
-    /// `LIST -a`, which was seen to work or not.
-    ListAll { proven: bool },
-    /// `LIST`: the server takes `-a` for a name.
-    List,
 }
 
 /// How modification times are set.
@@ -94,112 +75,42 @@ impl SetTime {
     }
 }
 
-/// Opens targets for one account of a server, which share what protects them.
-#[derive(Clone)]
-pub struct FtpConnector {
-    location: FtpLocation,
-    limits: Limits,
-    security: Security,
-    pace: Arc<Pace>,
-    /// Where the password went readable by everyone on the way.
-    overheard: Arc<OnceLock<IpAddr>>,
-}
-
-impl FtpConnector {
-    /// Reads what is needed to trust the server; nothing is sent.
-    pub fn new(location: &FtpLocation, limits: &Limits) -> Result<Self> {
-        let client = |settings| TlsClient::new(settings, &location.host).map(Arc::new);
-        Ok(Self {
-            location: location.clone(),
-            limits: *limits,
-            security: match &location.protection {
-                Protection::Clear => Security::Clear,
-                Protection::Explicit(settings) => Security::Explicit(client(settings)?),
-                Protection::Implicit(settings) => Security::Implicit(client(settings)?),
-            },
-            pace: Arc::default(),
-            overheard: Arc::default(),
-        })
-    }
-
-    /// Connects and logs in. Whether the root is there shows when it is listed.
-    pub fn connect(&self) -> Result<FtpReplica> {
-        FtpReplica::of(self.log_in()?, self)
-    }
-
-    /// The server's address, if user and password went there in the clear through a network that is not one's own.
-    pub fn overheard_on_the_way_to(&self) -> Option<IpAddr> {
-        self.overheard.get().copied()
-    }
-
-    fn log_in(&self) -> Result<Session> {
-        let location = &self.location;
-        let password = match location.password.reveal() {
-            "" if location.user == ANONYMOUS => ANONYMOUS_PASSWORD,
-            password => password,
-        };
-        let account = Account {
-            user: &location.user,
-            password,
-        };
-        let settings = Settings {
-            timeout: self.limits.timeout,
-            data: self.limits.data,
-            pace: Arc::clone(&self.pace),
-        };
-        let (host, port) = (&location.host, location.port);
-        let session = Session::open(host, port, account, settings, &self.security)
-            .doing(|| format!("connecting to {host}:{port}"))?;
-        let address = session.peer().ip();
-        if session.is_clear() && !location.password.reveal().is_empty() && !is_private(address) {
-            let _ = self.overheard.set(address);
-        }
-        Ok(session)
-    }
-}
-
 impl FtpReplica {
     /// Connects and logs in. Whether the root is there shows when it is listed.
     pub fn connect(location: &FtpLocation, limits: &Limits) -> Result<Self> {
         FtpConnector::new(location, limits)?.connect()
     }
 
+    /// The directory that the server said the login ends in, from the server's root; none where it said nothing usable.
+    pub fn login_dir(&self) -> Option<RelPath> {
+        RelPath::parse(self.session.login_dir()?).ok()
+    }
+
     fn of(session: Session, connector: &FtpConnector) -> Result<Self> {
         let root = root_path(&connector.location.path, session.login_dir())?;
-        let features = session.features();
-        // A server that tells its features and leaves one out does not have it; one that tells nothing may have all.
-        let mlst = features.mlst || !features.told;
-        let lists = if mlst {
-            Lists::Mlsd
-        } else {
-            Lists::ListAll { proven: false }
-        };
         Ok(Self {
+            learnt: connector.begin(&session),
             session,
             root,
-            learnt: Learnt {
-                lists,
-                mlst,
-                setter: Setter::Untried,
-                zone_secs: None,
-                renames_over: true,
-            },
             connector: connector.clone(),
         })
     }
 
     /// Makes the directories at these full paths, and those above the root if `with_root` says so.
     fn make_paths(&mut self, paths: &[Vec<u8>], with_root: bool) -> Vec<Result<()>> {
-        let mut commands = Vec::with_capacity(paths.len());
-        let ancestors = if with_root {
+        let mut above = if with_root {
             ancestors(&self.root)
         } else {
             Vec::new()
         };
-        // Most of these are there already and refused; only the root itself is looked at.
-        commands.extend(ancestors.iter().map(|path| Command::Mkd(path)));
+        // Most of these are there already and refused; only the root itself is looked at. A stranger may take it ill.
+        if self.is_stranger() {
+            above = self.missing_of(above);
+        }
+        let mut commands: Vec<Command<'_>> = Vec::with_capacity(above.len() + paths.len());
+        commands.extend(above.iter().map(|path| Command::Mkd(path)));
         commands.extend(paths.iter().map(|path| Command::Mkd(path)));
-        let replies = self.ask_each(&commands).split_off(ancestors.len());
+        let replies = self.ask_each(&commands).split_off(above.len());
         let mut results = self.settle(paths, replies, |stat| {
             stat.is_some_and(|stat| stat.kind == Kind::Dir)
         });
@@ -209,6 +120,24 @@ impl FtpReplica {
             }
         }
         results
+    }
+
+    fn can_enter_root(&mut self) -> bool {
+        let reply = self.session.ask(&Command::Cwd(&self.root));
+        reply.is_ok_and(|reply| reply.is_success())
+    }
+
+    /// Those of the directories, each above the next, that cannot be entered.
+    fn missing_of(&mut self, mut dirs: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let mut there = dirs.len();
+        while there > 0 {
+            let reply = self.session.ask(&Command::Cwd(&dirs[there - 1]));
+            if reply.is_ok_and(|reply| reply.is_success()) {
+                break;
+            }
+            there -= 1;
+        }
+        dirs.split_off(there)
     }
 
     /// Takes a new control connection where the present one will soon be refused data connections.
@@ -222,7 +151,27 @@ impl FtpReplica {
 
     /// The full path on the server.
     fn full(&self, path: &RelPath) -> Vec<u8> {
-        join(&self.root, path.as_bytes())
+        self.below(&self.root, path.as_bytes())
+    }
+
+    /// The full path of what we call `path`, below a full path.
+    fn below(&self, dir: &[u8], path: &[u8]) -> Vec<u8> {
+        join(dir, &names::encode(path, self.encoding()))
+    }
+
+    fn encoding(&self) -> Encoding {
+        self.connector.location.habits.encoding
+    }
+
+    /// Whether nobody vouches for what this server says.
+    fn is_stranger(&self) -> bool {
+        self.session.software() == Software::Unknown
+    }
+}
+
+impl Connect for FtpConnector {
+    fn connect(&self) -> Result<Box<dyn Replica>> {
+        Ok(Box::new(Self::connect(self)?))
     }
 }
 
@@ -245,6 +194,7 @@ impl Replica for FtpReplica {
         self.list_path(&path, listing)
             .doing(|| format!("listing {dir}"))?;
         listing.sort();
+        self.connector.publish(self.learnt);
         Ok(())
     }
 
@@ -264,7 +214,18 @@ impl Replica for FtpReplica {
 
     fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>> {
         self.renew()?;
-        self.open_path(&self.full(file), offset)
+        self.open_path(&self.full(file), offset, None)
+    }
+
+    fn open_listed<'a>(
+        &'a mut self,
+        file: &RelPath,
+        offset: u64,
+        listed: &Stat,
+    ) -> Result<Box<dyn Source + 'a>> {
+        self.renew()?;
+        let listed = self.is_stranger().then_some(*listed);
+        self.open_path(&self.full(file), offset, listed)
     }
 
     fn write(
@@ -274,22 +235,29 @@ impl Replica for FtpReplica {
         watch: &mut dyn Watch,
     ) -> Result<Written> {
         self.renew()?;
-        self.write_file(file, source, watch)
+        let written = self.write_file(file, source, watch);
+        self.connector.publish(self.learnt);
+        written
     }
 
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
         let paths: Vec<Vec<u8>> = dirs.iter().map(|dir| self.full(dir)).collect();
-        let (kept, rewritten): (Vec<_>, Vec<_>) = paths
-            .into_iter()
-            .enumerate()
-            .partition(|(_, path)| !self.rewrites(path));
-        let (places, kept): (Vec<usize>, Vec<Vec<u8>>) = kept.into_iter().unzip();
-        let made = self.make_paths(&kept, dirs.iter().any(RelPath::is_root));
+        let with_root = dirs.iter().any(RelPath::is_root);
+        let has_root = with_root && self.is_stranger() && self.can_enter_root();
+        let (made, others): (Vec<_>, Vec<_>) =
+            paths.into_iter().enumerate().partition(|(place, path)| {
+                !(self.rewrites(path) || has_root && dirs[*place].is_root())
+            });
+        let (places, made): (Vec<usize>, Vec<Vec<u8>>) = made.into_iter().unzip();
+        let made = self.make_paths(&made, with_root && !has_root);
         let mut results: Vec<(usize, Result<()>)> = places.into_iter().zip(made).collect();
         results.extend(
-            rewritten
+            others
                 .into_iter()
-                .map(|(place, _)| (place, Err(unkept_name()))),
+                .map(|(place, _)| match dirs[place].is_root() {
+                    true => (place, Ok(())),
+                    false => (place, Err(unkept_name())),
+                }),
         );
         results.sort_by_key(|(place, _)| *place);
         results.into_iter().map(|(_, result)| result).collect()
@@ -309,7 +277,13 @@ impl Replica for FtpReplica {
             })
             .collect();
         let replies = self.ask_each(&commands);
-        self.settle(&paths, replies, |stat| stat.is_none())
+        let is_done = |reply: &Result<Reply>| reply.as_ref().is_ok_and(Reply::is_success);
+        let done: Vec<usize> = (0..replies.len())
+            .filter(|place| is_done(&replies[*place]))
+            .collect();
+        let mut results = self.settle(&paths, replies, |stat| stat.is_none());
+        self.check_gone(&paths, &done, &mut results);
+        results
     }
 
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()> {
@@ -318,7 +292,8 @@ impl Replica for FtpReplica {
         if self.look_at_one(&to)?.is_some() {
             return Err(taken());
         }
-        self.rename_path(&from, &to)
+        self.rename_path(&from, &to)?;
+        self.check_moved(&from, &to)
     }
 
     fn rename_each(&mut self, renames: &[Renaming]) -> Vec<Result<()>> {
@@ -353,6 +328,11 @@ impl Replica for FtpReplica {
                 _ => Err(self.session.failure()),
             };
         }
+        for (result, renaming) in results.iter_mut().zip(renames) {
+            if result.is_ok() {
+                *result = self.check_moved(&self.full(&renaming.from), &self.full(&renaming.to));
+            }
+        }
         results
     }
 
@@ -378,7 +358,7 @@ impl Replica for FtpReplica {
             return Ok(None);
         }
         let reply = self.session.ask(&Command::Avbl(&self.root))?;
-        if reply.code != 213 {
+        if !reply.is_success() {
             return Ok(None);
         }
         let text = String::from_utf8_lossy(reply.last_line());
@@ -432,6 +412,24 @@ impl FtpReplica {
             .collect()
     }
 
+    /// A confirmation is believed of servers that are known to be honest.
+    fn check_gone(&mut self, paths: &[Vec<u8>], done: &[usize], results: &mut [Result<()>]) {
+        if !self.is_stranger() || done.is_empty() {
+            return;
+        }
+        let asked: Vec<&[u8]> = done.iter().map(|place| &paths[*place][..]).collect();
+        // Where that fails, what was confirmed counts; the next command shows what is wrong.
+        let Ok((_, stats)) = self.send_and_look(&[], &asked) else {
+            return;
+        };
+        for (place, stat) in done.iter().zip(stats) {
+            if stat.is_some() {
+                let text = "the server confirmed the removal, but still shows it".to_owned();
+                results[*place] = Err(ErrorKind::Verify(text).into());
+            }
+        }
+    }
+
     /// Whether a directory is there under the name it was made by; it is removed where it is there under another.
     fn check_made(&mut self, path: &[u8]) -> Result<()> {
         match self.look_at_one(path) {
@@ -443,155 +441,14 @@ impl FtpReplica {
             }
         }
     }
+}
 
-    fn rename_path(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
-        // RNTO after a refused RNFR is refused, too, so the two can travel together.
-        let replies = self
-            .session
-            .ask_all(&[Command::Rnfr(from), Command::Rnto(to)])?;
-        self.check_renamed(replies)
-    }
-
-    fn check_renamed(&self, replies: impl IntoIterator<Item = Result<Reply>>) -> Result<()> {
-        for reply in replies {
-            let reply = reply?;
-            if !reply.is_success() && !reply.is_intermediate() {
-                return Err(self.session.refusal(&reply));
-            }
-        }
-        Ok(())
-    }
-
-    fn ask_digest(&mut self, path: &[u8], algorithm: Algorithm) -> Result<Option<Reply>> {
-        let features = self.session.features();
-        let (name, own, command) = match algorithm {
-            Algorithm::Sha256 => ("SHA-256", features.xsha256, Command::Xsha256(path)),
-            Algorithm::Md5 => ("MD5", features.xmd5, Command::Xmd5(path)),
-            Algorithm::Crc32 => ("CRC32", features.xcrc, Command::Xcrc(path)),
-        };
-        if own {
-            return self.session.ask(&command).map(Some);
-        }
-        if !features
-            .hash
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(name))
-        {
-            return Ok(None);
-        }
-        let chosen = self.session.ask(&Command::OptsHash(name))?;
-        if !chosen.is_success() {
-            return Ok(None);
-        }
-        self.session.ask(&Command::Hash(path)).map(Some)
+impl Drop for FtpReplica {
+    fn drop(&mut self) {
+        self.connector.publish(self.learnt);
     }
 }
 
 fn taken() -> Error {
     ErrorKind::Changed("there is something under the new name already").into()
-}
-
-/// The root's full path: the login directory comes from the server.
-fn root_path(path: &ServerPath, login_dir: Option<&[u8]>) -> Result<Vec<u8>> {
-    match path {
-        ServerPath::Absolute(path) => Ok(join(b"/", path.as_bytes())),
-        ServerPath::FromLogin(path) => match login_dir {
-            Some(dir) => Ok(join(dir, path.as_bytes())),
-            None => Err(Error::new(ErrorKind::Unsupported(
-                "the server does not tell the login directory; give the full path without ~",
-            ))),
-        },
-    }
-}
-
-fn join(dir: &[u8], path: &[u8]) -> Vec<u8> {
-    let mut full = dir.to_vec();
-    if !path.is_empty() {
-        if !full.ends_with(b"/") {
-            full.push(b'/');
-        }
-        full.extend_from_slice(path);
-    }
-    full
-}
-
-/// The directory that a full path lies in; none for the server's root.
-fn parent(path: &[u8]) -> Option<&[u8]> {
-    let slash = path.iter().rposition(|byte| *byte == b'/')?;
-    match slash {
-        0 if path.len() == 1 => None,
-        0 => Some(b"/"),
-        _ => Some(&path[..slash]),
-    }
-}
-
-/// The last name of a full path.
-fn last_name(path: &[u8]) -> &[u8] {
-    let start = path
-        .iter()
-        .rposition(|byte| *byte == b'/')
-        .map_or(0, |slash| slash + 1);
-    &path[start..]
-}
-
-/// The directories above a full path, the topmost first, without the server's root.
-fn ancestors(path: &[u8]) -> Vec<Vec<u8>> {
-    let mut above = Vec::new();
-    let mut dir = parent(path);
-    while let Some(path) = dir
-        && path != b"/"
-    {
-        above.push(path.to_vec());
-        dir = parent(path);
-    }
-    above.reverse();
-    above
-}
-
-/// The digest in a reply: the word that has its length in hexadecimal digits. Servers put the algorithm, a range or
-/// the name around it.
-fn find_digest(text: &[u8], algorithm: Algorithm) -> Option<Digest> {
-    let bytes = match algorithm {
-        Algorithm::Sha256 => 32,
-        Algorithm::Md5 => 16,
-        Algorithm::Crc32 => 4,
-    };
-    let text = String::from_utf8_lossy(text);
-    let word = text.split_whitespace().find(|word| {
-        let digits = word.len() == 2 * bytes || (bytes == 4 && (1..=8).contains(&word.len()));
-        digits && word.bytes().all(|digit| digit.is_ascii_hexdigit())
-    })?;
-    let padded = format!("{word:0>width$}", width = 2 * bytes);
-    let bytes = (0..bytes)
-        .map(|place| u8::from_str_radix(&padded[2 * place..2 * place + 2], 16).ok())
-        .collect::<Option<_>>()?;
-    Some(Digest { algorithm, bytes })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_digests_in_recorded_replies() {
-        let crc = find_digest(b"4076E5D1", Algorithm::Crc32).unwrap();
-        assert_eq!(crc.bytes, [0x40, 0x76, 0xe5, 0xd1]);
-        let md5 = find_digest(b"3749F52BB326AE96782B42DC0A97B4C1", Algorithm::Md5).unwrap();
-        assert_eq!((md5.bytes[0], md5.bytes.len()), (0x37, 16));
-        let line = b"SHA-256 0-11 c67c199595622dfbdc9e415c4a0ad6166eb49cbf74c6aac7bb3e958604d5ecb8 file.txt";
-        let sha = find_digest(line, Algorithm::Sha256).unwrap();
-        assert_eq!((sha.bytes[0], sha.bytes.len()), (0xc6, 32));
-        assert_eq!(find_digest(b"no digest here", Algorithm::Md5), None);
-    }
-
-    #[test]
-    fn paths_go_up_to_the_root() {
-        assert_eq!(parent(b"/a/b"), Some(&b"/a"[..]));
-        assert_eq!(parent(b"/a"), Some(&b"/"[..]));
-        assert_eq!(parent(b"/"), None);
-        assert_eq!(ancestors(b"/a/b/c"), [b"/a".to_vec(), b"/a/b".to_vec()]);
-        assert_eq!(last_name(b"/a/b c"), b"b c");
-        assert_eq!(join(b"/", b"a"), b"/a");
-        assert_eq!(join(b"/a", b""), b"/a");
-    }
 }

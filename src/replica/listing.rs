@@ -173,13 +173,25 @@ pub struct Entry<'a> {
     /// The same with the time that the target itself shows, where `stat` has a true time that is remembered elsewhere:
     /// whoever looks the entry up sees this.
     pub shown: Stat,
-    /// The inode of a file on this machine, where it stays the same for as long as the file lives; 0 for anything else.
+    /// What tells a file from all others of its side, for as long as it lives: its inode on this machine, a hash of what the
+    /// server calls unique on another (RFC 3659, 7.5.2). 0 where there is neither, and for anything but a file.
     pub inode: u64,
+}
+
+/// What a replica says of a directory itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Own {
+    /// Its inode, see [`Entry::inode`].
+    pub inode: u64,
+    /// The file system that is mounted here: its number, 0 where it has none that lasts. None where nothing is mounted.
+    pub mount: Option<u64>,
 }
 
 /// The entries of one directory, and whether they are all.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
+    /// The directory itself, as far as its replica tells.
+    pub own: Own,
     arena: Vec<u8>,
     rows: Vec<Row>,
     /// The times that the target itself shows of entries with restored ones, by their places.
@@ -212,6 +224,7 @@ impl Listing {
 
     /// Forgets all entries, keeps the memory.
     pub fn clear(&mut self) {
+        self.own = Own::default();
         self.arena.clear();
         self.rows.clear();
         self.shown.clear();
@@ -221,8 +234,13 @@ impl Listing {
 
     /// Adds an entry. A name that must not be used is left out and makes the listing incomplete.
     pub fn push(&mut self, name: &[u8], stat: Stat) {
+        self.push_with_id(name, stat, 0);
+    }
+
+    /// Adds an entry with what tells it from all others of its side, see [`Entry::inode`].
+    pub fn push_with_id(&mut self, name: &[u8], stat: Stat, id: u64) {
         match Name::new(name) {
-            Ok(name) => self.push_name(name, stat, 0),
+            Ok(name) => self.push_name(name, stat, id),
             Err(why) => self.push_refused(name, why),
         }
     }
@@ -405,7 +423,7 @@ impl Row {
 
     fn entry<'a>(&self, arena: &'a [u8]) -> Entry<'a> {
         let (inode, name) = self.parts(arena);
-        let name = Name::new(name).expect("only accepted names are in the arena");
+        let name = Name::accepted(name);
         let mtime = self.precision.map(|precision| Mtime {
             at: Timestamp::from_nanos(self.mtime_nanos),
             precision,

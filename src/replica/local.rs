@@ -26,8 +26,8 @@ use crate::job::Links;
 use crate::net::Pipe;
 use crate::path::{Escaped, RelPath};
 use crate::replica::{
-    Algorithm, Capabilities, CaseSensitivity, Digest, FileIdentity, Hasher, Kind, Listing, Mtime,
-    NewFile, Removal, Replica, Source, Staging, Stat, Times, Watch, Written,
+    Algorithm, Capabilities, CaseSensitivity, Connect, Digest, FileIdentity, Hasher, Kind, Listing,
+    Mtime, NewFile, Own, Precision, Removal, Replica, Source, Staging, Stat, Times, Watch, Written,
 };
 use crate::system::{self, FileKind, Identity, Status};
 
@@ -61,17 +61,6 @@ struct Root {
     handle: OwnedFd,
     /// Its path without links, to recognise links that lead into it.
     real_path: Vec<u8>,
-}
-
-/// What makes a root this root and no other: all of it changes when a disk is not mounted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RootIdentity {
-    /// The device number; it may differ from one start of the machine to the next.
-    pub device: u64,
-    /// The file system's own number; 0 where it has none.
-    pub fsid: u64,
-    /// The inode of the root directory.
-    pub inode: u64,
 }
 
 impl LocalReplica {
@@ -139,14 +128,10 @@ impl LocalReplica {
         Escaped(self.path.as_os_str().as_bytes())
     }
 
-    /// Which directory the root is, to notice when it is another one the next time.
-    pub fn root_identity(&self) -> Result<RootIdentity> {
-        let identity = system::status(self.handle()?).map_err(failure)?.identity;
-        Ok(RootIdentity {
-            device: identity.device,
-            fsid: system::file_system(self.handle()?).map_err(failure)?.id,
-            inode: identity.inode,
-        })
+    /// What the file system of the root calls itself, wherever it is mounted; 0 where it keeps no number.
+    pub fn file_system_id(&self) -> Result<u64> {
+        let found = system::file_system(self.handle()?).map_err(failure)?;
+        Ok(found.id)
     }
 
     /// Takes the root for this run alone; `Locked` names the process that has it.
@@ -199,6 +184,34 @@ impl RootLock {
     /// Whether the root is truly locked: some network file systems have no locks, and the user should know.
     pub const fn is_held(&self) -> bool {
         self.held.is_some()
+    }
+}
+
+/// Opens handles of a directory of this machine, which may not be there yet.
+#[derive(Debug, Clone)]
+pub struct LocalConnector {
+    root: PathBuf,
+    links: Links,
+}
+
+impl LocalConnector {
+    /// Of that root.
+    pub fn new(root: &Path, links: Links) -> Self {
+        Self {
+            root: root.to_owned(),
+            links,
+        }
+    }
+}
+
+impl Connect for LocalConnector {
+    fn connect(&self) -> Result<Box<dyn Replica>> {
+        let replica = LocalReplica::open_or_absent(&self.root, self.links)?;
+        Ok(Box::new(replica))
+    }
+
+    fn is_disk(&self) -> bool {
+        true
     }
 }
 
@@ -345,6 +358,8 @@ impl LocalReplica {
     fn list_into(&self, place: &Place, listing: &mut Listing) -> Result<()> {
         let dir = system::open_dir_at(place.as_fd(), b".").map_err(failure)?;
         let keeps_inodes = system::keeps_inodes(dir.as_fd());
+        let file_system = system::file_system(dir.as_fd()).map_err(failure)?;
+        listing.own = own_of(dir.as_fd(), keeps_inodes, file_system.id).map_err(failure)?;
         let mut seen = false;
         let read = system::read_dir(dir, |name, kind| {
             seen = true;
@@ -359,7 +374,10 @@ impl LocalReplica {
                 }
             };
             match stat {
-                Ok(Some((stat, inode))) => {
+                Ok(Some((mut stat, inode))) => {
+                    if let (true, Some(mtime)) = (file_system.has_even_times, &mut stat.mtime) {
+                        mtime.precision = Precision::TwoSeconds;
+                    }
                     listing.push_local(name, stat, if keeps_inodes { inode } else { 0 });
                 }
                 // It was removed since its name was read.
@@ -416,10 +434,11 @@ impl LocalReplica {
         Ok(Some((stat, 0)))
     }
 
-    fn identify_one(&self, file: &RelPath) -> Result<Option<FileIdentity>> {
-        let place = self.enter(&file.parent())?;
-        let status = system::status_at(place.as_fd(), last_name(file)?).map_err(failure)?;
-        let is_lasting = status.kind == FileKind::File && system::keeps_inodes(place.as_fd());
+    fn identify_one(&self, path: &RelPath) -> Result<Option<FileIdentity>> {
+        let place = self.enter(&path.parent())?;
+        let status = system::status_at(place.as_fd(), last_name(path)?).map_err(failure)?;
+        let is_lasting = matches!(status.kind, FileKind::File | FileKind::Dir)
+            && system::keeps_inodes(place.as_fd());
         Ok(is_lasting.then_some(FileIdentity {
             inode: status.identity.inode,
             born: status.born,
@@ -482,6 +501,24 @@ impl LocalReplica {
         source.finish()?;
         Ok(hasher.finish())
     }
+}
+
+/// What is to be known of a directory itself. Where the kernel does not tell of mount points, one is where the device
+/// changes.
+fn own_of(dir: BorrowedFd<'_>, keeps_inodes: bool, file_system: u64) -> io::Result<Own> {
+    let status = system::status(dir)?;
+    let is_mount = match status.is_mount {
+        Some(is_mount) => is_mount,
+        None => system::status_at(dir, b"..")?.identity.device != status.identity.device,
+    };
+    Ok(Own {
+        inode: if keeps_inodes {
+            status.identity.inode
+        } else {
+            0
+        },
+        mount: is_mount.then_some(file_system),
+    })
 }
 
 const SPECIAL: Stat = Stat {

@@ -1,29 +1,35 @@
-//! Targets: the two replicas, each behind one trait.
+//! Replicas: the two sides, each behind one trait.
 //!
 //! The trait is path-based (no current directory that a caller could get wrong) and coarse: one call is one thing
 //! done for good, so that a protocol can send all the commands it takes back to back and wait once. No rule of
-//! syncing lives here; a target says what is there and does what it is told, all or nothing.
+//! syncing lives here; a replica says what is there and does what it is told, all or nothing.
 
 mod digest;
 mod ftp;
 mod listing;
 mod local;
+#[cfg(feature = "sftp")]
+mod sftp;
 
+#[cfg(feature = "sftp")]
+pub use crate::sftp::{Answers, Secrecy};
 pub use digest::Hasher;
-pub use ftp::{FtpConnector, FtpReplica};
-pub use listing::{Entry, Kind, Listing, Mtime, Precision, Stat};
-pub use local::{LocalReplica, RootIdentity, RootLock};
+pub use ftp::{FtpConnector, FtpReplica, Memory};
+pub use listing::{Entry, Kind, Listing, Mtime, Own, Precision, Stat};
+pub use local::{LocalConnector, LocalReplica, RootLock};
+#[cfg(feature = "sftp")]
+pub use sftp::{SftpConnector, SftpReplica};
 
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Doing, ErrorKind, Result};
 use crate::net::Pipe;
-use crate::path::RelPath;
+use crate::path::{Name, RelPath, partial_name};
 
 /// One replica: a directory tree that can be listed, read and written.
 ///
-/// Paths are relative to the target's root. Every method that takes several paths returns one result for each, in
+/// Paths are relative to the replica's root. Every method that takes several paths returns one result for each, in
 /// their order, and a failure of one does not keep the others from being tried.
 pub trait Replica: Send {
     /// What this target can do, as far as it is known by now: it may learn more while working.
@@ -35,6 +41,18 @@ pub trait Replica: Send {
     /// what was read. An error means that nothing is known: [`ErrorKind::NotFound`](crate::error::ErrorKind) when
     /// there is certainly no such directory.
     fn list(&mut self, dir: &RelPath, listing: &mut Listing) -> Result<()>;
+
+    /// Says which directories will be listed next, one after the other: where a round trip costs more than what is listed, they
+    /// are asked for together now. Whatever goes wrong is told by [`Replica::list`].
+    fn list_ahead(&mut self, dirs: &[RelPath]) {
+        let _ = dirs;
+    }
+
+    /// Says which files will be opened next, from their beginnings, and how they were listed: the same for small ones, some
+    /// tens at a time. Whatever goes wrong is told by [`Replica::open`].
+    fn read_ahead(&mut self, files: &[(RelPath, Stat)]) {
+        let _ = files;
+    }
 
     /// Glances at directories: cheaper than listing them, and good only to be compared with an earlier glance.
     ///
@@ -60,6 +78,18 @@ pub trait Replica: Send {
     ///
     /// A source dropped before [`Source::finish`] ends its transfer, and the target stays usable.
     fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>>;
+
+    /// Opens a file that was listed like this: where the target can tell cheaply, and is not known to be true, it looks again
+    /// when all was read, and [`Source::finish`] fails with `Changed` where the file has changed meanwhile.
+    fn open_listed<'a>(
+        &'a mut self,
+        file: &RelPath,
+        offset: u64,
+        listed: &Stat,
+    ) -> Result<Box<dyn Source + 'a>> {
+        let _ = listed;
+        self.open(file, offset)
+    }
 
     /// Writes a file: partial name, bytes, [`Source::finish`], size check, mtime, [`Watch::placing`], rename, and
     /// a look at the result. All or nothing: after a failure the final name holds what it held before. The partial
@@ -121,9 +151,9 @@ pub trait Replica: Send {
             .collect()
     }
 
-    /// Which thing the file is, whatever its name; none where this target cannot tell for good.
-    fn identify(&mut self, file: &RelPath) -> Result<Option<FileIdentity>> {
-        let _ = file;
+    /// Which thing the file or directory is, whatever its name; none where this replica cannot tell for good.
+    fn identify(&mut self, path: &RelPath) -> Result<Option<FileIdentity>> {
+        let _ = path;
         Ok(None)
     }
 
@@ -134,7 +164,25 @@ pub trait Replica: Send {
     fn free_space(&mut self) -> Result<Option<u64>>;
 }
 
-/// What a target can do.
+/// Opens handles of one replica: one connection each time.
+pub trait Connect: Sync {
+    /// A new handle.
+    fn connect(&self) -> Result<Box<dyn Replica>>;
+
+    /// Whether it is a disk of this machine: opening it takes no session, and names must be made to last
+    /// ([`Replica::make_lasting`]) before they are recorded.
+    fn is_disk(&self) -> bool {
+        false
+    }
+}
+
+impl<F: Fn() -> Result<Box<dyn Replica>> + Sync> Connect for F {
+    fn connect(&self) -> Result<Box<dyn Replica>> {
+        self()
+    }
+}
+
+/// What a replica can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
     /// Whether files keep the mtime they are given.
@@ -323,6 +371,11 @@ pub enum Algorithm {
     Crc32,
 }
 
+impl Algorithm {
+    /// All of them, the best first.
+    pub const ALL: [Self; 3] = [Self::Sha256, Self::Md5, Self::Crc32];
+}
+
 /// A file's digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digest {
@@ -357,6 +410,71 @@ pub fn load(target: &mut dyn Replica, file: &RelPath, limit: usize) -> Result<Op
     }
     source.finish()?;
     Ok(Some(content))
+}
+
+/// Writes a small file of ours, replacing what is there.
+pub fn save(replica: &mut dyn Replica, path: &RelPath, content: &[u8]) -> Result<()> {
+    let name = path.name().expect("our files have names");
+    // Always the same, so that one that was left is taken the next time, even where nobody would see it.
+    let partial_bytes = partial_name(name, 0, None);
+    let partial = path
+        .parent()
+        .join(Name::new(&partial_bytes).expect("partial names are good names"));
+    let there = replica
+        .look_up(std::slice::from_ref(path))
+        .pop()
+        .expect("one answer for one question");
+    let file = NewFile {
+        path,
+        partial: &partial,
+        size: content.len() as u64,
+        mtime: None,
+        resume_at: 0,
+        replaces: there.doing(|| format!("looking for {path}"))?,
+        set_aside: None,
+        keep_partial: false,
+    };
+    replica
+        .write(&file, &mut Bytes(content), &mut Unwatched)
+        .map(drop)
+        .doing(|| format!("writing {path}"))
+}
+
+/// How much of each of two files is compared at a time, in bytes.
+const COMPARE_BYTES: usize = 32 * 1024;
+
+/// Whether two files, each of its own replica, hold the same bytes; both are read.
+pub fn same_bytes(
+    one: (&mut dyn Replica, &RelPath),
+    other: (&mut dyn Replica, &RelPath),
+) -> Result<bool> {
+    let mut sources = [one.0.open(one.1, 0)?, other.0.open(other.1, 0)?];
+    let mut buffers = [vec![0; COMPARE_BYTES], vec![0; COMPARE_BYTES]];
+    loop {
+        let mut counts = [0; 2];
+        for ((source, buffer), count) in sources.iter_mut().zip(&mut buffers).zip(&mut counts) {
+            *count = fill(source.as_mut(), buffer)?;
+        }
+        let [one, other] = &buffers;
+        if one[..counts[0]] != other[..counts[1]] {
+            return Ok(false);
+        }
+        if counts[0] == 0 {
+            sources.iter_mut().try_for_each(|source| source.finish())?;
+            return Ok(true);
+        }
+    }
+}
+
+fn fill(source: &mut dyn Source, buffer: &mut [u8]) -> Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match source.read(&mut buffer[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
 }
 
 /// Presents a source to code that wants [`io::Read`].

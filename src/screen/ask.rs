@@ -7,6 +7,7 @@ use crate::replica::Stat;
 use crate::screen::{ERASE_LINE, LIGHT_RED, RESET, grouped};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Answer, Ask, Choice, Choices, Conflict};
+use crate::sync::record::Shown;
 
 /// Asks over a pair of streams.
 #[derive(Debug)]
@@ -265,21 +266,27 @@ fn describe(conflict: &Conflict<'_>, style: AskStyle) -> String {
         (None, Some(_)) => "was deleted on local and modified on remote",
         (None, None) => "was deleted on both targets",
     };
-    let since = match conflict.record {
-        Some(record) => format!("{} UTC", record.at),
-        None => "n.a.".to_owned(),
-    };
     let before = match conflict.record {
-        Some(record) => format!(
-            "Original modification time: {} UTC, size: {} bytes.",
-            record.mtime,
-            grouped(record.size)
-        ),
-        None => "(No meta data available.)".to_owned(),
+        Some(record) => {
+            let describe = |shown: Shown| {
+                let time = shown.mtime.map_or_else(
+                    || "time unknown".to_owned(),
+                    |mtime| format!("{} UTC", mtime.at),
+                );
+                format!("{time}, {} bytes", grouped(shown.size))
+            };
+            let (local, remote) = (describe(record.local), describe(record.remote));
+            if local == remote {
+                format!("When last in step: {local}.")
+            } else {
+                format!("When last in step: local {local}; remote {remote}.")
+            }
+        }
+        None => "(It was never in step.)".to_owned(),
     };
     let absent = || "n.a.".to_owned();
     format!(
-        "{begin}{red}CONFLICT: '{}' {what} since last sync ({since}).{reset}\n    {before}\n    Local:  {}\n    Remote: {}",
+        "{begin}{red}CONFLICT: '{}' {what} since last sync.{reset}\n    {before}\n    Local:  {}\n    Remote: {}",
         conflict.path,
         local.map_or_else(absent, |stat| describe_file(&stat)),
         remote.map_or_else(absent, |stat| describe_file(&stat)
@@ -362,7 +369,6 @@ fn lost() -> Error {
 mod tests {
     use super::*;
     use crate::path::RelPath;
-    use crate::sync::event::Recorded;
     use crate::time::Timestamp;
 
     const ALL: Choices = Choices {
@@ -378,11 +384,10 @@ mod tests {
                 Some(Stat::file(1234, Timestamp::from_secs(1_700_000_000))),
                 Some(Stat::file(1000, Timestamp::from_secs(1_600_000_000))),
             ),
-            record: Some(Recorded {
-                size: 10,
-                mtime: Timestamp::from_secs(0),
-                at: Timestamp::from_secs(86_400),
-            }),
+            record: Some(Sides::new(
+                Shown::of(&Stat::file(10, Timestamp::from_secs(0))),
+                Shown::of(&Stat::file(10, Timestamp::from_secs(0))),
+            )),
             choices,
         }
     }
@@ -407,8 +412,8 @@ mod tests {
         let (_, output) = typed(&conflict(&path, ALL), "s\n");
         assert_eq!(
             output,
-            "CONFLICT: 'a/x' was modified on both targets since last sync (1970-01-02 00:00:00 UTC).\n    \
-             Original modification time: 1970-01-01 00:00:00 UTC, size: 10 bytes.\n    \
+            "CONFLICT: 'a/x' was modified on both targets since last sync.\n    \
+             When last in step: 1970-01-01 00:00:00 UTC, 10 bytes.\n    \
              Local:  2023-11-14 22:13:20 UTC,    1,234 bytes\n    \
              Remote: 2020-09-13 12:26:40 UTC,    1,000 bytes (older, smaller)\n\
              Use Local, Remote, Older, Newer, Skip, Binary compare, Help ? "
@@ -498,10 +503,8 @@ mod tests {
         conflict.record = None;
         let (answer, output) = typed(&conflict, "b\nn\nr\n");
         assert_eq!(answer.unwrap(), Answer::Once(Choice::Use(Side::Remote)));
-        assert!(
-            output.contains("was modified on local and deleted on remote since last sync (n.a.)")
-        );
-        assert!(output.contains("(No meta data available.)"));
+        assert!(output.contains("was modified on local and deleted on remote since last sync."));
+        assert!(output.contains("(It was never in step.)"));
         assert!(output.contains("Remote: n.a.\n"));
         assert!(output.contains("was deleted; it is neither"));
     }

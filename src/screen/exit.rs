@@ -83,9 +83,7 @@ pub fn exit_code_of(error: &Error) -> ExitCode {
         ErrorKind::Login(_) | ErrorKind::Tls(_) => ExitCode::Login,
         ErrorKind::NotFound | ErrorKind::Usage(_) => ExitCode::Usage,
         ErrorKind::Changed(_) | ErrorKind::Verify(_) | ErrorKind::Name(_) => ExitCode::SomeFailed,
-        ErrorKind::Metadata(_) => ExitCode::Metadata,
-        // As pyftpsync.
-        ErrorKind::MetadataVersion(_) => ExitCode::SomeFailed,
+        ErrorKind::Metadata(_) | ErrorKind::MetadataVersion(_) => ExitCode::Metadata,
         ErrorKind::Guard(_) => ExitCode::Guard,
         ErrorKind::Locked(_) => ExitCode::Locked,
         ErrorKind::Interrupted(_) => ExitCode::Interrupted,
@@ -137,7 +135,7 @@ mod tests {
         assert_eq!(code(ErrorKind::Metadata("x".into())), ExitCode::Metadata);
         assert_eq!(
             code(ErrorKind::MetadataVersion("x".into())),
-            ExitCode::SomeFailed
+            ExitCode::Metadata
         );
     }
 }

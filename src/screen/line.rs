@@ -3,8 +3,8 @@
 use super::Verbosity;
 use crate::job::Direction;
 use crate::side::Side;
-use crate::sync::classify::Status;
 use crate::sync::event::{Deed, DeletedFor, Resolved, Skipped};
+use crate::sync::plan::status::Status;
 
 /// One entry's line: what, why, which way, from which verbosity on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +93,8 @@ impl Line {
                 Skipped::NotDeleted { on: Side::Remote } => {
                     Self::new("skip", "remote del.", cross(Side::Remote), V::WRITES)
                 }
+                // They are told in one line, and the next run would list the same.
+                Skipped::Gone { .. } => Self::new("skip", "gone there", "-", V::EQUALS),
                 Skipped::TooYoung => Self::new("skip", "too young", "-", V::EQUALS),
                 Skipped::Special { .. } => Self::new("skip", "special", "-", V::EQUALS),
                 Skipped::Protected { on } => Self::new("skip", "protected", cross(on), V::WRITES),

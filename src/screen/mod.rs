@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::job::{Direction, Job, Location};
 use crate::path::RelPath;
 use crate::replica::Kind;
+use crate::side::Side;
 use crate::sync::event::{Deed, Event, Totals};
 use exit::exit_code_of_entry;
 use line::{Line, is_copy};
@@ -120,9 +121,13 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
         self.clear_progress();
         if let Some(error) = ending.error {
             self.error_line(Verbosity::ERRORS, &format!("ERROR: {error}"));
-        } else {
+        }
+        if ending.error.is_none() || ending.totals.has_changes() {
             let summary = self.summary(ending);
             self.line(Verbosity::WRITES, &summary);
+        }
+        if let Some(gone) = self.heading.gone(ending.totals.gone) {
+            self.line(Verbosity::PROBLEMS, &gone);
         }
         if self.style.verbosity >= Verbosity::DECISIONS {
             let detail = detail(ending.totals);
@@ -451,7 +456,7 @@ impl Heading {
         let whole = |location: Location| match location {
             // Without a current directory the path as given must do.
             Location::Path(path) => Location::Path(std::path::absolute(&path).unwrap_or(path)),
-            Location::Ftp(ftp) => Location::Ftp(ftp),
+            Location::Ftp(_) | Location::Sftp(_) => location,
         };
         Self {
             direction: job.direction,
@@ -463,6 +468,24 @@ impl Heading {
 
     const fn prefix(&self) -> &'static str {
         if self.dry_run { "(DRY-RUN) " } else { "" }
+    }
+
+    /// That the side that follows lost files, which the source still has; none where it lost none.
+    fn gone(&self, files: u64) -> Option<String> {
+        let side = self.direction.follower().filter(|_| files > 0)?;
+        let (count, them) = if files == 1 {
+            ("1 file is".to_owned(), "it")
+        } else {
+            (format!("{files} files are"), "them")
+        };
+        let verb = match side {
+            Side::Local => "fetches",
+            Side::Remote => "sends",
+        };
+        let prefix = self.prefix();
+        Some(format!(
+            "{prefix}{count} gone on the {side} side; --force {verb} {them} again."
+        ))
     }
 }
 
@@ -499,6 +522,7 @@ fn exit_code(ending: &Ending<'_>) -> ExitCode {
         errors,
         copy_errors,
         conflicts_skipped,
+        gone,
         ..
     } = *ending.totals;
     let entries = if errors > 0 || copy_errors > 0 {
@@ -506,7 +530,8 @@ fn exit_code(ending: &Ending<'_>) -> ExitCode {
     } else {
         ExitCode::Done
     };
-    let problems = if ending.report_problems && errors + copy_errors + conflicts_skipped > 0 {
+    let problems = if ending.report_problems && errors + copy_errors + conflicts_skipped + gone > 0
+    {
         ExitCode::Problems
     } else {
         ExitCode::Done
@@ -553,8 +578,8 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::side::Side;
     use crate::side::Sides;
-    use crate::sync::classify::Status;
     use crate::sync::event::{DeletedFor, Resolved, Skipped};
+    use crate::sync::plan::status::Status;
 
     const PLAIN: Style = Style {
         verbosity: Verbosity::WRITES,

@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::path::RelPath;
 use crate::replica::{Kind, Stat};
 use crate::side::{Side, Sides};
-use crate::sync::classify::Status;
-use crate::time::Timestamp;
+use crate::sync::plan::status::Status;
+use crate::sync::record::Shown;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -147,6 +147,11 @@ pub enum Skipped {
         /// The side it would have been deleted on.
         on: Side,
     },
+    /// The side that follows lost it, and the source is never written.
+    Gone {
+        /// The side that lost it.
+        from: Side,
+    },
     /// It changed a moment ago (`--min-age`).
     TooYoung,
     /// A link, a device, a type nobody knows: on that side.
@@ -168,21 +173,10 @@ pub struct Conflict<'a> {
     pub path: &'a RelPath,
     /// What is there on each side.
     pub stats: Sides<Option<Stat>>,
-    /// What the record says: size, mtime and when it was made.
-    pub record: Option<Recorded>,
+    /// What the record says of each side.
+    pub record: Option<Sides<Shown>>,
     /// Which answers make sense.
     pub choices: Choices,
-}
-
-/// What the record of a conflicting file says.
-#[derive(Debug, Clone, Copy)]
-pub struct Recorded {
-    /// Size in bytes.
-    pub size: u64,
-    /// Modification time.
-    pub mtime: Timestamp,
-    /// When it was recorded.
-    pub at: Timestamp,
 }
 
 /// Which answers to a conflict make sense.
@@ -230,6 +224,19 @@ pub trait Ask {
     ) -> Result<Answer>;
 }
 
+/// Nobody: every conflict is left as it is.
+pub struct SkipAll;
+
+impl Ask for SkipAll {
+    fn ask(
+        &mut self,
+        _conflict: &Conflict<'_>,
+        _compare: &mut dyn FnMut() -> Result<bool>,
+    ) -> Result<Answer> {
+        Ok(Answer::Always(Choice::Skip))
+    }
+}
+
 /// What a run did, in numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -249,6 +256,8 @@ pub struct Totals {
     pub files_deleted: u64,
     /// Directories deleted on either side.
     pub dirs_deleted: u64,
+    /// Files that the side that follows lost, and that stay on the source.
+    pub gone: u64,
     /// Conflicts met.
     pub conflicts: u64,
     /// Conflicts left as they are.
@@ -257,4 +266,17 @@ pub struct Totals {
     pub copy_errors: u64,
     /// Entries that failed, copies included.
     pub errors: u64,
+}
+
+impl Totals {
+    /// Whether anything was changed on either side.
+    pub const fn has_changes(&self) -> bool {
+        self.files_written.local
+            + self.files_written.remote
+            + self.renamed
+            + self.dirs_created
+            + self.files_deleted
+            + self.dirs_deleted
+            > 0
+    }
 }

@@ -1,111 +1,52 @@
-//! THE ALGORITHM. Sees targets through their trait and plain data; never a socket, never a terminal.
+//! THE ALGORITHM. Sees replicas through their trait, the archive and plain data; never a socket, never a terminal.
 //!
 //! ```text
-//!  glance ─▶ survey ─▶ scan ─▶ classify ─▶ decide ─▶ plan ─▶ guard ─▶ execute ─▶ record
-//!  (worker)  (workers)  pure     pure       pure     data     pure    (workers)   atomic
+//!  archive ─▶ look ─▶ plan ─▶ carry ─▶ record ─▶ archive
+//!             both     pure    make ▸   what was truly
+//!             sides            copy ▸   made equal
+//!                              delete
 //! ```
 //!
-//! [`run`] is the whole of it. The first half ([`mod@walk`]) reads and changes nothing; its result is a [`plan::Plan`],
-//! which the guards may refuse and a dry run only tells. The second half ([`mod@execute`]) carries the plan out and
-//! records what was truly made equal. Both give their work to the [`pool`], whose workers own the connections; the
-//! calling thread alone decides, asks, records and tells.
+//! [`run`] is the whole of it. [`mod@look`] finds out what is on both sides and what is remembered; [`plan`] decides, and its guards
+//! may refuse; a dry run tells the plan, any other has [`mod@carry`] carry it out; [`record`] keeps what both sides are now. What
+//! takes a session or the disk is done by the [`workers`]; the calling thread alone decides, asks, notes and tells.
 
-pub mod walk;
-
-pub mod draft;
-
-pub mod glance;
-
-pub mod proof;
-
-pub mod survey;
-
-pub mod found;
-
-pub mod scan;
-
-pub mod filter;
-
-pub mod classify;
-
-pub mod decide;
-
-pub mod resolve;
-
-pub mod subtree;
-
-pub mod plan;
-
-pub mod guard;
-
-pub mod execute;
-
-pub mod rename;
-
-pub mod moving;
-
-pub mod deletion;
-
-pub mod record;
-
-pub mod transfer;
-
-pub mod trash;
-
-pub mod pool;
-
-pub mod metadata;
-
-pub mod digest;
-
-pub mod store;
-
-pub mod journal;
-
-pub mod lock;
-
-pub mod register;
-
-pub mod peer;
-
+pub mod carry;
 pub mod event;
-
-mod json;
-
-#[cfg(test)]
-mod scratch;
+pub mod look;
+pub mod plan;
+pub mod record;
+pub mod workers;
 
 use std::thread;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::Job;
-use crate::path::RelPath;
-use crate::replica::{FileIdentity, Listing, Staging, Written};
+use crate::job::{Job, RemoteScan};
+use crate::replica::Connect;
 use crate::side::{Side, Sides};
+use crate::sync::carry::{Carrying, carry, copy, tell_plan};
 use crate::sync::event::{Ask, Event, Totals};
-use crate::sync::execute::{Execution, execute};
-use crate::sync::glance::Glanced;
-use crate::sync::journal::{Journal, Leftover};
-use crate::sync::plan::Plan;
-use crate::sync::pool::{Connect, Failure, Pool, Stop};
-use crate::sync::survey::{Survey, Terms};
-use crate::sync::walk::{Walk, walk};
+use crate::sync::look::Terms;
+use crate::sync::look::filter::Filter;
+use crate::sync::look::quick::{Findings, glance_over};
+use crate::sync::plan::walk::{Walk, walk};
+use crate::sync::plan::{Plan, guard};
+use crate::sync::record::{Archive, Change, Home, Journal, Opened, save};
+use crate::sync::workers::{Failure, Stop, Workers};
 use crate::time::Timestamp;
 
 /// What a run needs besides its job.
 pub struct Setting<'env> {
-    /// Opens the targets.
-    pub connect: &'env dyn Connect,
+    /// Opens the two sides.
+    pub connect: Sides<&'env dyn Connect>,
     /// When to stop.
     pub stop: Stop<'env>,
-    /// Where files about to be placed are noted; none where no journal can be kept.
-    pub journal: Option<&'env Journal>,
-    /// What a run that was cut off had in hand.
-    pub leftover: &'env Leftover,
+    /// What is remembered, and where it is kept.
+    pub opened: &'env Opened,
+    /// Where the archive and its journal are.
+    pub home: &'env Home,
     /// Whether the roots are known from elsewhere to have held files.
     pub held_files: Sides<bool>,
-    /// Whether the local root is on another file system than last time.
-    pub is_elsewhere: bool,
     /// What this run calls itself in the remote lock.
     pub holder: &'env str,
     /// The wall clock at the start.
@@ -117,42 +58,13 @@ pub struct Setting<'env> {
 pub struct Summary {
     /// What was done.
     pub totals: Totals,
-    /// What ended the run before all was done.
+    /// What ended the run before all was done, or kept a part of the tree from being synced at all.
     pub stopped_by: Option<Error>,
-    /// Whether each side holds files now.
-    pub holds_files: Sides<bool>,
-    /// Whether all that was done is recorded and no partial file is left, so that no journal is needed.
-    pub is_settled: bool,
+    /// Whether each side is known to have held files, before or after.
+    pub held_files: Sides<bool>,
 }
 
-/// What a worker brings back.
-#[derive(Debug)]
-pub enum Done {
-    /// What is known of directories at a glance; none where the server does not play along.
-    Glanced(Option<Glanced>),
-    /// What is in a directory.
-    Survey(Box<Survey>),
-    /// All that is below a directory.
-    Subtree(Vec<(RelPath, Listing)>),
-    /// Whether two files hold the same bytes.
-    Equal(bool),
-    /// A file was copied, or is staged where it is to be.
-    Copied(Staging),
-    /// Both files of a conflict were copied: the loser, the winner.
-    BothCopied(Written, Written),
-    /// What became of each of several things.
-    Each(Vec<Result<()>>),
-    /// The same where each was written.
-    EachWritten(Vec<Result<Written>>),
-    /// Which things several files are.
-    Identified(Vec<Option<FileIdentity>>),
-    /// How much room there is, on each side.
-    Room(Sides<Option<u64>>),
-    /// It is done.
-    Nothing,
-}
-
-/// Runs a job: plans, asks the guards, carries out, records.
+/// Runs a job: looks, plans, asks the guards, carries out, records.
 ///
 /// An error means that nothing was changed. What ends a run in the middle is in the summary.
 pub fn run(
@@ -162,104 +74,171 @@ pub fn run(
     ask: &mut dyn Ask,
 ) -> Result<Summary> {
     refuse_if(guard::unset_clock(setting.now))?;
-    let terms = Terms::of(job);
-    let most = usize::from(job.limits.connections.get());
-    let copying = transfer::Terms {
-        journal: setting.journal,
-        limiter: transfer::Limiter::new(job.limits.bytes_per_sec),
+    let Opened {
+        archive, journal, ..
+    } = setting.opened;
+    let terms = Terms::of(job, archive, journal.is_same_boot());
+    let filter = Filter::new(&job.selection);
+    let copying = copy::Terms {
+        journal,
+        limiter: copy::Limiter::new(job.limits.bytes_per_sec),
         stop: setting.stop,
         verify: job.policy.verify,
-        trusts_local_partials: setting.leftover.is_same_boot(),
-        moved: transfer::Moved::default(),
+        trusts_local_partials: journal.is_same_boot(),
+        moved: copy::Moved::default(),
     };
-    thread::scope(|scope| {
-        let mut pool = Pool::new(
-            scope,
-            setting.connect,
-            setting.stop,
-            most,
-            job.limits.retries,
-        );
+    let ran = thread::scope(|scope| -> Result<carry::Done> {
+        let most = usize::from(job.limits.connections.get());
+        let connect = setting.connect;
+        let workers = Workers::new(scope, connect, setting.stop, most, job.limits.retries)?;
         tell(Event::Started);
-        find_check_file(job, &mut pool)?;
+        find_check_file(job, &workers)?;
+        settle_moves(journal, archive, &workers)?;
+        let findings = match job.policy.remote_scan {
+            RemoteScan::Quick => glance_over(&workers, &terms, &job.selection.only, setting.now)?,
+            RemoteScan::Full | RemoteScan::Trusted => Findings::new(),
+        };
         let mut plan = walk(Walk {
             job,
             terms: &terms,
-            pool: &mut pool,
+            filter: &filter,
+            workers: &workers,
             tell: &mut *tell,
             ask,
-            leftover: setting.leftover,
             held_files: setting.held_files,
-            is_elsewhere: setting.is_elsewhere,
+            may_delete: setting.opened.may_delete,
+            findings,
             now: setting.now,
         })?;
         judge(job, &mut plan)?;
-        let (files, bytes) = Side::BOTH
-            .into_iter()
-            .map(|side| plan.copies_to(side))
-            .fold((0, 0), |sum, (files, bytes)| (sum.0 + files, sum.1 + bytes));
-        tell(Event::Planned { files, bytes });
-        if job.dry_run {
-            execute::tell_plan(&plan, tell);
-            let holds_files = plan.totals.files.map(|files| files > 0);
-            return Ok(Summary {
+        tell_planned(&plan, tell);
+        let refusals = std::mem::take(&mut plan.refusals);
+        let mut ended = if job.dry_run {
+            tell_plan(&plan, tell);
+            carry::Done {
                 totals: plan.totals,
                 stopped_by: None,
-                holds_files,
-                is_settled: false,
-            });
+            }
+        } else {
+            carry(Carrying {
+                job,
+                copying: &copying,
+                journal,
+                workers: &workers,
+                is_disk: connect.map(Connect::is_disk),
+                tell,
+                holder: setting.holder,
+                now: setting.now,
+                plan,
+            })?
+        };
+        let mut refusals = refusals.into_iter();
+        if ended.stopped_by.is_none() {
+            let first = refusals.next();
+            ended.stopped_by = first.map(|refusal| ErrorKind::Guard(refusal).into());
         }
-        execute(Execution {
-            job,
-            terms: &terms,
-            copying: &copying,
-            pool: &mut pool,
-            tell,
-            holder: setting.holder,
-            now: setting.now,
-            plan,
-        })
+        refusals.for_each(|refusal| tell(Event::Warning(&refusal)));
+        Ok(ended)
+    });
+    let mut ended = match ran {
+        Ok(ended) => ended,
+        Err(refusal) => {
+            if !job.dry_run && journal.is_empty() {
+                // Nothing was noted: this only takes away what was made to note it in. The refusal itself is told.
+                let _ = save(setting.home, archive, journal);
+            }
+            return Err(refusal);
+        }
+    };
+    if !job.dry_run {
+        match save(setting.home, archive, journal) {
+            Ok(notices) => notices
+                .iter()
+                .for_each(|notice| tell(Event::Notice(notice))),
+            Err(error) => {
+                let error = error
+                    .while_doing("recording what was done (the next run goes on from the journal)");
+                ended.stopped_by.get_or_insert(error);
+            }
+        }
+    }
+    let held_files = hold_files(setting.held_files, &ended.totals);
+    Ok(Summary {
+        totals: ended.totals,
+        stopped_by: ended.stopped_by,
+        held_files,
     })
 }
 
+/// Once a side held files it is known to have held some, also when this run's deletions emptied it.
+fn hold_files(before: Sides<bool>, totals: &Totals) -> Sides<bool> {
+    let mut held = before;
+    for side in Side::BOTH {
+        *held.of_mut(side) |= *totals.files.of(side) + *totals.files_written.of(side) > 0;
+    }
+    held
+}
+
 /// `--check-file`: the file must be in both roots, or their disks are not what they should be.
-fn find_check_file<'env>(job: &'env Job, pool: &mut Pool<'_, 'env, Done>) -> Result<()> {
+fn find_check_file<'env>(job: &'env Job, workers: &Workers<'_, 'env>) -> Result<()> {
     let Some(file) = &job.check_file else {
         return Ok(());
     };
-    let looked = pool.call(Box::new(move |hands| {
+    let looked = workers.call(move |hands| {
         for side in Side::BOTH {
-            let found = hands.sides.of_mut(side).look_up(std::slice::from_ref(file)).pop();
-            let is_there = match found.expect("one answer for one question") {
-                Ok(found) => found.is_some(),
+            let found = hands.of(side)?.look_up(std::slice::from_ref(file)).pop();
+            let is_file = match found.expect("one answer for one question") {
+                Ok(found) => found.is_some_and(|stat| stat.kind == crate::replica::Kind::File),
                 Err(error) if error.is_not_found() => false,
                 Err(error) => return Err(error.while_doing("looking for the check file")),
             };
-            if !is_there {
+            if !is_file {
                 return Err(Error::new(ErrorKind::Guard(format!(
-                    "the check file {file} is not in the {side} root; is its disk mounted? nothing was done"
+                    "the check file {file} is not in the {side} root, or no file; is its disk mounted? nothing was done"
                 ))));
             }
         }
-        Ok(Done::Nothing)
-    }));
-    looked.map(|_| ()).map_err(Failure::into_error)
+        Ok(())
+    });
+    looked.map_err(Failure::into_error)
+}
+
+/// Finds out what became of directories that a cut-off run was renaming on the remote side.
+fn settle_moves(journal: &Journal, archive: &Archive, workers: &Workers<'_, '_>) -> Result<()> {
+    for (from, to) in journal.unfinished_moves() {
+        let paths = [from.clone(), to.clone()];
+        let looked = workers.call(move |hands| Ok(hands.of(Side::Remote)?.look_up(&paths)));
+        let answers = looked.map_err(Failure::into_error)?;
+        let is_moved = matches!(answers.as_slice(), [Ok(None), Ok(Some(_))]);
+        if is_moved && archive.holds(&from) {
+            journal.note(&to, &Change::MovedFrom(from))?;
+        }
+    }
+    Ok(())
 }
 
 /// Lets the guards look at the finished plan, before anything is done.
 fn judge(job: &Job, plan: &mut Plan) -> Result<()> {
     let allow = job.policy.allow;
-    refuse_if(guard::all_changed(plan.changes, allow))?;
-    if allow.time_shift
-        && Side::BOTH
-            .into_iter()
-            .any(|side| plan.changes.of(side).is_suspicious())
-    {
+    refuse_if(guard::all_changed(&plan.changes, allow))?;
+    if allow.time_shift {
         plan.accept_time_shift();
+    }
+    refuse_if(guard::restored_tree("the local root", plan.copies, allow))?;
+    for (dir, copies) in &plan.restored {
+        refuse_if(guard::restored_tree(&dir.to_string(), *copies, allow))?;
     }
     refuse_if(guard::mass_delete(plan.losses, allow.delete))
 }
 
-fn refuse_if(guarded: std::result::Result<(), String>) -> Result<()> {
+fn tell_planned(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) {
+    let (files, bytes) = Side::BOTH
+        .into_iter()
+        .map(|side| plan.copies_to(side))
+        .fold((0, 0), |sum, (files, bytes)| (sum.0 + files, sum.1 + bytes));
+    tell(Event::Planned { files, bytes });
+}
+
+pub(crate) fn refuse_if(guarded: std::result::Result<(), String>) -> Result<()> {
     guarded.map_err(|refusal| ErrorKind::Guard(refusal).into())
 }

@@ -173,6 +173,10 @@ impl Couple {
         command
             .args(args.split_whitespace())
             .args(["-v", "--no-color", "--no-prompt"]);
+        if tool == Tool::Pyftpsync && self.root(Side::Local).join(".coracle").exists() {
+            // It knows nothing of the archive, and would send it.
+            command.arg("--exclude=.DS_Store,.git,.hg,.svn,.coracle");
+        }
         if !args.contains("--resolve") {
             command.arg("--resolve=skip");
         }

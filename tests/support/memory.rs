@@ -7,7 +7,7 @@ use coracle::error::{Doing, Error, ErrorKind, Result};
 use coracle::path::RelPath;
 use coracle::replica::{
     Algorithm, Capabilities, CaseSensitivity, Digest, FileIdentity, Hasher, Kind, Listing, NewFile,
-    Removal, Replica, Source, Stat, Times, Watch, Written,
+    Own, Removal, Replica, Source, Stat, Times, Watch, Written,
 };
 use coracle::time::Timestamp;
 
@@ -97,13 +97,17 @@ pub struct Tree(Arc<Mutex<Inside>>);
 
 struct Inside {
     nodes: BTreeMap<RelPath, Node>,
-    /// The inodes of the files, and when each of them was made.
+    /// The inodes of all that is there, and when each of them was made.
     inodes: BTreeMap<RelPath, FileIdentity>,
     manners: Manners,
     /// The tree's own time; each written file moves it on by a second.
     clock: Timestamp,
     /// Directories that can be listed only in part.
     broken: Vec<RelPath>,
+    /// Paths that cannot be written.
+    refused: Vec<RelPath>,
+    /// The file systems that are mounted below the root, by their mount points.
+    mounts: BTreeMap<RelPath, u64>,
 }
 
 impl Tree {
@@ -114,12 +118,18 @@ impl Tree {
 
     /// An empty tree.
     pub fn with(manners: Manners) -> Self {
+        let root = FileIdentity {
+            inode: 2,
+            born: None,
+        };
         Self(Arc::new(Mutex::new(Inside {
             nodes: BTreeMap::new(),
-            inodes: BTreeMap::new(),
+            inodes: BTreeMap::from([(RelPath::root(), root)]),
             manners,
             clock: Timestamp::from_secs(1_600_000_000),
             broken: Vec::new(),
+            refused: Vec::new(),
+            mounts: BTreeMap::new(),
         })))
     }
 
@@ -127,12 +137,11 @@ impl Tree {
     pub fn put(&self, path: &str, node: Node) {
         let path = parse(path);
         let mut inside = self.inside();
-        let mut above = path.parent();
-        while !above.is_root() {
-            inside.nodes.entry(above.clone()).or_insert(Node::Dir);
-            above = above.parent();
+        inside.make_above(&path);
+        // What is written anew keeps its inode, as an editor leaves it.
+        if !inside.nodes.contains_key(&path) {
+            inside.number(&path);
         }
-        inside.number(&path);
         inside.nodes.insert(path, node);
     }
 
@@ -141,11 +150,7 @@ impl Tree {
         self.take(to);
         let (from, to) = (parse(from), parse(to));
         let mut inside = self.inside();
-        let mut above = to.parent();
-        while !above.is_root() {
-            inside.nodes.entry(above.clone()).or_insert(Node::Dir);
-            above = above.parent();
-        }
+        inside.make_above(&to);
         inside.rename(&from, &to).expect("it is there");
     }
 
@@ -195,9 +200,23 @@ impl Tree {
         self.inside().clock = now;
     }
 
+    /// Mounts a file system on that directory, or takes it away; what is in it is not touched.
+    pub fn mount(&self, dir: &str, file_system: Option<u64>) {
+        let dir = parse(dir);
+        match file_system {
+            Some(id) => self.inside().mounts.insert(dir, id),
+            None => self.inside().mounts.remove(&dir),
+        };
+    }
+
     /// Makes every listing of that directory incomplete.
     pub fn break_listing(&self, dir: &str) {
         self.inside().broken.push(parse(dir));
+    }
+
+    /// Refuses every file of that path.
+    pub fn refuse(&self, path: &str) {
+        self.inside().refused.push(parse(path));
     }
 
     /// A handle to this tree.
@@ -271,7 +290,16 @@ impl Inside {
         self.nodes.values().map(|node| node.stat().size).sum()
     }
 
-    /// A file that is written has a new inode.
+    fn make_above(&mut self, path: &RelPath) {
+        let mut above = path.parent();
+        while !above.is_root() && !self.nodes.contains_key(&above) {
+            self.number(&above);
+            self.nodes.insert(above.clone(), Node::Dir);
+            above = above.parent();
+        }
+    }
+
+    /// Gives what is made a new inode.
     fn number(&mut self, path: &RelPath) {
         let last = self.inodes.values().map(|known| known.inode).max();
         let identity = FileIdentity {
@@ -339,6 +367,10 @@ impl Replica for MemoryReplica {
             }
         }
         let dir = inside.find(dir).unwrap_or_default();
+        listing.own = Own {
+            inode: inside.inodes[&dir].inode,
+            mount: inside.mounts.get(&dir).copied(),
+        };
         for (path, node) in inside.children(&dir).filter(|(path, _)| !path.is_root()) {
             let name = path.name().expect("only the root has none");
             let inode = match node {
@@ -418,6 +450,7 @@ impl Replica for MemoryReplica {
                 Some(_) => Err(ErrorKind::Changed("something else has that name").into()),
                 None => {
                     let place = inside.place(dir)?;
+                    inside.number(&place);
                     inside.nodes.insert(place, Node::Dir);
                     Ok(())
                 }
@@ -482,6 +515,13 @@ impl MemoryReplica {
     fn kept_content(&self, file: &NewFile<'_>) -> Result<Vec<u8>> {
         let inside = self.0.inside();
         inside.place(file.path)?;
+        if inside.refused.contains(file.path) {
+            return Err(ErrorKind::Refused {
+                code: 553,
+                text: "this name is not allowed".to_owned(),
+            }
+            .into());
+        }
         if file.resume_at == 0 {
             return Ok(Vec::new());
         }

@@ -2,6 +2,7 @@
 // Every test binary compiles all of this and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod acquainted;
 pub mod couple;
 pub mod faulty;
 pub mod ftp_server;
@@ -9,6 +10,8 @@ pub mod memory;
 pub mod program;
 pub mod scenario;
 pub mod servers;
+#[cfg(feature = "sftp")]
+pub mod ssh;
 pub mod temp;
 pub mod tls;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
@@ -21,4 +24,9 @@ pub fn connections(usual: u8) -> u8 {
     std::env::var("CORACLE_CONNECTIONS").map_or(usual, |text| {
         text.parse().expect("CORACLE_CONNECTIONS is a number")
     })
+}
+
+/// Whether the tests that go through random or many cases go through all of them: `tests/run --long` sets `CORACLE_LONG`.
+pub fn is_long() -> bool {
+    std::env::var_os("CORACLE_LONG").is_some()
 }

@@ -267,9 +267,8 @@ impl Snapshot {
     pub fn names(&self) -> Vec<&str> {
         let own = |path: &&str| {
             !path
-                .rsplit('/')
-                .next()
-                .is_some_and(|name| name.starts_with(".pyftpsync") || name.starts_with(".coracle"))
+                .split('/')
+                .any(|name| name.starts_with(".pyftpsync") || name.starts_with(".coracle"))
         };
         self.0.keys().map(String::as_str).filter(own).collect()
     }

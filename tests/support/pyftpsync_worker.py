@@ -11,6 +11,7 @@ import collections
 import contextlib
 import io
 import json
+import os
 import sys
 import traceback
 
@@ -66,7 +67,7 @@ def mend_names_gone_on_both_sides():
             entry = resources.DirectoryEntry if row["m"] is None else resources.FileEntry
             if match_path(entry(sync.local, "", name, 0, 0, None), sync.options):
                 cells["deleted,deleted"] += 1
-                meta.remove(name)
+            meta.remove(name)
 
     def get_dir(original, target):
         entries = original(target)
@@ -213,16 +214,56 @@ def mend_same_change_on_both_sides():
         return original(sync, pair)
 
 
-def mend_excluded_directories():
-    """an excluded directory that exists on both sides is synced all the same"""
+def forget_all(sync, pair):
+    """Drops what is recorded of an entry, and of all below it."""
+    if sync.dry_run:
+        return
+    sync.local.cur_dir_meta.remove(pair.name)
+    sync.local.cur_dir_meta.modified_sync = True
+    below = os.path.join(sync.local.root_dir, sync.local.cur_dir.lstrip("/"), pair.name)
+    for top, _, names in os.walk(below):
+        if DirMetadata.META_FILE_NAME in names:
+            os.remove(os.path.join(top, DirMetadata.META_FILE_NAME))
+
+
+def mend_deletions_that_are_not_carried_over():
+    """upload without --delete keeps the records of what was deleted locally; a later sync deletes it on the server"""
+
+    def skip(original, sync, pair):
+        original(sync, pair)
+        if not sync.options.get("delete") and records(sync).get(pair.name):
+            forget_all(sync, pair)
+
+    wrap(UploadSynchronizer, "on_delete_remote")(skip)
+    wrap(DownloadSynchronizer, "on_delete_local")(skip)
+
+
+def mend_what_the_filter_leaves_out():
+    """an excluded directory that exists on both sides is synced all the same; and what was done to an entry while the filter
+    rejected it is carried over later"""
 
     def on_mismatch(original, sync, pair):
         original(sync, pair)
+        is_as_recorded = pair.local_classification == pair.remote_classification == "unmodified"
+        if not pair.any_entry.was_deleted and not is_as_recorded and records(sync).get(pair.name):
+            forget_all(sync, pair)
         pair.any_entry.was_deleted = True
 
     # Upload and download inherit nothing here, so that none of them is wrapped twice.
     for owner in SYNCHRONIZERS.values():
         wrap(owner, "on_mismatch")(on_mismatch)
+
+
+def mend_first_meetings():
+    """first meeting in sync: the newer one wins, silently"""
+
+    @wrap(BiDirSynchronizer, "on_need_compare")
+    def on_need_compare(original, sync, pair):
+        is_meeting = pair.local_classification == pair.remote_classification == "existing"
+        if type(sync) is BiDirSynchronizer and is_meeting and not pair.is_dir and not pair.is_same_time():
+            pair.local_classification = pair.remote_classification = "modified"
+            return sync.on_conflict(pair)
+        return original(sync, pair)
 
 
 def mend_surplus_directories():

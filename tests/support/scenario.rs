@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use coracle::path::{METADATA_NAME, Name};
+use coracle::path::{METADATA_NAME, Name, TRASH_MARK};
 use coracle::side::{Side, Sides};
 
 use super::connections;
@@ -336,6 +336,15 @@ impl World {
                     wrong += &format!("{} is damaged\n", file.display());
                 }
             }
+            for (path, node) in &now.of(side).0 {
+                if path.starts_with(".coracle/archive-")
+                    && !path.ends_with(".new")
+                    && matches!(node, Node::File { .. })
+                    && !is_whole(&self.root(side).join(path))
+                {
+                    wrong += &format!("{side} {path} is not whole\n");
+                }
+            }
         }
         let there: Vec<u64> = Side::BOTH
             .into_iter()
@@ -509,9 +518,17 @@ impl Tree {
 
     /// What a run may not leave behind: partial files, journals, locks.
     fn left_over(&self) -> Vec<&String> {
+        let is_archive = |name: &str| {
+            let hash = name.strip_prefix("archive-").unwrap_or_default();
+            hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
         let is_left = |path: &&String| {
             let name = path.rsplit('/').next().expect("there is a last part");
-            is_ours(path) && name.as_bytes() != METADATA_NAME
+            let is_to_stay = match path.strip_prefix(".coracle") {
+                Some(below) => matches!(below, "" | "/.gitignore") || is_archive(name),
+                None => name.as_bytes() == METADATA_NAME || name.as_bytes() == TRASH_MARK,
+            };
+            is_ours(path) && !is_to_stay
         };
         self.0.keys().filter(is_left).collect()
     }
@@ -571,6 +588,14 @@ fn without_time(path: &str) -> String {
 fn is_ours(path: &str) -> bool {
     path.split('/')
         .any(|part| Name::new(part.as_bytes()).unwrap().is_reserved())
+}
+
+/// Whether an archive has its last line; one that was replaced meanwhile is no matter.
+fn is_whole(archive: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(archive) else {
+        return true;
+    };
+    text.ends_with('\n') && (text.lines().last()).is_some_and(|line| line.starts_with("{\"end\":"))
 }
 
 /// The lines that tell of a conflict, without what differs from run to run.

@@ -53,10 +53,21 @@ pub enum Kind {
     PureFtpd,
     /// MLSD without `cdir`, MFMT of files only.
     Pyftpdlib,
+    /// Twisted's, in Python: after `PASV` it runs no command until somebody connects; names that are no ASCII are mangled.
+    Twisted,
+    /// aioftp, in Python.
+    Aioftp,
+    /// `rclone serve ftp`, in Go. It remembers directories for five minutes.
+    Rclone,
+    /// `ftp-srv`, for Node. Tells no size of an empty file.
+    FtpSrv,
 }
 
 impl Kind {
-    /// All of them.
+    /// Those that coracle does not know by their greetings.
+    pub const STRANGERS: [Self; 4] = [Self::Twisted, Self::Aioftp, Self::Rclone, Self::FtpSrv];
+
+    /// All that it knows.
     pub const ALL: [Self; 4] = [Self::Vsftpd, Self::Proftpd, Self::PureFtpd, Self::Pyftpdlib];
 
     /// Those that this user can start: all of them as root, else all but Pure-FTPd (`tests/run` says so).
@@ -74,6 +85,10 @@ impl Kind {
             Self::Proftpd => "proftpd",
             Self::PureFtpd => "pure-ftpd",
             Self::Pyftpdlib => "pyftpdlib",
+            Self::Twisted => "twisted",
+            Self::Aioftp => "aioftp",
+            Self::Rclone => "rclone",
+            Self::FtpSrv => "ftp-srv",
         }
     }
 }
@@ -94,6 +109,8 @@ pub struct Options {
     pub sessions_per_ip: Option<u32>,
     /// Ends a session without commands after so many seconds; Pure-FTPd counts in minutes.
     pub idle_secs: Option<u32>,
+    /// The relay puts this in the place of the server's greeting.
+    pub greeting: Option<&'static str>,
     /// Permission bits taken from new files and directories.
     pub umask: u32,
     /// `TZ` of the server process.
@@ -113,6 +130,7 @@ impl Default for Options {
             read_only: false,
             sessions_per_ip: None,
             idle_secs: None,
+            greeting: None,
             umask: 0o022,
             time_zone: None,
             environment: Vec::new(),
@@ -158,8 +176,8 @@ impl Server {
         for _ in 0..START_ATTEMPTS {
             let address = free_address(options.ipv6);
             let mut process = Process::start(plan.command(address), &plan.output());
-            if process.wait_for_greeting(address) {
-                let relay = Relay::start(address);
+            if process.wait_for_greeting(address, plan.is_silent()) {
+                let relay = Relay::start(address, options.greeting);
                 return Self {
                     kind,
                     root,
@@ -197,7 +215,13 @@ impl Server {
     pub fn user(&self) -> &'static str {
         match self.kind {
             Kind::Vsftpd => "ftp",
-            Kind::Proftpd | Kind::PureFtpd | Kind::Pyftpdlib => "coracle",
+            Kind::Proftpd
+            | Kind::PureFtpd
+            | Kind::Pyftpdlib
+            | Kind::Twisted
+            | Kind::Aioftp
+            | Kind::Rclone
+            | Kind::FtpSrv => "coracle",
         }
     }
 
@@ -220,7 +244,9 @@ impl Server {
     pub fn remote_path(&self, path: &str) -> String {
         let outside = match self.kind {
             // It has `/` at the directory of its user, chroot or not.
-            Kind::Pyftpdlib => &self.root,
+            Kind::Pyftpdlib | Kind::Twisted | Kind::Aioftp | Kind::Rclone | Kind::FtpSrv => {
+                &self.root
+            }
             Kind::Vsftpd if is_root() => jail(&self.root),
             Kind::Proftpd | Kind::PureFtpd if is_root() => &self.root,
             Kind::Vsftpd | Kind::Proftpd | Kind::PureFtpd => Path::new("/"),
@@ -286,7 +312,7 @@ impl Server {
         };
         self.process = Process::start(plan.command(self.behind), &plan.output());
         assert!(
-            self.process.wait_for_greeting(self.behind),
+            self.process.wait_for_greeting(self.behind, false),
             "{} does not start anew; it says:\n{}",
             self.kind.name(),
             self.log()
@@ -329,6 +355,9 @@ impl Plan<'_> {
             Kind::Proftpd => self.proftpd(address),
             Kind::PureFtpd => self.pure_ftpd(address),
             Kind::Pyftpdlib => self.pyftpdlib(address),
+            Kind::Twisted | Kind::Aioftp => self.of_python(address),
+            Kind::Rclone => self.rclone(address),
+            Kind::FtpSrv => self.ftp_srv(address),
         };
         command.env("LD_LIBRARY_PATH", target().join("servers/lib"));
         command.envs(self.options.time_zone.map(|zone| ("TZ", zone)));
@@ -339,6 +368,11 @@ impl Plan<'_> {
                 .map(|(name, value)| (name, value)),
         );
         command
+    }
+
+    /// Whether the client has to begin: TLS from the first byte.
+    fn is_silent(&self) -> bool {
+        self.kind == Kind::Rclone && self.options.extra.iter().any(|it| it.starts_with("--cert"))
     }
 
     fn output(&self) -> PathBuf {
@@ -562,6 +596,33 @@ impl Plan<'_> {
         command
     }
 
+    fn of_python(&self, address: SocketAddr) -> Command {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/strange_servers.py");
+        let mut command = Command::new(installed("strangers/venv/bin/python", self.kind.name()));
+        command.arg(script).arg(self.kind.name()).arg(self.root);
+        command.args([&address.port().to_string(), "coracle", PASSWORD]);
+        command
+    }
+
+    fn rclone(&self, address: SocketAddr) -> Command {
+        let mut command = Command::new(installed("strangers/venv/bin/rclone", "rclone"));
+        command.args(["serve", "ftp"]).arg(self.root);
+        command.arg(format!("--addr={address}"));
+        command.args(["--user=coracle", &format!("--pass={PASSWORD}")]);
+        command.arg(format!("--cache-dir={}", self.home.join("cache").display()));
+        command.env("HOME", self.home).args(&self.options.extra);
+        command
+    }
+
+    fn ftp_srv(&self, address: SocketAddr) -> Command {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/ftp_srv.js");
+        let modules = installed("strangers/node_modules", "ftp-srv");
+        let mut command = Command::new("node");
+        command.env("NODE_PATH", modules).arg(script).arg(self.root);
+        command.arg(address.port().to_string());
+        command
+    }
+
     fn write_settings(&self, mut settings: Vec<String>) -> PathBuf {
         settings.extend(self.options.extra.iter().cloned());
         self.write("settings", &(settings.join("\n") + "\n"))
@@ -581,14 +642,14 @@ fn yes_or_no(answer: bool) -> &'static str {
 }
 
 /// A server process with its children, in a process group of their own.
-struct Process {
+pub(super) struct Process {
     supervisor: Child,
 }
 
 impl Process {
     /// Starts `command` below a shell that ends the whole group as soon as the server ends or this process does, by whatever
     /// signal: the shell sees the end of its input.
-    fn start(command: Command, output: &Path) -> Self {
+    pub(super) fn start(command: Command, output: &Path) -> Self {
         const SUPERVISE: &str = r#"{ "$@"; kill -s KILL 0; } & cat; kill -s KILL 0"#;
         let output = File::create(output).expect("a file below target/tmp can be made");
         let mut shell = Command::new("/bin/sh");
@@ -610,7 +671,23 @@ impl Process {
     }
 
     /// Whether the server greets at `address`; not if it ends before, as when the port was taken.
-    fn wait_for_greeting(&mut self, address: SocketAddr) -> bool {
+    fn wait_for_greeting(&mut self, address: SocketAddr, is_silent: bool) -> bool {
+        // Had another process taken the port, it would be that one's greeting and ours would have ended.
+        self.wait_until(address, |address| {
+            if is_silent {
+                TcpStream::connect(address).is_ok()
+            } else {
+                greets(address)
+            }
+        })
+    }
+
+    /// Whether `greets` says that the server at `address` is there, before it ends.
+    pub(super) fn wait_until(
+        &mut self,
+        address: SocketAddr,
+        greets: impl Fn(SocketAddr) -> bool,
+    ) -> bool {
         let deadline = Instant::now() + Duration::from_secs(START_SECS);
         while Instant::now() < deadline {
             let ended = self
@@ -622,7 +699,6 @@ impl Process {
                 return false;
             }
             if greets(address) {
-                // Had another process taken the port, it would be that one's greeting and ours would have ended.
                 return self
                     .supervisor
                     .try_wait()
@@ -634,7 +710,7 @@ impl Process {
         false
     }
 
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         // One by one, because vsftpd's sessions leave the process group.
         for process in descendants(self.supervisor.id()) {
             let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
@@ -699,7 +775,7 @@ fn greets(address: SocketAddr) -> bool {
 const PORTS: std::ops::Range<u32> = 20_000..32_000;
 
 /// A loopback address whose port nothing listens on, and that no other test of this process was given.
-fn free_address(ipv6: bool) -> SocketAddr {
+pub(super) fn free_address(ipv6: bool) -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let ip = loopback(ipv6);
     // Other test programs that run at the same time begin elsewhere.
@@ -730,7 +806,7 @@ struct Relay {
 }
 
 impl Relay {
-    fn start(server: SocketAddr) -> Self {
+    fn start(server: SocketAddr, greeting: Option<&'static str>) -> Self {
         let listener = TcpListener::bind((loopback(server.is_ipv6()), 0))
             .expect("this machine has a loopback interface with free ports");
         let address = listener.local_addr().expect("a listener has an address");
@@ -740,7 +816,7 @@ impl Relay {
         let accepting = thread::spawn({
             let (sessions, closing) = (Arc::clone(&sessions), Arc::clone(&closing));
             let turns = Arc::clone(&turns);
-            move || accept(&listener, server, &sessions, &turns, &closing)
+            move || accept(&listener, server, greeting, &sessions, &turns, &closing)
         });
         Self {
             address,
@@ -766,6 +842,7 @@ impl Drop for Relay {
 fn accept(
     listener: &TcpListener,
     server: SocketAddr,
+    greeting: Option<&'static str>,
     sessions: &Arc<Mutex<Vec<Vec<String>>>>,
     turns: &Arc<AtomicUsize>,
     closing: &AtomicBool,
@@ -781,9 +858,13 @@ fn accept(
             sessions.len() - 1
         };
         // A server that is gone shows as a connection that ends at once.
-        let Ok(server) = TcpStream::connect(server) else {
+        let Ok(mut server) = TcpStream::connect(server) else {
             continue;
         };
+        if let Some(greeting) = greeting {
+            pass_over_greeting(&mut server);
+            let _ = (&client).write_all(format!("220 {greeting}\r\n").as_bytes());
+        }
         let sessions = Arc::clone(sessions);
         let note = move |command: &[u8]| {
             let command = String::from_utf8_lossy(command).into_owned();
@@ -791,6 +872,21 @@ fn accept(
         };
         // Both threads end when the server's process does, which is before the relay's end.
         let _ = relay(client, server, note, Arc::clone(turns));
+    }
+}
+
+/// Reads the greeting to its last line, and nothing more.
+fn pass_over_greeting(server: &mut TcpStream) {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while server.read_exact(&mut byte).is_ok() {
+        line.push(byte[0]);
+        if byte[0] == b'\n' {
+            if line.starts_with(b"220 ") {
+                return;
+            }
+            line.clear();
+        }
     }
 }
 
@@ -875,7 +971,7 @@ fn jail(root: &Path) -> &Path {
 }
 
 /// A file that `tests/run` put below the target directory.
-fn installed(path: &str, name: &str) -> PathBuf {
+pub(super) fn installed(path: &str, name: &str) -> PathBuf {
     let path = target().join(path);
     assert!(
         path.exists(),
@@ -884,18 +980,18 @@ fn installed(path: &str, name: &str) -> PathBuf {
     path
 }
 
-fn target() -> &'static Path {
+pub(super) fn target() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
         .expect("target/tmp is in target")
 }
 
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     geteuid().is_root()
 }
 
 /// The user and group that serve.
-fn ids() -> (u32, u32) {
+pub(super) fn ids() -> (u32, u32) {
     if is_root() {
         (SERVER_UID, SERVER_UID)
     } else {
@@ -918,7 +1014,7 @@ fn user_and_group() -> String {
 }
 
 /// Gives `path` and all below it to user and group `id`, following no link.
-fn give(path: &Path, id: u32) {
+pub(super) fn give(path: &Path, id: u32) {
     lchown(path, Some(id), Some(id)).expect("root may give files away");
     if path.is_symlink() || !path.is_dir() {
         return;

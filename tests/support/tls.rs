@@ -78,6 +78,9 @@ impl Variant {
                 }));
                 extra
             }
+            // TLS begins at once there.
+            Kind::Rclone => vec![format!("--cert={cert}"), format!("--key={key}")],
+            Kind::Twisted | Kind::Aioftp | Kind::FtpSrv => unreachable!("it is not tried by TLS"),
         };
         // Servers without a setting for it obey OpenSSL's own.
         let environment = self.version.map(|version| {

@@ -288,10 +288,10 @@ fn mtime_of(path: &Path) -> u64 {
         .as_secs()
 }
 
-/// The names in a directory, but for metadata and lock files.
+/// The names in a directory, but for what the programs keep for themselves.
 fn names(dir: &Path) -> Vec<String> {
     let mut names = names_with_reserved(dir);
-    names.retain(|name| name != METADATA && name != LOCK);
+    names.retain(|name| name != METADATA && name != LOCK && !name.starts_with(".coracle"));
     names
 }
 
@@ -310,6 +310,63 @@ fn read_metadata(dir: &Path) -> Value {
         Ok(bytes) => serde_json::from_slice(&bytes).expect("metadata is JSON"),
         Err(_) => Value::Null,
     }
+}
+
+/// pyftpsync's metadata files below a local root, by their directories.
+pub fn read_metadata_files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for dir in dirs_of(root) {
+        if let Ok(bytes) = fs::read(root.join(&dir).join(METADATA)) {
+            found.insert(dir, bytes);
+        }
+    }
+    found
+}
+
+/// Puts metadata files back into those directories that are there and have none.
+pub fn restore_metadata_files(root: &Path, known: &BTreeMap<String, Vec<u8>>) {
+    for (dir, bytes) in known {
+        let dir = root.join(dir);
+        if dir.is_dir() && !dir.join(METADATA).exists() {
+            fs::write(dir.join(METADATA), bytes).expect("it is ours");
+        }
+    }
+}
+
+/// Takes the metadata files from a directory and all below it.
+pub fn strip_metadata_files(root: &Path) {
+    for dir in dirs_of(root) {
+        let _there_may_be_none = fs::remove_file(root.join(dir).join(METADATA));
+    }
+}
+
+/// Takes the row of one path, and of all below it, from the metadata files below a local root.
+pub fn forget_record(root: &Path, path: &str) {
+    let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut metadata = read_metadata(&root.join(dir));
+    let peers = metadata["peer_sync"].as_object_mut();
+    let rows = peers
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, rows)| rows.as_object_mut());
+    let forgotten = rows.filter_map(|rows| rows.remove(name)).count();
+    if forgotten > 0 {
+        fs::write(root.join(dir).join(METADATA), metadata.to_string()).expect("it is ours");
+    }
+    strip_metadata_files(&root.join(path));
+}
+
+/// The directories of a tree, the root as an empty path.
+fn dirs_of(root: &Path) -> Vec<String> {
+    let mut dirs = Vec::new();
+    if root.is_dir() {
+        dirs.push(String::new());
+        let of_tree = read(root)
+            .into_iter()
+            .filter(|(_, node)| *node == Node::Dir);
+        dirs.extend(of_tree.map(|(path, _)| path));
+    }
+    dirs
 }
 
 /// What is recorded of one path.

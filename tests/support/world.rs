@@ -4,6 +4,7 @@
 //! empty directory, `l~` a link. Directories that hold something are not named.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -16,20 +17,22 @@ use coracle::job::{
 };
 use coracle::path::RelPath;
 use coracle::replica::{
-    Algorithm, Capabilities, Digest, FileIdentity, Listing, NewFile, Removal, Replica, Source,
-    Stat, Watch, Written,
+    Algorithm, Capabilities, Connect, Digest, FileIdentity, Listing, NewFile, Removal, Replica,
+    Source, Stat, Watch, Written,
 };
 use coracle::side::{Side, Sides};
 use coracle::sync::event::{
     Answer, Ask, Choice, Conflict, Deed, DeletedFor, Event, Resolved, Skipped,
 };
-use coracle::sync::journal::Leftover;
-use coracle::sync::pool::{Connect, Stop};
+use coracle::sync::record::{Home, Mode, PeerKey, open};
+use coracle::sync::workers::Stop;
 use coracle::sync::{self, Setting, Summary};
 use coracle::time::Timestamp;
 
 use super::connections;
+use super::faulty::{FaultyReplica, Script};
 use super::memory::{Manners, MemoryReplica, Node, Tree};
+use super::temp::TempDir;
 
 /// The beginning: tick 0, in seconds since 1970.
 pub const BEGINNING_SECS: i64 = 1_700_000_000;
@@ -44,14 +47,18 @@ pub const NOW_SECS: i64 = 1_800_000_000;
 pub struct World {
     /// The two sides.
     pub trees: Sides<Tree>,
-    /// The state directory, if metadata lives in one.
-    pub state: Option<Tree>,
+    /// Where the archive is: beside the trees, which know nothing of it.
+    records: TempDir,
     /// What is to be done.
     pub job: Job,
     /// What the user answers, in order. A question beyond them fails the test.
     pub answers: VecDeque<Answer>,
     /// Whether the roots are known from elsewhere to have held files.
     pub held_files: Sides<bool>,
+    /// The time of the next run, in seconds since 1970.
+    pub now_secs: i64,
+    /// What fails, and on which side.
+    pub script: Option<(Side, Script)>,
     /// What has been done to the targets since the last run began: `local write a`.
     changes: Arc<Mutex<Vec<String>>>,
 }
@@ -81,10 +88,12 @@ impl World {
         }
         Self {
             trees,
-            state: None,
+            records: TempDir::in_memory("world"),
             job: plain_job(Direction::Sync),
             answers: VecDeque::new(),
             held_files: Sides::new(false, false),
+            now_secs: NOW_SECS,
+            script: None,
             changes: Arc::default(),
         }
     }
@@ -154,27 +163,35 @@ impl World {
     /// Runs the job.
     pub fn run(&mut self) -> Ran {
         self.changes.lock().unwrap().clear();
-        let connect = Doors {
-            trees: &self.trees,
-            state: self.state.as_ref(),
+        let home = Home::in_root(self.records.path());
+        let mode = if self.job.dry_run {
+            Mode::ReadOnly
+        } else {
+            Mode::ReadWrite
+        };
+        let peer = PeerKey::named("memory".to_owned());
+        let opened = open(&home, None, self.records.path(), &peer, mode, false);
+        let opened = opened.expect("the archive is whole");
+        let door = |side| Door {
+            tree: self.trees.of(side),
+            side,
+            script: (self.script.as_ref())
+                .filter(|(struck, _)| *struck == side)
+                .map(|(_, script)| script),
             changes: &self.changes,
         };
-        let leftover = Leftover::default();
+        let doors = Sides::new(door(Side::Local), door(Side::Remote));
         let setting = Setting {
-            connect: &connect,
-            stop: Stop {
-                asked: &|| false,
-                deadline: None,
-            },
-            journal: None,
-            leftover: &leftover,
+            connect: Sides::new(&doors.local, &doors.remote),
+            stop: Stop::NEVER,
+            opened: &opened,
+            home: &home,
             held_files: self.held_files,
-            is_elsewhere: false,
             holder: "the test",
-            now: Timestamp::from_secs(NOW_SECS),
+            now: Timestamp::from_secs(self.now_secs),
         };
         let mut lines = Vec::new();
-        let mut user = Script(&mut self.answers);
+        let mut user = Answers(&mut self.answers);
         let summary = sync::run(
             &self.job,
             &setting,
@@ -186,6 +203,23 @@ impl World {
             summary,
             changes: self.changes.lock().unwrap().clone(),
         }
+    }
+
+    /// The archive; none where nothing was ever recorded.
+    pub fn archive(&self) -> Option<String> {
+        let home = Home::in_root(self.records.path());
+        let files = fs::read_dir(home.path()).into_iter().flatten().flatten();
+        let archive = files
+            .map(|file| file.path())
+            .find(|path| path.to_string_lossy().contains("/archive-"))?;
+        Some(fs::read_to_string(archive).expect("names in these worlds are UTF-8"))
+    }
+
+    /// Whether a run left its journal behind.
+    pub fn has_journal(&self) -> bool {
+        let home = Home::in_root(self.records.path());
+        let mut files = fs::read_dir(home.path()).into_iter().flatten().flatten();
+        files.any(|file| file.file_name().to_string_lossy().starts_with("journal"))
     }
 
     /// Fails unless the trees hold exactly this.
@@ -213,6 +247,7 @@ impl World {
     #[track_caller]
     pub fn assert_settled(&mut self) {
         let before = (self.trees.local.paths(), self.trees.remote.paths());
+        let recorded = self.archive();
         let ran = self.run();
         assert!(
             ran.changes.is_empty(),
@@ -224,11 +259,29 @@ impl World {
             before,
             (self.trees.local.paths(), self.trees.remote.paths())
         );
+        let (recorded, now) = (
+            recorded.unwrap_or_default(),
+            self.archive().unwrap_or_default(),
+        );
+        let new: Vec<&str> = (now.lines())
+            .filter(|line| !recorded.lines().any(|old| old == *line))
+            .collect();
+        assert!(
+            recorded == now,
+            "a second run recorded {new:#?} over\n{recorded}"
+        );
     }
 
-    /// The metadata of a directory of the local side, as text; none when there is no such file.
-    pub fn metadata(&self, side: Side, dir: &str) -> Option<String> {
-        metadata_of(self.trees.of(side), dir)
+    /// The true times that are left for other clients in a remote directory, as text; none when there is no such file.
+    pub fn remote_times(&self, dir: &str) -> Option<String> {
+        let path = match dir {
+            "" => ".pyftpsync-meta.json".to_owned(),
+            dir => format!("{dir}/.pyftpsync-meta.json"),
+        };
+        match self.trees.remote.paths().get(&path) {
+            Some(Node::File { content, .. }) => Some(String::from_utf8(content.clone()).unwrap()),
+            _ => None,
+        }
     }
 }
 
@@ -250,6 +303,12 @@ impl Ran {
             Err(error) => panic!("the run was refused: {error}"),
         }
         self
+    }
+
+    /// Whether the run did all it wanted to, as far as it knows.
+    pub fn is_clean(&self) -> bool {
+        let summary = self.summary.as_ref();
+        summary.is_ok_and(|ran| ran.totals.errors == 0 && ran.stopped_by.is_none())
     }
 
     /// What the run was refused for.
@@ -298,9 +357,13 @@ pub fn plain_job(direction: Direction) -> Job {
             trash: None,
             verify: Verify::Size,
             remote_scan: RemoteScan::Full,
+            remote_times: true,
             allow: Overrides {
                 empty: false,
+                disk: false,
                 time_shift: false,
+                new_times: false,
+                older: false,
                 delete: MaxDelete::Half,
             },
         },
@@ -313,7 +376,7 @@ pub fn plain_job(direction: Direction) -> Job {
             bytes_per_sec: None,
             data: DataMode::Passive,
         },
-        state: StateDir::Beside,
+        state: StateDir::InRoot,
         create_folder: false,
         migrate: false,
         dry_run: false,
@@ -324,18 +387,6 @@ pub fn plain_job(direction: Direction) -> Job {
 /// The time of a tick.
 pub fn tick(number: i64) -> Timestamp {
     Timestamp::from_secs(BEGINNING_SECS + number * TICK_SECS)
-}
-
-/// The metadata of a directory of that tree, as text; none when there is no such file.
-pub fn metadata_of(tree: &Tree, dir: &str) -> Option<String> {
-    let path = match dir {
-        "" => ".pyftpsync-meta.json".to_owned(),
-        dir => format!("{dir}/.pyftpsync-meta.json"),
-    };
-    match tree.paths().get(&path) {
-        Some(Node::File { content, .. }) => Some(String::from_utf8(content.clone()).unwrap()),
-        _ => None,
-    }
 }
 
 /// What a tree holds, in words.
@@ -434,6 +485,7 @@ fn words_for(deed: Deed) -> &'static str {
             Skipped::Unmatched => "skip unmatched",
             Skipped::OneWay { .. } => "skip one-way",
             Skipped::NotDeleted { .. } => "skip deletion",
+            Skipped::Gone { .. } => "skip gone",
             Skipped::TooYoung => "skip too young",
             Skipped::Special { .. } => "skip special",
             Skipped::Protected { .. } => "skip protected",
@@ -442,9 +494,9 @@ fn words_for(deed: Deed) -> &'static str {
 }
 
 /// A user whose answers are known beforehand.
-struct Script<'a>(&'a mut VecDeque<Answer>);
+struct Answers<'a>(&'a mut VecDeque<Answer>);
 
-impl Ask for Script<'_> {
+impl Ask for Answers<'_> {
     fn ask(
         &mut self,
         conflict: &Conflict<'_>,
@@ -460,45 +512,42 @@ pub const fn once(choice: Choice) -> Answer {
     Answer::Once(choice)
 }
 
-/// Opens the trees.
-struct Doors<'a> {
-    trees: &'a Sides<Tree>,
-    state: Option<&'a Tree>,
+/// Opens a tree.
+struct Door<'a> {
+    tree: &'a Tree,
+    side: Side,
+    script: Option<&'a Script>,
     changes: &'a Arc<Mutex<Vec<String>>>,
 }
 
-impl Connect for Doors<'_> {
-    fn connect(&self, side: Side) -> Result<Box<dyn Replica>> {
-        Ok(Box::new(Watched {
-            target: self.trees.of(side).target(),
-            name: match side {
-                Side::Local => "local",
-                Side::Remote => "remote",
-            },
+impl Connect for Door<'_> {
+    fn connect(&self) -> Result<Box<dyn Replica>> {
+        let watched = Watched {
+            target: self.tree.target(),
+            side: self.side,
             changes: Arc::clone(self.changes),
-        }))
+        };
+        Ok(match self.script {
+            Some(script) => Box::new(FaultyReplica::new(watched, script)),
+            None => Box::new(watched),
+        })
     }
 
-    fn connect_state(&self) -> Result<Option<Box<dyn Replica>>> {
-        let state = self.state.map(|tree| Watched {
-            target: tree.target(),
-            name: "state",
-            changes: Arc::clone(self.changes),
-        });
-        Ok(state.map(|target| Box::new(target) as Box<dyn Replica>))
+    fn is_disk(&self) -> bool {
+        self.side == Side::Local
     }
 }
 
 /// A target that notes every call that may change something.
 struct Watched {
     target: MemoryReplica,
-    name: &'static str,
+    side: Side,
     changes: Arc<Mutex<Vec<String>>>,
 }
 
 impl Watched {
     fn note(&self, what: &str, path: &RelPath) {
-        let note = format!("{} {what} {path}", self.name);
+        let note = format!("{} {what} {path}", self.side);
         self.changes.lock().unwrap().push(note);
     }
 }

@@ -12,17 +12,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
     ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
-    WebPkiServerVerifier,
+    WebPkiServerVerifier, verify_server_name,
 };
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct,
     HandshakeKind, NamedGroup, OtherError, RootCertStore, SignatureScheme, version,
 };
 
-use super::{ALPN, Failure, Rejection, Why, check_pins, check_strength};
+use super::{ALPN, Failure, Rejection, Why, check_dates, check_pins, check_strength};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::job::{Identity, Pin, TlsSettings, Trust};
 use crate::net::stream::Wire;
@@ -344,22 +345,26 @@ struct Verifier {
 #[derive(Debug)]
 enum Trusted {
     Authorities(Arc<WebPkiServerVerifier>),
+    /// The same, and these certificates themselves, though they may be made for authorities: those of `--ca-file`.
+    File(Arc<WebPkiServerVerifier>, Vec<CertificateDer<'static>>),
     Pins(Vec<Pin>),
     Anyone,
 }
 
 impl Verifier {
     fn new(trust: &Trust, host: &str, provider: &Arc<CryptoProvider>) -> Result<Self> {
-        let authorities = |roots: RootCertStore| -> Result<Trusted> {
+        let authorities = |roots: RootCertStore| -> Result<Arc<WebPkiServerVerifier>> {
             let provider = Arc::clone(provider);
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
-                .map(Trusted::Authorities)
                 .map_err(|error| ErrorKind::Usage(error.to_string()).into())
         };
         let trusted = match trust {
-            Trust::System => authorities(system_roots()?)?,
-            Trust::CaFile(path) => authorities(roots_of_file(path)?)?,
+            Trust::System => Trusted::Authorities(authorities(system_roots()?)?),
+            Trust::CaFile(path) => {
+                let (roots, certificates) = roots_of_file(path)?;
+                Trusted::File(authorities(roots)?, certificates)
+            }
             Trust::Pins(pins) => Trusted::Pins(pins.clone()),
             Trust::Anyone => Trusted::Anyone,
         };
@@ -383,7 +388,13 @@ impl Verifier {
                 check_pins(pins, leaf)?;
                 check_strength(leaf)
             }
-            Trusted::Authorities(authorities) => {
+            Trusted::File(_, certificates) if certificates.contains(leaf) => {
+                check_strength(leaf)?;
+                check_dates(leaf, now.as_secs())?;
+                let parsed = ParsedCertificate::try_from(leaf).map_err(|error| why(&error))?;
+                verify_server_name(&parsed, name).map_err(|error| why(&error))
+            }
+            Trusted::Authorities(authorities) | Trusted::File(authorities, _) => {
                 check_strength(leaf)?;
                 authorities
                     .verify_server_cert(leaf, others, name, &[], now)
@@ -515,21 +526,27 @@ fn add_dir(roots: &mut RootCertStore, dir: &Path) {
     }
 }
 
-fn roots_of_file(path: &Path) -> Result<RootCertStore> {
+/// The authorities in a file, and its certificates as they are.
+fn roots_of_file(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>)> {
     let doing = || format!("reading the authorities in {}", shown(path));
     let mut roots = RootCertStore::empty();
+    let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_file_iter(path)
         .map_err(unreadable)
         .doing(doing)?
     {
         let certificate = certificate.map_err(unreadable).doing(doing)?;
-        roots.add(certificate).map_err(failed).doing(doing)?;
+        roots
+            .add(certificate.clone())
+            .map_err(failed)
+            .doing(doing)?;
+        certificates.push(certificate);
     }
     if roots.is_empty() {
         let text = "there is no certificate in it; it must be PEM".to_owned();
         return Err(Error::new(ErrorKind::Usage(text)).while_doing(doing()));
     }
-    Ok(roots)
+    Ok((roots, certificates))
 }
 
 fn with_identity(

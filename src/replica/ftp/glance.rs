@@ -20,8 +20,9 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use super::FtpReplica;
+use super::learnt::Looks;
 use super::list::{mtime_of_list, stat_of_list};
+use super::{FtpReplica, names};
 use crate::error::{ErrorKind, Result};
 use crate::ftp::{Command, Facts, FactsKind, ListLine, Software, parse_line};
 use crate::replica::{Mtime, Stat};
@@ -41,7 +42,8 @@ impl FtpReplica {
         see: &mut dyn FnMut(usize, &[u8], Stat),
     ) -> Result<Vec<Option<Mtime>>> {
         let mut glances: Vec<Glance> = dirs.iter().map(|_| Glance::default()).collect();
-        let by_mlst = self.learnt.mlst;
+        let by_mlst = self.learnt.looks == Looks::Mlst;
+        let encoding = self.encoding();
         let dialect = Dialect::of(self.session.software());
         let mut commands = Vec::new();
         // Which directory a command is about.
@@ -75,7 +77,9 @@ impl FtpReplica {
             let line = line.strip_prefix(b" ").unwrap_or(line);
             match (commands[index], places.get(index)) {
                 (Command::Stat(_) | Command::StatAll(_), Some(place)) => {
-                    glances[*place].take_line(line, now, &mut |name, stat| see(*place, name, stat));
+                    glances[*place].take_line(line, now, &mut |name, stat| {
+                        see(*place, &names::decode(name, encoding), stat);
+                    });
                 }
                 (Command::Mlst(_), Some(place)) => glances[*place].take_facts(line),
                 _ => {}
@@ -94,9 +98,9 @@ impl FtpReplica {
                     if is_stat {
                         return Err(self.session.refusal(&reply));
                     }
-                    self.learnt.mlst = false;
+                    self.learnt.leave_looks(Looks::Mlst);
                 }
-                Ok(reply) if is_stat => glances[place].is_told = matches!(reply.code, 211..=213),
+                Ok(reply) if is_stat => glances[place].is_told = reply.is_success(),
                 // What MLST said of the directory was in its lines.
                 Ok(_) => {}
                 // The path cannot be sent.
@@ -123,9 +127,9 @@ impl Glance {
     fn take_line(&mut self, line: &[u8], now: Timestamp, see: &mut dyn FnMut(&[u8], Stat)) {
         match parse_line(line, now) {
             ListLine::Nothing => {}
-            ListLine::Unreadable => self.is_flawed = true,
+            ListLine::Heading | ListLine::Unreadable => self.is_flawed = true,
             ListLine::Entry(entry) => match entry.name {
-                b"." => self.of_list = Some(mtime_of_list(&entry)),
+                b"." => self.of_list = mtime_of_list(&entry),
                 b".." => {}
                 name => see(name, stat_of_list(&entry)),
             },

@@ -1,29 +1,19 @@
-//! Listing a directory: MLSD where there is one, else LIST; and doubting what comes back.
+//! Listing a directory, in whichever way this server has; and doubting what comes back.
 
+use super::learnt::Lists;
 use super::look::stat_of_facts;
-use super::{FtpReplica, Lists, join};
+use super::paths::{join, last_name};
+use super::{FtpReplica, names};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ftp::{Command, Facts, FactsKind, ListEntry, ListKind, ListLine, TimeUnit, parse_line};
+use crate::ftp::{Command, Facts, FactsKind, Meaning, Trick};
 use crate::path::Escaped;
 use crate::replica::{Kind, Listing, Mtime, Precision, Stat};
 use crate::time::Timestamp;
 
-/// A longer line is no line of a listing: names have at most 1024 bytes.
-const MAX_LINE_BYTES: usize = 8 * 1024;
+mod dialect;
 
-/// Read at a time from a listing.
-const CHUNK_BYTES: usize = 16 * 1024;
-
-/// Words with which a server that says 226 confesses that not all was listed.
-const CONFESSIONS: [&str; 7] = [
-    "truncat",
-    "unable",
-    "fail",
-    "denied",
-    "incomplete",
-    "cannot",
-    "could not",
-];
+use dialect::Dialect;
+pub(super) use dialect::{mtime_of_list, stat_of_list};
 
 /// Files whose MDTM is asked to learn the zone of LIST: one may be gone or carry a wrong year.
 const ZONE_PROBES: usize = 8;
@@ -31,6 +21,18 @@ const ZONE_PROBES: usize = 8;
 /// Zones are whole quarters of an hour off, and none by more than this many seconds.
 const ZONE_STEP_SECS: i64 = 900;
 const MAX_ZONE_SECS: i64 = 26 * 3600;
+
+/// So many directories are listed a second time to see whether `MLSD` shows names that begin with a dot: most trees have
+/// one near the top.
+const MAX_MLSD_TRIALS: u8 = 4;
+
+/// What came of a way to list.
+enum Yield {
+    /// What there is to know.
+    Good,
+    /// Less than another way may tell.
+    Poor(&'static str),
+}
 
 impl FtpReplica {
     /// Lists a full path; [`ErrorKind::NotFound`] only when the directory is certainly not there.
@@ -45,31 +47,79 @@ impl FtpReplica {
 
     /// Lists a full path, in whichever way this server has. The entries are not sorted.
     pub(super) fn read_listing(&mut self, dir: &[u8], listing: &mut Listing) -> Result<()> {
-        if self.learnt.lists == Lists::Mlsd {
-            match self.read_mlsd(dir, listing) {
-                Err(error) if is_unknown_command(&error) => {
-                    log::debug!("the server has no MLSD; using LIST");
-                    self.learnt.lists = Lists::ListAll { proven: false };
-                }
-                other => return other.and_then(|()| self.check_lossy(dir, listing)),
+        match self.learnt.lists {
+            Lists::Mlsd => self.read_facts(dir, listing)?,
+            Lists::MlsdAtBest => {
+                self.read_mlsd(dir, listing)?;
             }
+            Lists::ListAll { .. } | Lists::List | Lists::Nlst => self.read_list(dir, listing)?,
         }
-        self.read_list(dir, listing)?;
         self.check_lossy(dir, listing)
     }
 
-    fn read_mlsd(&mut self, dir: &[u8], listing: &mut Listing) -> Result<()> {
+    /// By MLSD, unless LIST turns out to tell more.
+    fn read_facts(&mut self, dir: &[u8], listing: &mut Listing) -> Result<()> {
+        let why = match self.read_mlsd(dir, listing) {
+            Ok(Yield::Good) => match self.what_mlsd_hides(dir, listing)? {
+                Some(whole) => {
+                    self.learnt.lists = Lists::ListAll { proven: true };
+                    *listing = whole;
+                    return Ok(());
+                }
+                None => return Ok(()),
+            },
+            Ok(Yield::Poor(why)) => why,
+            Err(error) if is_unknown_command(&error) => {
+                self.learnt.lists = Lists::ListAll { proven: false };
+                log::debug!("the server has no MLSD; using LIST");
+                return self.read_list(dir, listing);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut other = Listing::new();
+        self.learnt.lists = Lists::ListAll { proven: false };
+        match self.read_list(dir, &mut other) {
+            Ok(()) if other.gap().is_none() && other.len() >= listing.len() => {
+                log::debug!("MLSD {why}; using LIST");
+                *listing = other;
+            }
+            Err(error) if self.session.has_failed() => return Err(error),
+            Ok(()) | Err(_) => self.learnt.lists = Lists::MlsdAtBest,
+        }
+        Ok(())
+    }
+
+    fn read_mlsd(&mut self, dir: &[u8], listing: &mut Listing) -> Result<Yield> {
+        let encoding = self.encoding();
         let mut proven = false;
+        let mut untold = Vec::new();
+        let (mut has_types, mut files, mut times) = (false, 0, 0);
         self.read_lines(&Command::Mlsd(dir), listing, |line, listing| {
             let Some(facts) = Facts::parse(line) else {
-                return listing.mark_incomplete("a line of the listing could not be understood");
+                return listing.mark_incomplete(format!(
+                    "a line of the listing could not be understood: \"{}\"",
+                    Escaped(&line[..line.len().min(80)])
+                ));
             };
             match facts.kind {
                 FactsKind::CurrentDir => proven |= facts.may_enter(),
                 FactsKind::ParentDir => {}
                 _ if matches!(facts.name, b"." | b"..") => {}
                 FactsKind::File | FactsKind::Dir | FactsKind::Unknown => {
-                    listing.push(facts.name, stat_of_facts(&facts));
+                    if facts.tell_nothing()
+                        || (facts.kind == FactsKind::File && facts.size.is_none())
+                    {
+                        untold.push(listing.len());
+                    }
+                    has_types |= !facts.tell_nothing();
+                    files += usize::from(facts.kind == FactsKind::File);
+                    times += usize::from(facts.kind == FactsKind::File && facts.modify.is_some());
+                    let id = match (facts.kind, facts.unique) {
+                        (FactsKind::File, Some(unique)) => fnv(unique),
+                        _ => 0,
+                    };
+                    let name = names::decode(facts.name, encoding);
+                    listing.push_with_id(&name, stat_of_facts(&facts), id);
                 }
             }
         })?;
@@ -80,7 +130,56 @@ impl FtpReplica {
                 "it looks empty, but cannot be entered, so it may hold what is not shown",
             );
         }
-        Ok(())
+        if self.learnt.lists == Lists::Mlsd && !listing.is_empty() {
+            if !has_types {
+                return Ok(Yield::Poor("tells names alone"));
+            }
+            if files > 0 && times == 0 {
+                return Ok(Yield::Poor("tells no times"));
+            }
+        }
+        self.ask_untold(dir, &untold, listing)?;
+        Ok(Yield::Good)
+    }
+
+    /// A server may leave names that begin with a dot out of MLSD and show them by LIST -a; then that is the way. The
+    /// listing by it, where it shows more.
+    fn what_mlsd_hides(&mut self, dir: &[u8], listing: &Listing) -> Result<Option<Listing>> {
+        let is_dotted = |name: &[u8]| name.first() == Some(&b'.');
+        let tricks = self.session.tricks();
+        if !tricks.is_untried(Trick::WholeMlsd) || listing.gap().is_some() {
+            return Ok(None);
+        }
+        if listing.iter().any(|entry| is_dotted(entry.name.as_bytes())) {
+            tricks.hold(Trick::WholeMlsd);
+            return Ok(None);
+        }
+        if self.learnt.mlsd_trials >= MAX_MLSD_TRIALS {
+            return Ok(None);
+        }
+        self.learnt.mlsd_trials += 1;
+        let mut all = Listing::new();
+        self.learnt.lists = Lists::ListAll { proven: false };
+        let listed = self.read_list(dir, &mut all);
+        let is_all = matches!(self.learnt.lists, Lists::ListAll { proven: true });
+        self.learnt.lists = Lists::Mlsd;
+        match listed {
+            Ok(()) => {}
+            Err(error) if self.session.has_failed() => return Err(error),
+            Err(_) => {
+                self.learnt.mlsd_trials = MAX_MLSD_TRIALS;
+                return Ok(None);
+            }
+        }
+        let shows_more = is_all
+            && all.gap().is_none()
+            && all.iter().any(|entry| is_dotted(entry.name.as_bytes()));
+        if !shows_more {
+            return Ok(None);
+        }
+        let why = "MLSD hides names that begin with a dot; using LIST -a";
+        self.session.tricks().give_up(Trick::WholeMlsd, &why);
+        Ok(Some(all))
     }
 
     /// Goes there and lists: a path given to LIST is taken for a pattern, an option or several names by one server or
@@ -95,96 +194,145 @@ impl FtpReplica {
         if let Some(Ok(port)) = replies.next() {
             self.session.take_port(&port);
         }
-        if !entered.is_success() {
-            return Err(self.session.refusal(&entered));
-        }
-        if let Lists::ListAll { proven } = self.learnt.lists {
-            match self.read_list_here(&Command::ListAll, listing) {
+        let plain = match entered.meaning() {
+            Meaning::Done => Command::List,
+            Meaning::Unknown => Command::ListPath(dir),
+            _ => return Err(self.session.refusal(&entered)),
+        };
+        if let (Lists::ListAll { proven }, Command::List) = (self.learnt.lists, plain) {
+            match self.read_dialect(dir, &Command::ListAll, listing) {
                 Ok(seen) => {
                     if proven || seen {
                         self.learnt.lists = Lists::ListAll { proven: true };
                         return self.settle_zone(dir, listing);
                     }
                 }
+                Err(error) if is_nothing(&error) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::Refused { .. }) => {
                     self.learnt.lists = Lists::List;
                 }
                 Err(error) => return Err(error),
             }
         }
+        if self.learnt.lists == Lists::Nlst {
+            return self.read_names(dir, listing);
+        }
         // Nothing at all: the server may have looked for a file called `-a`.
-        let seen = self.read_list_here(&Command::List, listing)?;
+        let seen = match self.read_dialect(dir, &plain, listing) {
+            // Where nobody can be listed, nothing is refused but the wish to see it.
+            Err(error) if is_nothing(&error) && entered.is_success() => return Ok(()),
+            other => other?,
+        };
         if seen {
             self.learnt.lists = Lists::List;
         }
         self.settle_zone(dir, listing)
     }
 
-    /// Lists the current directory; whether anything was seen, be it `.` alone.
-    fn read_list_here(&mut self, command: &Command<'_>, listing: &mut Listing) -> Result<bool> {
-        let now = Timestamp::now();
-        let mut seen = false;
-        self.read_lines(command, listing, |line, listing| {
-            match parse_line(line, now) {
-                ListLine::Nothing => {}
-                ListLine::Unreadable => {
-                    seen = true;
-                    listing.mark_incomplete(format!(
-                        "a line of the listing could not be understood: \"{}\"",
-                        Escaped(&line[..line.len().min(80)])
-                    ));
-                }
-                ListLine::Entry(entry) => {
-                    seen = true;
-                    if !matches!(entry.name, b"." | b"..") {
-                        listing.push(entry.name, stat_of_list(&entry));
-                    }
-                }
-            }
-        })?;
-        Ok(seen)
-    }
-
-    /// Runs a transfer of lines. What breaks off is marked in the listing; an error means that nothing was listed.
-    fn read_lines(
+    /// Lists the current directory, or the one that the command names; whether anything was seen, be it `.` alone.
+    fn read_dialect(
         &mut self,
+        dir: &[u8],
         command: &Command<'_>,
         listing: &mut Listing,
-        mut take: impl FnMut(&[u8], &mut Listing),
-    ) -> Result<()> {
-        let mut transfer = self.session.begin(command, 0)?;
-        if let Err(error) = self.session.await_start(&mut transfer) {
-            // The refusal was the final reply; ending only closes the data connection.
-            let _ = self.session.end(transfer);
-            return Err(error);
+    ) -> Result<bool> {
+        let may_have_years = self.is_stranger();
+        let mut dialect = Dialect::new(self.encoding(), self.learnt.has_years_behind);
+        self.read_lines(command, listing, |line, listing| {
+            dialect.take(line, listing)
+        })?;
+        if may_have_years && self.has_years_behind(dir, &dialect)? {
+            log::debug!("the year stands behind the time of day");
+            self.learnt.has_years_behind = true;
+            listing.clear();
+            // The question may have led elsewhere.
+            let _ = self.session.ask(&Command::Cwd(dir))?;
+            return self.read_dialect(dir, command, listing);
         }
-        let mut lines = Lines::default();
-        let mut buffer = vec![0; CHUNK_BYTES];
-        loop {
-            match transfer.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => lines.feed(&buffer[..count], &mut |line| take(line, listing)),
-                Err(error) if matches!(error.kind(), ErrorKind::Timeout(_)) => {
-                    return Err(self.session.fail(error));
+        dialect.end(listing);
+        if dialect.understood_nothing() && self.learnt.lists != Lists::Nlst {
+            let mut names = Listing::new();
+            match self.read_names(dir, &mut names) {
+                Ok(()) if names.iter().any(|entry| entry.stat.kind != Kind::Special) => {
+                    self.learnt.lists = Lists::Nlst;
+                    *listing = names;
+                    return Ok(true);
                 }
-                Err(error) => {
-                    listing.mark_incomplete(format!("the listing broke off: {error}"));
-                    break;
-                }
+                Err(error) if self.session.has_failed() => return Err(error),
+                Ok(()) | Err(_) => {}
             }
         }
-        if let Some(why) = lines.flaw() {
-            listing.mark_incomplete(why);
-        }
-        let reply = self.session.end(transfer)?;
-        if !reply.is_success() {
-            let error = self.session.refusal(&reply);
-            listing.mark_incomplete(format!("the listing broke off: {error}"));
-        } else if reply.mentions(&CONFESSIONS) {
-            let error = self.session.refusal(&reply);
-            listing.mark_incomplete(format!("the server says that not all is listed: {error}"));
+        self.ask_untold(dir, &dialect.untold, listing)?;
+        Ok(dialect.has_seen)
+    }
+
+    /// Whether what begins all names is the year. Where there is a file, the server knows it by one of the two names.
+    fn has_years_behind(&mut self, dir: &[u8], dialect: &Dialect) -> Result<bool> {
+        let Some((kind, with_year, without)) = dialect.year_or_name() else {
+            return Ok(false);
+        };
+        let (long, short) = (join(dir, with_year), join(dir, without));
+        let ask = |path| match kind {
+            Kind::Dir => Command::Cwd(path),
+            Kind::File | Kind::Special => Command::Size(path),
+        };
+        let replies = self.session.ask_all(&[ask(&long), ask(&short)])?;
+        let is_known = |reply: &Result<_>| reply.as_ref().is_ok_and(crate::ftp::Reply::is_success);
+        Ok(match (is_known(&replies[0]), is_known(&replies[1])) {
+            (true, _) => false,
+            (false, true) => true,
+            (false, false) => dialect.dated > 1,
+        })
+    }
+
+    /// Lists the current directory by names alone, and asks for each of them.
+    fn read_names(&mut self, dir: &[u8], listing: &mut Listing) -> Result<()> {
+        let encoding = self.encoding();
+        let mut untold = Vec::new();
+        self.read_lines(&Command::Nlst, listing, |line, listing| {
+            // Some servers put the path before each name.
+            let name = last_name(line);
+            if !matches!(name, b"" | b"." | b"..") {
+                untold.push(listing.len());
+                listing.push(&names::decode(name, encoding), special());
+            }
+        })?;
+        self.ask_untold(dir, &untold, listing)
+    }
+
+    /// Asks for what a listing leaves open: SIZE tells a file, CWD a directory. What nobody tells stays as it is.
+    fn ask_untold(&mut self, dir: &[u8], untold: &[usize], listing: &mut Listing) -> Result<()> {
+        let paths: Vec<(usize, Vec<u8>)> = untold
+            .iter()
+            .filter_map(|index| Some((*index, self.child(dir, listing, *index)?)))
+            .collect();
+        let commands: Vec<Command<'_>> = paths
+            .iter()
+            .flat_map(|(_, path)| [Command::Size(path), Command::Cwd(path)])
+            .collect();
+        let replies = self.session.ask_all(&commands)?;
+        for ((index, _), pair) in paths.iter().zip(replies.chunks(2)) {
+            let size = pair[0].as_ref().ok().and_then(super::look::size_in);
+            let is_dir = pair[1].as_ref().is_ok_and(crate::ftp::Reply::is_success);
+            let mtime = listing.at(*index).and_then(|entry| entry.stat.mtime);
+            let stat = match (is_dir, size) {
+                (true, _) => Stat::dir(),
+                (false, Some(size)) => Stat {
+                    kind: Kind::File,
+                    size,
+                    mtime,
+                },
+                (false, None) => continue,
+            };
+            listing.set_stat(*index, stat);
         }
         Ok(())
+    }
+
+    /// The full path of an entry.
+    fn child(&self, dir: &[u8], listing: &Listing, index: usize) -> Option<Vec<u8>> {
+        let entry = listing.at(index)?;
+        Some(self.below(dir, entry.name.as_bytes()))
     }
 
     /// Moves the times of LIST, which are in the server's zone, to UTC. The zone is learnt once, from files whose
@@ -205,7 +353,9 @@ impl FtpReplica {
                 break;
             };
             let mut stat = entry.stat;
-            if let Some(mtime) = &mut stat.mtime {
+            if let Some(mtime) = &mut stat.mtime
+                && !mtime.precision.is_exact()
+            {
                 mtime.at = mtime.at.plus_secs(zone_secs);
                 listing.set_stat(index, stat);
             }
@@ -214,30 +364,44 @@ impl FtpReplica {
     }
 
     fn learn_zone(&mut self, dir: &[u8], listing: &Listing) -> Result<Option<i64>> {
-        let probes: Vec<(Vec<u8>, Timestamp)> = listing
-            .iter()
-            .filter(|entry| entry.stat.kind == Kind::File)
-            .filter_map(|entry| {
-                let mtime = entry.stat.mtime?;
-                (mtime.precision == Precision::Minute)
-                    .then(|| (join(dir, entry.name.as_bytes()), mtime.at))
-            })
-            .take(ZONE_PROBES)
+        let told = |precision: Precision| {
+            listing
+                .iter()
+                .filter(|entry| entry.stat.kind == Kind::File)
+                .filter_map(move |entry| Some((entry.name, entry.stat.mtime?)))
+                .filter(move |(_, mtime)| mtime.precision == precision)
+                .take(ZONE_PROBES)
+        };
+        let mut probes: Vec<(Vec<u8>, Mtime)> = told(Precision::Minute)
+            .map(|(name, mtime)| (self.below(dir, name.as_bytes()), mtime))
             .collect();
+        if probes.is_empty() && self.is_stranger() {
+            // Days tell no zone, but whether MDTM speaks of the same times at all.
+            probes = told(Precision::Day)
+                .map(|(name, mtime)| (self.below(dir, name.as_bytes()), mtime))
+                .collect();
+        }
         let commands: Vec<Command<'_>> =
             probes.iter().map(|(path, _)| Command::Mdtm(path)).collect();
         let replies = self.session.ask_all(&commands)?;
-        let zone = replies
+        let pairs: Vec<(Mtime, Timestamp)> = replies
             .iter()
             .zip(&probes)
-            .find_map(|(reply, (_, listed))| {
-                let reply = reply.as_ref().ok().filter(|reply| reply.code == 213)?;
-                zone_between(
-                    *listed,
-                    Timestamp::parse_ftp(reply.last_line().trim_ascii())?,
-                )
-            });
-        Ok(zone)
+            .filter_map(|(reply, (_, listed))| {
+                let reply = reply.as_ref().ok().filter(|reply| reply.is_success())?;
+                let exact = Timestamp::parse_ftp(reply.last_line().trim_ascii())?;
+                Some((*listed, exact))
+            })
+            .collect();
+        if self.is_stranger() && !pairs.is_empty() && !pairs.iter().any(speak_of_one_time) {
+            log::debug!("MDTM tells other times than LIST; they are not used");
+            self.learnt.has_wrong_mdtm = true;
+            return Ok(None);
+        }
+        Ok(pairs
+            .iter()
+            .filter(|(listed, _)| listed.precision == Precision::Minute)
+            .find_map(|(listed, exact)| zone_between(listed.at, *exact)))
     }
 
     /// Looks at names with a question mark, which some servers put in place of what they cannot express. Where such a
@@ -253,63 +417,58 @@ impl FtpReplica {
             .collect();
         let paths: Vec<Vec<u8>> = doubted
             .iter()
-            .filter_map(|index| listing.at(*index))
-            .map(|entry| join(dir, entry.name.as_bytes()))
+            .filter_map(|index| self.child(dir, listing, *index))
             .collect();
         let commands: Vec<Command<'_>> = paths.iter().map(|path| Command::Size(path)).collect();
         let replies = self.session.ask_all(&commands)?;
         for (index, reply) in doubted.into_iter().zip(replies) {
-            if reply.is_ok_and(|reply| reply.code != 550) {
+            if reply.is_ok_and(|reply| reply.meaning() != Meaning::No) {
                 continue;
             }
-            let special = Stat {
-                kind: Kind::Special,
-                size: 0,
-                mtime: None,
-            };
-            listing.set_stat(index, special);
+            listing.set_stat(index, special());
             listing.mark_incomplete("the server cannot show all names as they are");
         }
         Ok(())
     }
 }
 
+/// Something that is there, and of which nothing more is known.
+const fn special() -> Stat {
+    Stat {
+        kind: Kind::Special,
+        size: 0,
+        mtime: None,
+    }
+}
+
 fn is_unknown_command(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Refused {
-            code: 500 | 502 | 504,
-            ..
-        }
-    )
+    matches!(error.kind(), ErrorKind::Refused { code, .. } if Meaning::of(*code) == Meaning::Unknown)
 }
 
-/// What a line of LIST says of an entry.
-pub(super) fn stat_of_list(entry: &ListEntry<'_>) -> Stat {
-    match entry.kind {
-        ListKind::File => Stat {
-            kind: Kind::File,
-            size: entry.size,
-            mtime: Some(mtime_of_list(entry)),
-        },
-        ListKind::Dir => Stat::dir(),
-        ListKind::Special => Stat {
-            kind: Kind::Special,
-            size: 0,
-            mtime: None,
-        },
-    }
+/// Whether a listing was refused because there is nothing to list.
+fn is_nothing(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Refused { text, .. } if crate::ftp::says_nothing_there(text))
 }
 
-/// The time in a line of LIST, in the server's zone.
-pub(super) const fn mtime_of_list(entry: &ListEntry<'_>) -> Mtime {
-    Mtime {
-        at: entry.time,
-        precision: match entry.unit {
-            TimeUnit::Minute => Precision::Minute,
-            TimeUnit::Day => Precision::Day,
-        },
-    }
+/// A 64-bit FNV-1a hash; never 0, which stands for none.
+fn fnv(text: &[u8]) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let hash = text.iter().fold(OFFSET, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(PRIME)
+    });
+    hash.max(1)
+}
+
+/// Whether a listed time and an exact one may be one and the same, in some zone and in a year that was guessed.
+fn speak_of_one_time((listed, exact): &(Mtime, Timestamp)) -> bool {
+    const DAY_SECS: i64 = 86_400;
+    const YEAR_DAYS: i64 = 365;
+    let apart = exact.as_secs() - listed.at.as_secs();
+    let days = apart.div_euclid(DAY_SECS);
+    let years = (days + YEAR_DAYS / 2).div_euclid(YEAR_DAYS);
+    // Two days for the zone and the hour, and one for each leap year.
+    (days - years * YEAR_DAYS).abs() <= 2 + years.abs() / 4 + 1
 }
 
 /// The seconds from a listed minute to the true time, as far as a zone explains them.
@@ -319,117 +478,26 @@ fn zone_between(listed: Timestamp, exact: Timestamp) -> Option<i64> {
     (apart.rem_euclid(ZONE_STEP_SECS) < 60 && zone.abs() <= MAX_ZONE_SECS).then_some(zone)
 }
 
-/// Cuts a stream into lines, and notes what is wrong with it.
-#[derive(Default)]
-struct Lines {
-    /// A line whose end has not come.
-    rest: Vec<u8>,
-    /// Whether the present line is passed over for its length.
-    skipping: bool,
-    overlong: bool,
-    with_cr: bool,
-    without_cr: bool,
-}
-
-impl Lines {
-    fn feed(&mut self, mut bytes: &[u8], take: &mut dyn FnMut(&[u8])) {
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            let (head, tail) = (&bytes[..end], &bytes[end + 1..]);
-            bytes = tail;
-            if std::mem::take(&mut self.skipping) {
-                self.rest.clear();
-                continue;
-            }
-            if self.rest.is_empty() {
-                self.take_line(head, take);
-            } else {
-                self.rest.extend_from_slice(head);
-                let line = std::mem::take(&mut self.rest);
-                self.take_line(&line, take);
-                self.rest = line;
-                self.rest.clear();
-            }
-        }
-        if self.skipping {
-            return;
-        }
-        self.rest.extend_from_slice(bytes);
-        if self.rest.len() > MAX_LINE_BYTES {
-            (self.skipping, self.overlong) = (true, true);
-            self.rest.clear();
-        }
-    }
-
-    fn take_line(&mut self, line: &[u8], take: &mut dyn FnMut(&[u8])) {
-        match line.strip_suffix(b"\r") {
-            Some(line) => {
-                self.with_cr = true;
-                take(line);
-            }
-            None => {
-                self.without_cr = true;
-                take(line);
-            }
-        }
-    }
-
-    /// What is wrong with all that was read.
-    fn flaw(&self) -> Option<&'static str> {
-        if self.overlong {
-            Some("a line of the listing is longer than 8 KiB")
-        } else if self.with_cr && self.without_cr {
-            // A name with a line break looks like this.
-            Some("the lines of the listing do not end alike, so a name may hold a line break")
-        } else if !self.rest.is_empty() || self.skipping {
-            Some("the listing ends within a line")
-        } else {
-            None
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cut(pieces: &[&[u8]]) -> (Vec<String>, Option<&'static str>) {
-        let mut lines = Lines::default();
-        let mut taken = Vec::new();
-        for piece in pieces {
-            lines.feed(piece, &mut |line| {
-                taken.push(String::from_utf8_lossy(line).into_owned())
-            });
-        }
-        (taken, lines.flaw())
+    #[test]
+    fn a_month_that_counts_from_zero_is_another_time() {
+        let at = Timestamp::from_civil(2023, 11, 14, 0, 0, 0).unwrap();
+        let listed = Mtime {
+            at,
+            precision: Precision::Day,
+        };
+        let is_one = |days: i64| speak_of_one_time(&(listed, at.plus_secs(days * 86_400)));
+        assert!(is_one(0) && is_one(1) && is_one(-1) && is_one(-365) && is_one(-731));
+        assert!(!is_one(-31) && !is_one(-28) && !is_one(-365 - 30));
     }
 
     #[test]
-    fn lines_are_the_same_however_they_arrive() {
-        let text = b"one\r\ntwo\r\n\r\nthree\r\n";
-        let whole = cut(&[text]);
-        assert_eq!(whole.0, ["one", "two", "", "three"]);
-        assert_eq!(whole.1, None);
-        for at in 0..text.len() {
-            assert_eq!(cut(&[&text[..at], &text[at..]]), whole);
-        }
-        let bytes: Vec<&[u8]> = text.chunks(1).collect();
-        assert_eq!(cut(&bytes), whole);
-    }
-
-    #[test]
-    fn notes_cut_mixed_and_endless_lines() {
-        assert_eq!(
-            cut(&[b"one\r\ntw"]).1,
-            Some("the listing ends within a line")
-        );
-        assert!(
-            cut(&[b"one\ntwo\r\n"])
-                .1
-                .is_some_and(|why| why.contains("line break"))
-        );
-        let (taken, flaw) = cut(&[&[b'x'; 9000], b"rest\r\n", b"two\r\n"]);
-        assert_eq!(taken, ["two"]);
-        assert!(flaw.is_some_and(|why| why.contains("8 KiB")));
+    fn unique_facts_are_hashed_by_the_book() {
+        assert_eq!(fnv(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv(b"foobar"), 0x8594_4171_f739_67e8);
     }
 
     #[test]

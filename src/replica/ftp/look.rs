@@ -1,14 +1,16 @@
 //! Asking for exact names: what is there, and when it is certain that nothing is.
 //!
-//! A refusal alone proves nothing: below a directory that may not be entered every name is refused. So a name counts
-//! as absent only where its directory can be entered, or is absent itself. Without MLST a directory that may not be
-//! entered looks like nothing, too; there the listing of the directory above tells.
+//! A refusal alone proves nothing: below a directory that may not be entered every name is refused, and some servers refuse
+//! all there is. So a name counts as absent only where a whole listing of its directory lacks it, or where the server is
+//! known to deny only what is absent ([`Trick::Denials`]) and its directory can be entered, or is absent itself.
 
 use std::collections::HashMap;
 
-use super::{FtpReplica, last_name, parent};
+use super::learnt::Looks;
+use super::paths::{last_name, parent};
+use super::{FtpReplica, names};
 use crate::error::{Error, ErrorKind, Result, Scope};
-use crate::ftp::{Command, Facts, FactsKind, Reply, Software};
+use crate::ftp::{Command, Facts, FactsKind, Meaning, Reply, Software, Trick};
 use crate::replica::{Kind, Listing, Mtime, Stat};
 use crate::time::Timestamp;
 
@@ -41,10 +43,13 @@ impl FtpReplica {
         dirs: &mut HashMap<Vec<u8>, Dir>,
     ) -> Vec<Result<Option<Stat>>> {
         let mut answers: Vec<Answer> = paths.iter().map(|_| Answer::Open).collect();
-        if self.learnt.mlst {
+        if self.learnt.looks == Looks::Mlst {
             self.ask_mlst(paths, &mut answers);
         }
-        self.ask_size(paths, &mut answers);
+        if self.learnt.looks <= Looks::Size {
+            self.ask_size(paths, &mut answers);
+        }
+        self.learnt.has_confirmed |= answers.iter().any(|answer| matches!(answer, Answer::Is(_)));
         paths
             .iter()
             .zip(answers)
@@ -52,7 +57,8 @@ impl FtpReplica {
                 Answer::Is(stat) => Ok(Some(stat)),
                 Answer::Failed(error) => Err(error),
                 Answer::Denied(error) => self.settle_denied(path, error, dirs),
-                Answer::Open => Err(self.session.failure()),
+                Answer::Open if self.session.has_failed() => Err(self.session.failure()),
+                Answer::Open => self.settle_denied(path, untold(), dirs),
             })
             .collect()
     }
@@ -70,11 +76,13 @@ impl FtpReplica {
             *answer = match reply {
                 Err(error) => Answer::Failed(error),
                 Ok(reply) if reply.is_unknown_command() => {
-                    self.learnt.mlst = false;
+                    self.learnt.leave_looks(Looks::Mlst);
                     Answer::Open
                 }
                 Ok(reply) => match stat_of_mlst(&reply, path) {
                     Ok(Some(stat)) => Answer::Is(stat),
+                    // It is there, and what it is was not told in a way that can be used.
+                    Ok(None) if reply.is_success() => Answer::Open,
                     Ok(None) => self.refused(&reply),
                     Err(error) => Answer::Failed(error),
                 },
@@ -97,24 +105,30 @@ impl FtpReplica {
             answers[*index] = match (size, mdtm) {
                 (Err(error), _) | (_, Err(error)) => Answer::Failed(error),
                 // For the moment it does not tell (RFC 959, 4.2.1: 4yz).
-                (Ok(size), Ok(_)) if (400..500).contains(&size.code) => {
-                    Answer::Failed(self.session.refusal(&size))
-                }
+                (Ok(size), Ok(_)) if size.meaning() == Meaning::NotNow => self.refused(&size),
                 // A file is there, and its time is not told: without it the answer is not whole. Only a server that
                 // does not know the command at all never will tell.
                 (Ok(size), Ok(mdtm))
-                    if size.code == 213 && !mdtm.is_success() && !mdtm.is_unknown_command() =>
+                    if size.is_success() && !mdtm.is_success() && !mdtm.is_unknown_command() =>
                 {
                     Answer::Failed(self.session.refusal(&mdtm))
                 }
-                (Ok(size), Ok(mdtm)) => match stat_of_size(&size, &mdtm) {
+                (Ok(size), Ok(mdtm)) => match self.stat_of_size(&size, &mdtm) {
                     Ok(Some(stat)) => Answer::Is(stat),
                     Ok(None) => Answer::Open,
                     Err(error) => Answer::Failed(self.session.fail(error)),
                 },
             };
         }
-        let open: Vec<usize> = open_ones(answers);
+        // A size may be that of a directory, on servers that are not known to keep it for files.
+        let may_be_dir = |answer: &Answer| match answer {
+            Answer::Open => true,
+            Answer::Is(stat) => self.is_stranger() && stat.kind == Kind::File,
+            Answer::Denied(_) | Answer::Failed(_) => false,
+        };
+        let open: Vec<usize> = (0..answers.len())
+            .filter(|index| open.contains(index) && may_be_dir(&answers[*index]))
+            .collect();
         let commands: Vec<Command<'_>> = open
             .iter()
             .map(|index| Command::Cwd(&paths[*index]))
@@ -124,6 +138,7 @@ impl FtpReplica {
             answers[index] = match reply {
                 Err(error) => Answer::Failed(error),
                 Ok(reply) if reply.is_success() => Answer::Is(Stat::dir()),
+                Ok(_) if matches!(answers[index], Answer::Is(_)) => continue,
                 Ok(reply) => self.refused(&reply),
             };
         }
@@ -131,9 +146,13 @@ impl FtpReplica {
 
     fn refused(&self, reply: &Reply) -> Answer {
         let error = self.session.refusal(reply);
-        match reply.code {
-            550 => Answer::Denied(error),
-            _ => Answer::Failed(error),
+        match reply.meaning() {
+            Meaning::No | Meaning::Unknown => Answer::Denied(error),
+            // A listing tells where a stranger says "not now" for "not there".
+            Meaning::NotNow if self.is_stranger() => Answer::Denied(error),
+            Meaning::NotNow | Meaning::Preliminary | Meaning::Done | Meaning::GoOn => {
+                Answer::Failed(error)
+            }
         }
     }
 
@@ -150,7 +169,7 @@ impl FtpReplica {
         self.explore(above, dirs)?;
         match dirs.get_mut(above) {
             Some(Dir::Absent) => Ok(None),
-            Some(Dir::Entered(_)) if self.learnt.mlst => Ok(None),
+            Some(Dir::Entered(_)) if self.believes(&denial) => Ok(None),
             Some(Dir::Entered(listing)) => {
                 if listing.is_none() {
                     let mut fresh = Listing::new();
@@ -159,10 +178,20 @@ impl FtpReplica {
                     *listing = Some(fresh);
                 }
                 let listing = listing.as_ref().expect("it was read just now");
-                match (listing.find(last_name(path)), listing.gap()) {
-                    (Some(entry), _) => Ok(Some(entry.stat)),
-                    (None, None) => Ok(None),
-                    (None, Some(_)) => Err(denial),
+                let name = names::decode(last_name(path), self.encoding());
+                let found = (
+                    listing.find(&name).map(|entry| entry.stat),
+                    listing.gap().is_some(),
+                );
+                let other = listing
+                    .iter()
+                    .find(|entry| entry.stat.kind == Kind::File)
+                    .map(|entry| self.below(above, entry.name.as_bytes()));
+                self.weigh(&denial, found.0.is_some(), other)?;
+                match found {
+                    (Some(stat), _) => Ok(Some(stat)),
+                    (None, false) => Ok(None),
+                    (None, true) => Err(denial),
                 }
             }
             Some(Dir::Closed) | None => Err(denial),
@@ -180,15 +209,15 @@ impl FtpReplica {
         } else if parent(dir).is_none() {
             Dir::Closed
         } else {
-            let there = if self.learnt.mlst {
+            let there = if self.learnt.looks == Looks::Mlst {
                 let reply = self.session.ask(&Command::Mlst(dir))?;
                 stat_of_mlst(&reply, dir)?.is_some()
             } else {
                 false
             };
             let denial = self.session.refusal(&reply);
-            match (there, reply.code) {
-                (false, 550) => match self.settle_denied(dir, denial, dirs) {
+            match (there, reply.meaning()) {
+                (false, Meaning::No) => match self.settle_denied(dir, denial, dirs) {
                     Ok(None) => Dir::Absent,
                     Err(error) if error.scope() != Scope::Entry => return Err(error),
                     Ok(Some(_)) | Err(_) => Dir::Closed,
@@ -197,6 +226,37 @@ impl FtpReplica {
             }
         };
         dirs.insert(dir.to_vec(), found);
+        Ok(())
+    }
+
+    /// Whether this denial alone, in a directory that can be entered, proves absence.
+    fn believes(&self, denial: &Error) -> bool {
+        self.learnt.looks == Looks::Mlst
+            && self.session.tricks().holds(Trick::Denials)
+            && matches!(denial.kind(), ErrorKind::Refused { code: 550, .. })
+    }
+
+    /// A listing shows whether a denial was about something that is there. The server has to have confirmed something, too:
+    /// one that denies all there is would never be wrong about what is absent.
+    /// So `other`, which is there, is asked for once.
+    fn weigh(&mut self, denial: &Error, is_there: bool, other: Option<Vec<u8>>) -> Result<()> {
+        if !matches!(denial.kind(), ErrorKind::Refused { code: 550, .. })
+            || !self.session.tricks().is_untried(Trick::Denials)
+        {
+            return Ok(());
+        }
+        if let (false, Looks::Mlst, Some(other)) =
+            (self.learnt.has_confirmed, self.learnt.looks, other)
+        {
+            let reply = self.session.ask(&Command::Mlst(&other))?;
+            self.learnt.has_confirmed = stat_of_mlst(&reply, &other)?.is_some();
+        }
+        let tricks = self.session.tricks();
+        if is_there {
+            tricks.give_up(Trick::Denials, &"the server denies what it lists");
+        } else if self.learnt.has_confirmed && self.learnt.looks == Looks::Mlst {
+            tricks.hold(Trick::Denials);
+        }
         Ok(())
     }
 
@@ -216,13 +276,13 @@ impl FtpReplica {
         lead: &[Command<'_>],
         paths: &[&[u8]],
     ) -> Result<(Vec<Reply>, Vec<Option<Stat>>)> {
-        let by_mlst = self.learnt.mlst;
+        let looks_by = self.learnt.looks;
         let mut commands = lead.to_vec();
         for path in paths {
-            if by_mlst {
-                commands.push(Command::Mlst(path));
-            } else {
-                commands.extend([Command::Size(path), Command::Mdtm(path)]);
+            match looks_by {
+                Looks::Mlst => commands.push(Command::Mlst(path)),
+                Looks::Size => commands.extend([Command::Size(path), Command::Mdtm(path)]),
+                Looks::Listing => {}
             }
         }
         let port = self.session.port_command();
@@ -239,26 +299,50 @@ impl FtpReplica {
             self.session.take_port(&reply);
         }
         let looks = replies.split_off(lead.len());
-        if by_mlst && looks.iter().any(Reply::is_unknown_command) {
-            self.learnt.mlst = false;
-            let (_, stats) = self.send_and_look(&[], paths)?;
-            return Ok((replies, stats));
+        if !looks.is_empty() && looks.iter().any(Reply::is_unknown_command) {
+            let is_all =
+                looks_by == Looks::Mlst || looks.iter().step_by(2).all(Reply::is_unknown_command);
+            if is_all {
+                self.learnt.leave_looks(looks_by);
+                let (_, stats) = self.send_and_look(&[], paths)?;
+                return Ok((replies, stats));
+            }
         }
-        let stats = if by_mlst {
-            looks
+        let mut stats: Vec<Option<Stat>> = match looks_by {
+            Looks::Mlst => looks
                 .iter()
                 .zip(paths)
                 .map(|(reply, path)| stat_of_mlst(reply, path))
-                .collect::<Result<_>>()?
-        } else {
-            looks
+                .collect::<Result<_>>()?,
+            Looks::Size => looks
                 .chunks(2)
-                .map(|pair| stat_of_size(&pair[0], &pair[1]))
+                .map(|pair| self.stat_of_size(&pair[0], &pair[1]))
                 .collect::<Result<_>>()
-                .map_err(|error| self.session.fail(error))?
+                .map_err(|error| self.session.fail(error))?,
+            Looks::Listing => {
+                let paths: Vec<Vec<u8>> = paths.iter().map(|path| path.to_vec()).collect();
+                let told = self.look_at(&paths);
+                told.into_iter().collect::<Result<_>>()?
+            }
         };
+        self.learnt.has_confirmed |= stats.iter().any(Option::is_some);
+        let each = looks.len() / paths.len().max(1);
+        for (place, path) in paths.iter().enumerate() {
+            // It is there, and what it is was not told in a way that can be used.
+            let is_untold = looks
+                .get(place * each)
+                .is_some_and(|reply| each > 0 && reply.is_success());
+            if is_untold && stats[place].is_none() {
+                stats[place] = self.look_at_one(path)?;
+            }
+        }
         Ok((replies, stats))
     }
+}
+
+/// Why a name is asked for elsewhere that no command asks for.
+fn untold() -> Error {
+    ErrorKind::Unsupported("the server answers no question for a single name").into()
 }
 
 /// What was said of one path so far.
@@ -296,15 +380,15 @@ pub(super) fn stat_of_facts(facts: &Facts<'_>) -> Stat {
 /// A server that takes other characters for bytes that are not UTF-8 (pyftpdlib) means another file than we do: that
 /// is an error of the name.
 fn stat_of_mlst(reply: &Reply, path: &[u8]) -> Result<Option<Stat>> {
-    if reply.code != 250 {
+    if !reply.is_success() {
         return Ok(None);
     }
-    let facts = reply
-        .lines()
-        .find_map(|line| Facts::parse(line.strip_prefix(b" ").unwrap_or(line)));
-    let Some(facts) = facts else {
+    let Some(facts) = reply.lines().find_map(Facts::parse_indented) else {
         return Ok(None);
     };
+    if facts.tell_nothing() || (facts.kind == FactsKind::File && facts.size.is_none()) {
+        return Ok(None);
+    }
     let asked = last_name(path);
     if is_demanding(asked) && last_name(facts.name) != asked {
         return Err(unkept_name());
@@ -341,31 +425,45 @@ impl FtpReplica {
 
 /// The server took a name, and shows another.
 pub(super) fn unkept_name() -> Error {
-    let text = "the server does not keep such a name: it is not UTF-8, or has control characters or blanks at an end";
+    let text = "the server does not keep such a name: it has letters, control characters or blanks at an end that come \
+                back as others (see --encoding)";
     ErrorKind::Name(text.to_owned()).into()
+}
+
+impl FtpReplica {
+    /// See [`stat_of_size`]; without the time, where this server tells wrong ones.
+    fn stat_of_size(&self, size: &Reply, mdtm: &Reply) -> Result<Option<Stat>> {
+        let stat = stat_of_size(size, mdtm)?;
+        Ok(stat.map(|stat| Stat {
+            mtime: stat.mtime.filter(|_| !self.learnt.has_wrong_mdtm),
+            ..stat
+        }))
+    }
 }
 
 /// Fails where a size stands in the place of a time: then the replies are out of step with the commands, and nothing on
 /// this connection can be believed any more.
 fn stat_of_size(size: &Reply, mdtm: &Reply) -> Result<Option<Stat>> {
-    if size.code != 213 {
+    let Some(bytes) = size_in(size) else {
         return Ok(None);
-    }
-    let told = mdtm.last_line().trim_ascii();
-    let mtime = match mdtm.code {
-        213 => Timestamp::parse_ftp(told),
-        _ => None,
     };
-    if mdtm.code == 213 && mtime.is_none() && told.iter().all(u8::is_ascii_digit) {
+    let told = mdtm.last_line().trim_ascii();
+    let mtime = Timestamp::parse_ftp(told).filter(|_| mdtm.is_success());
+    // Fourteen digits that are no date are a date that the server gets wrong.
+    let is_size = told.len() != 14 && told.iter().all(u8::is_ascii_digit);
+    if mdtm.is_success() && mtime.is_none() && is_size {
         let text = "it answers a question for a time with something else".to_owned();
         return Err(ErrorKind::Protocol(text).into());
     }
-    let size = std::str::from_utf8(size.last_line())
-        .ok()
-        .and_then(|size| size.trim().parse().ok());
-    Ok(size.map(|size| Stat {
+    Ok(Some(Stat {
         kind: Kind::File,
-        size,
+        size: bytes,
         mtime: mtime.map(Mtime::exact),
     }))
+}
+
+/// The size in the reply to SIZE.
+pub(super) fn size_in(reply: &Reply) -> Option<u64> {
+    let text = std::str::from_utf8(reply.last_line()).ok()?;
+    text.trim().parse().ok().filter(|_| reply.is_success())
 }

@@ -3,10 +3,11 @@
 use std::io;
 
 use super::FtpReplica;
-use crate::error::{Error, ErrorKind, Result};
-use crate::ftp::{Command, Transfer};
+use super::lines::network_kind;
+use crate::error::{Error, ErrorKind, Result, Scope};
+use crate::ftp::{Command, Meaning, Transfer};
 use crate::net::Pipe;
-use crate::replica::Source;
+use crate::replica::{Source, Stat};
 
 impl FtpReplica {
     /// Opens a full path for reading.
@@ -14,19 +15,22 @@ impl FtpReplica {
         &'a mut self,
         path: &[u8],
         offset: u64,
+        listed: Option<Stat>,
     ) -> Result<Box<dyn Source + 'a>> {
         match self.start_reading(path, offset) {
             Ok(transfer) => Ok(Box::new(FtpSource {
                 target: self,
                 path: path.to_vec(),
                 offset,
+                listed,
                 transfer: Some(transfer),
                 at_end: false,
             })),
             // The same code stands for "not there" and "not for you".
-            Err(error) if matches!(error.kind(), ErrorKind::Refused { code: 550, .. }) => {
+            Err(error) if matches!(error.kind(), ErrorKind::Refused { code, .. } if Meaning::of(*code) == Meaning::No) => {
                 match self.look_at_one(path) {
                     Ok(None) => Err(ErrorKind::NotFound.into()),
+                    Err(lost) if lost.scope() != Scope::Entry => Err(lost),
                     Ok(Some(_)) | Err(_) => Err(error),
                 }
             }
@@ -52,6 +56,8 @@ struct FtpSource<'a> {
     target: &'a mut FtpReplica,
     path: Vec<u8>,
     offset: u64,
+    /// What it was listed as, where it is looked at again when all is read.
+    listed: Option<Stat>,
     /// None once it has ended.
     transfer: Option<Transfer>,
     at_end: bool,
@@ -94,36 +100,56 @@ impl Source for FtpSource<'_> {
         }
         let Some(transfer) = self.transfer.take() else {
             // It was cut off and found whole.
-            return Ok(());
+            return self.look_again();
         };
         let reply = self.target.session.end(transfer)?;
         if reply.is_success() {
-            return Ok(());
+            return self.look_again();
         }
         Err(self.target.session.refusal(&reply))
     }
 }
 
 impl FtpSource<'_> {
+    /// What was read while it was being written is neither the old file nor the new one.
+    fn look_again(&mut self) -> Result<()> {
+        let Some(listed) = self.listed else {
+            return Ok(());
+        };
+        match self.target.look_at_one(&self.path)? {
+            Some(stat) if stat.may_equal(&listed) => Ok(()),
+            _ => Err(ErrorKind::Changed("the file has changed while it was read").into()),
+        }
+    }
+}
+
+impl FtpSource<'_> {
     /// A data connection that breaks is explained by the final reply, where one comes.
     ///
-    /// Some servers forget the end mark of TLS. Then the file is whole only if it has the size that the server tells
-    /// on the control connection, where nobody between can speak.
+    /// Some servers forget the end mark of TLS, or end what is whole by a reset. Then the file is whole only if it has the
+    /// size that the server tells on the control connection, where nobody between can speak.
     fn explain(&mut self, error: Error) -> Result<usize> {
         let Some(transfer) = self.transfer.take() else {
             return Err(error);
         };
         let session = &mut self.target.session;
-        if matches!(error.kind(), ErrorKind::Timeout(_)) {
+        if matches!(
+            error.kind(),
+            ErrorKind::Timeout(_) | ErrorKind::Interrupted(_)
+        ) {
             return Err(session.fail(error));
         }
         let end_bytes = self.offset + transfer.moved_bytes();
-        let lacks_end_mark = !session.is_clear() && is_cut(&error);
+        let may_be_whole = match network_kind(&error) {
+            Some(io::ErrorKind::UnexpectedEof) => !session.is_clear(),
+            Some(io::ErrorKind::ConnectionReset) => true,
+            _ => false,
+        };
         let reply = session.end(transfer)?;
         if !reply.is_success() {
             return Err(session.refusal(&reply));
         }
-        if lacks_end_mark
+        if may_be_whole
             && let Some(stat) = self.target.look_at_one(&self.path)?
             && stat.size == end_bytes
         {
@@ -132,10 +158,6 @@ impl FtpSource<'_> {
         }
         Err(ErrorKind::Verify(format!("the data connection broke off: {error}")).into())
     }
-}
-
-fn is_cut(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Network(cause) if cause.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 impl Drop for FtpSource<'_> {

@@ -3,13 +3,20 @@
 //! The server's word counts for nothing here: the size is asked after the transfer and the final name after the
 //! rename, and only what these answers show is reported.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use super::learnt::Looks;
 use super::look::unkept_name;
-use super::{FtpReplica, SetTime, Setter};
+use super::paths::{last_name, parent};
+use super::{FtpReplica, SetTime, Setter, names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ftp::{Command, Reply, Transfer};
-use crate::path::Escaped;
-use crate::replica::{NewFile, Source, Stat, Times, Watch, Written};
+use crate::replica::{Listing, NewFile, Source, Stat, Times, Watch, Written};
 use crate::time::Timestamp;
+
+/// So much of a partial file is read back before it is continued: what a disk writes in one go, at least.
+const TAIL_BYTES: u64 = 4096;
 
 /// Read and sent at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -20,10 +27,6 @@ const KERNEL_CHUNK_BYTES: usize = 256 * 1024;
 /// So much is sent before the server has said that it takes the file: a small file saves the wait, and a refusal
 /// costs little.
 const EAGER_BYTES: u64 = 16 * 1024;
-
-/// What the old file is called while the new one takes its name, on servers that do not rename over a file: a partial
-/// name, so that it is never synced.
-const OLD_SUFFIX: &[u8] = b"-old";
 
 /// The ways to set a time, the best first.
 const SETTERS: [SetTime; 4] = [
@@ -50,12 +53,18 @@ impl FtpReplica {
         source: &mut dyn Source,
         watch: &mut dyn Watch,
     ) -> Result<Written> {
-        if self.rewrites(&self.full(file.path)) {
+        let place = self.full(file.path);
+        if self.rewrites(&place) || (!place.is_ascii() && self.learnt.keeps_letters == Some(false))
+        {
             return Err(unkept_name());
+        }
+        if self.connector.location.habits.in_place {
+            return self.write_in_place(file, source, watch);
         }
         let partial = self.full(file.partial);
         if file.resume_at > 0 {
             self.check_partial(&partial, file.resume_at)?;
+            self.check_tail(&partial, file.resume_at, source)?;
         }
         if let Err((error, litter)) = self.store(&partial, file, source, watch) {
             if litter == Litter::Useless || !file.keep_partial {
@@ -63,13 +72,38 @@ impl FtpReplica {
             }
             return Err(error);
         }
-        match self.place(&partial, file, watch) {
+        let placed = self.place(&partial, file, watch);
+        match placed.and_then(|written| self.check_letters(&place).map(|()| written)) {
             Ok(written) => Ok(written),
             Err(error) => {
                 self.clean_up(&partial);
                 Err(error)
             }
         }
+    }
+
+    /// A stranger may show another name than it was told, and know it only by what it was told (Twisted). The first name that
+    /// is no ASCII tells.
+    fn check_letters(&mut self, place: &[u8]) -> Result<()> {
+        let is_known =
+            place.is_ascii() || !self.is_stranger() || self.learnt.keeps_letters.is_some();
+        let Some(dir) = parent(place).filter(|_| !is_known) else {
+            return Ok(());
+        };
+        let mut listing = Listing::new();
+        self.read_listing(dir, &mut listing)?;
+        listing.sort();
+        let name = names::decode(last_name(place), self.encoding());
+        let is_shown = listing.find(&name).is_some();
+        if !is_shown && listing.gap().is_some() {
+            return Ok(());
+        }
+        self.learnt.keeps_letters = Some(is_shown);
+        if is_shown {
+            return Ok(());
+        }
+        self.clean_up(place);
+        Err(unkept_name())
     }
 
     /// A partial file is continued only at exactly its present end: servers leave holes or append elsewhere.
@@ -79,6 +113,83 @@ impl FtpReplica {
             Some(Some(stat)) if stat.size == size => Ok(()),
             _ => Err(ErrorKind::Changed("the partial file is not as it was left").into()),
         }
+    }
+
+    /// The last bytes of a partial file are read back, and compared with the source where that can be read: a server may
+    /// have lost what it had not written yet, or padded it.
+    fn check_tail(&mut self, partial: &[u8], size: u64, source: &dyn Source) -> Result<()> {
+        let Some(fd) = source.as_fd() else {
+            return Ok(());
+        };
+        let start = size.saturating_sub(TAIL_BYTES);
+        let local = File::from(fd.try_clone_to_owned().map_err(ErrorKind::Disk)?);
+        let mut known = vec![0; (size - start) as usize];
+        local
+            .read_exact_at(&mut known, start)
+            .map_err(ErrorKind::Disk)?;
+        let mut tail = Vec::with_capacity(known.len());
+        let mut buffer = [0; TAIL_BYTES as usize];
+        let mut remote = self.open_path(partial, start, None)?;
+        while tail.len() <= known.len() {
+            match remote.read(&mut buffer)? {
+                0 => break,
+                count => tail.extend_from_slice(&buffer[..count]),
+            }
+        }
+        let ended = remote.finish();
+        drop(remote);
+        ended?;
+        if tail != known {
+            self.clean_up(partial);
+            return Err(ErrorKind::Changed("the partial file does not end as it was sent").into());
+        }
+        Ok(())
+    }
+
+    /// Writes under the final name at once, for servers that rename nothing. What breaks off is removed: a short file would
+    /// be taken for a changed one.
+    fn write_in_place(
+        &mut self,
+        file: &NewFile<'_>,
+        source: &mut dyn Source,
+        watch: &mut dyn Watch,
+    ) -> Result<Written> {
+        let place = self.full(file.path);
+        let present = self.look_at_one(&place)?;
+        check_replaced(file.replaces, present)?;
+        if let (Some(aside), Some(_)) = (file.set_aside, present) {
+            let aside = self.full(aside);
+            self.rename_path(&place, &aside)?;
+            self.check_moved(&place, &aside)?;
+        }
+        let whole = NewFile {
+            resume_at: 0,
+            ..*file
+        };
+        let written = match self.store(&place, &whole, source, watch) {
+            Ok(()) => self.finish_in_place(&place, file, watch),
+            Err((error, _)) => Err(error),
+        };
+        if written.is_err() {
+            self.clean_up(&place);
+        }
+        written
+    }
+
+    fn finish_in_place(
+        &mut self,
+        place: &[u8],
+        file: &NewFile<'_>,
+        watch: &mut dyn Watch,
+    ) -> Result<Written> {
+        let stored = self.inspect(place, &[place], file.mtime)?;
+        check_size(&stored, file)?;
+        watch.placing(&stored.partial, stored.times)?;
+        Ok(Written {
+            stat: stored.partial,
+            times: stored.times,
+            inode: 0,
+        })
     }
 
     /// Moves the bytes under the partial name, and says what a failure leaves there.
@@ -176,7 +287,10 @@ impl FtpReplica {
 
     /// A data connection that breaks is explained by the final reply, where one comes.
     fn explain(&mut self, transfer: Transfer, error: Error) -> (Error, Litter) {
-        if matches!(error.kind(), ErrorKind::Timeout(_)) {
+        if matches!(
+            error.kind(),
+            ErrorKind::Timeout(_) | ErrorKind::Interrupted(_)
+        ) {
             return (self.session.fail(error), Litter::Resumable);
         }
         let error = match self.session.end(transfer) {
@@ -200,13 +314,7 @@ impl FtpReplica {
         let mut paths: Vec<&[u8]> = vec![partial, &place];
         paths.extend(aside.as_deref());
         let stored = self.inspect(partial, &paths, file.mtime)?;
-        if stored.partial.size != file.size {
-            return Err(ErrorKind::Verify(format!(
-                "the server confirmed the file, but shows {} bytes of {}",
-                stored.partial.size, file.size
-            ))
-            .into());
-        }
+        check_size(&stored, file)?;
         check_replaced(file.replaces, stored.present)?;
         if stored.aside.is_some() {
             let what = "something is already where the old file is to go";
@@ -215,7 +323,7 @@ impl FtpReplica {
         watch.placing(&stored.partial, stored.times)?;
         let stat = match (&aside, stored.present) {
             (Some(aside), Some(_)) => {
-                self.rename_path(&place, aside)?;
+                self.set_aside(&place, aside)?;
                 self.rename_free(partial, &place, &stored.partial)
                     .inspect_err(|_| self.put_back(aside, &place))?
             }
@@ -242,7 +350,7 @@ impl FtpReplica {
     ) -> Result<Stored> {
         let Some(mtime) = mtime else {
             let (_, stats) = self.send_and_look(&[], paths)?;
-            return stored(&stats, self.capability());
+            return self.stored(paths, &stats, self.capability());
         };
         let ladder: &[SetTime] = match &self.learnt.setter {
             Setter::Untried => &SETTERS,
@@ -271,14 +379,14 @@ impl FtpReplica {
                     log::debug!("modification times are set with {set_time:?}");
                 }
                 self.learnt.setter = Setter::Known(set_time);
-                return stored(&stats, Times::Kept);
+                return self.stored(paths, &stats, Times::Kept);
             }
             last = Some((set_time, replies, stats));
         }
         let Some((_, replies, stats)) = last else {
             self.learnt.setter = Setter::Missing;
             let (_, stats) = self.send_and_look(&[], paths)?;
-            return stored(&stats, Times::Lost);
+            return self.stored(paths, &stats, Times::Lost);
         };
         // A way that MFMT promises may have failed for this file alone.
         let is_hopeless =
@@ -286,7 +394,32 @@ impl FtpReplica {
         if self.learnt.setter == Setter::Untried && is_hopeless {
             self.learnt.setter = Setter::Missing;
         }
-        stored(&stats, Times::Lost)
+        self.stored(paths, &stats, Times::Lost)
+    }
+
+    /// What was told of the paths. Where a stranger denies what it has just confirmed, the listing of the directory tells,
+    /// and how it was asked is of no use.
+    fn stored(&mut self, paths: &[&[u8]], stats: &[Option<Stat>], times: Times) -> Result<Stored> {
+        let mut stats = stats.to_vec();
+        if let (Some(None), Some(partial)) = (stats.first(), paths.first()) {
+            let has_confirmed = self.learnt.has_confirmed;
+            stats[0] = self.look_at_one(partial)?;
+            let is_useless = stats[0].is_some() && !has_confirmed;
+            if is_useless && self.learnt.looks != Looks::Listing {
+                self.learnt.leave_looks(self.learnt.looks);
+                (_, stats) = self.send_and_look(&[], paths)?;
+            }
+        }
+        let partial = stats.first().copied().flatten().ok_or_else(|| {
+            let text = "the server confirmed the file, but does not show it".to_owned();
+            Error::new(ErrorKind::Verify(text))
+        })?;
+        Ok(Stored {
+            partial,
+            times,
+            present: stats.get(1).copied().flatten(),
+            aside: stats.get(2).copied().flatten(),
+        })
     }
 
     fn capability(&self) -> Times {
@@ -294,79 +427,6 @@ impl FtpReplica {
             Setter::Untried => Times::Unknown,
             Setter::Known(_) => Times::Kept,
             Setter::Missing => Times::Lost,
-        }
-    }
-
-    /// Renames to a name that is free.
-    fn rename_free(&mut self, partial: &[u8], place: &[u8], expected: &Stat) -> Result<Stat> {
-        let lead = [Command::Rnfr(partial), Command::Rnto(place)];
-        let (replies, stats) = match self.send_and_look(&lead, &[place]) {
-            Err(error) if matches!(error.kind(), ErrorKind::Name(_)) => {
-                // Nothing was under the name as the server understands it, so what is there now is ours.
-                let _ = self.session.ask(&Command::Dele(place));
-                return Err(error);
-            }
-            other => other?,
-        };
-        let shown = stats.first().copied().flatten();
-        match (refused(&replies), shown) {
-            (None, Some(stat)) if stat.may_equal(expected) => Ok(stat),
-            (None, _) => Err(misplaced(shown)),
-            (Some(reply), _) => {
-                let error = self.session.refusal(reply);
-                if self.learnt.mlst {
-                    return Err(error);
-                }
-                // Without MLST a directory of that name shows only now.
-                match self.look_at_one(place) {
-                    Ok(Some(_)) => check_replaced(None, Some(Stat::dir())).and(Err(error)),
-                    Ok(None) | Err(_) => Err(error),
-                }
-            }
-        }
-    }
-
-    /// Renames over the old file, and finds another way where the server does not allow it.
-    fn rename_over(&mut self, partial: &[u8], place: &[u8], expected: &Stat) -> Result<Stat> {
-        let lead = [Command::Rnfr(partial), Command::Rnto(place)];
-        let (replies, stats) = self.send_and_look(&lead, &[place, partial])?;
-        let (shown, left) = (
-            stats.first().copied().flatten(),
-            stats.get(1).copied().flatten(),
-        );
-        match (refused(&replies), shown, left) {
-            // What the partial name held is under the final one, whatever was said.
-            (_, Some(stat), None) if stat.may_equal(expected) => Ok(stat),
-            (Some(_), _, Some(_)) => self.rename_around(partial, place, expected),
-            (Some(reply), _, None) => Err(self.session.refusal(reply)),
-            (None, _, _) => Err(misplaced(shown)),
-        }
-    }
-
-    /// Moves the old file out of the way, renames, and removes the old file.
-    fn rename_around(&mut self, partial: &[u8], place: &[u8], expected: &Stat) -> Result<Stat> {
-        let mut old = partial.to_vec();
-        old.extend_from_slice(OLD_SUFFIX);
-        // An old file left over from a broken run may lie there; it is no longer needed, for there is one in place.
-        let _ = self.session.ask(&Command::Dele(&old))?;
-        self.rename_path(place, &old)?;
-        let stat = self
-            .rename_free(partial, place, expected)
-            .inspect_err(|_| self.put_back(&old, place))?;
-        // The server was found to do it only this way.
-        self.learnt.renames_over = false;
-        // What is left of it is a partial name and goes with the next clean-up.
-        let _ = self.session.ask(&Command::Dele(&old));
-        Ok(stat)
-    }
-
-    fn put_back(&mut self, aside: &[u8], place: &[u8]) {
-        if let Err(error) = self.rename_path(aside, place) {
-            log::warn!(
-                "could not move {} back to {}: {error}",
-                Escaped(aside),
-                Escaped(place)
-            );
         }
     }
 
@@ -414,21 +474,18 @@ impl Litter {
     }
 }
 
-fn stored(stats: &[Option<Stat>], times: Times) -> Result<Stored> {
-    let partial = stats.first().copied().flatten().ok_or_else(|| {
-        let text = "the server confirmed the file, but does not show it".to_owned();
-        Error::new(ErrorKind::Verify(text))
-    })?;
-    Ok(Stored {
-        partial,
-        times,
-        present: stats.get(1).copied().flatten(),
-        aside: stats.get(2).copied().flatten(),
-    })
+fn check_size(stored: &Stored, file: &NewFile<'_>) -> Result<()> {
+    let size = stored.partial.size;
+    if size == file.size {
+        return Ok(());
+    }
+    let wanted = file.size;
+    let text = format!("the server confirmed the file, but shows {size} bytes of {wanted}");
+    Err(ErrorKind::Verify(text).into())
 }
 
 /// Whether what is under the final name is what the caller meant to replace.
-fn check_replaced(expected: Option<Stat>, present: Option<Stat>) -> Result<()> {
+pub(super) fn check_replaced(expected: Option<Stat>, present: Option<Stat>) -> Result<()> {
     let what = match (expected, present) {
         (None, None) => return Ok(()),
         (Some(expected), Some(present)) if present.may_equal(&expected) => return Ok(()),
@@ -437,24 +494,6 @@ fn check_replaced(expected: Option<Stat>, present: Option<Stat>) -> Result<()> {
         (None, Some(_)) => "something of that name has appeared there since it was listed",
     };
     Err(ErrorKind::Changed(what).into())
-}
-
-fn refused(replies: &[Reply]) -> Option<&Reply> {
-    replies
-        .iter()
-        .find(|reply| !reply.is_success() && !reply.is_intermediate())
-}
-
-/// The rename was confirmed, and yet the file is not there: Pure-FTPd writes some names in another way.
-fn misplaced(shown: Option<Stat>) -> Error {
-    let text = match shown {
-        None => "the server confirmed the rename, but does not show the file; it may not keep such a name".to_owned(),
-        Some(stat) => format!(
-            "the server confirmed the rename, but shows another file there ({} bytes)",
-            stat.size
-        ),
-    };
-    ErrorKind::Verify(text).into()
 }
 
 #[cfg(test)]

@@ -1,0 +1,152 @@
+//! The program: arguments to a job, the job to its run, the run to what the user sees.
+
+use std::ffi::OsString;
+use std::io::{self, BufReader, IsTerminal};
+#[cfg(feature = "sftp")]
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::cli::{self, Invocation, Request, patterns};
+use crate::error::{ErrorKind, Result};
+#[cfg(feature = "sftp")]
+use crate::job::HostKeys;
+use crate::job::{Job, Location, Trust};
+use crate::login::{self, CredentialOptions};
+use crate::net::Halt;
+use crate::run::Run;
+use crate::screen::ask::{AskStyle, Nobody, TerminalAsk};
+use crate::screen::terminal::Answers;
+use crate::screen::{self, Ending, ExitCode, ProcessReport};
+use crate::sync::Summary;
+use crate::sync::event::Totals;
+use crate::sync::workers::Stop;
+use crate::system;
+
+/// Runs the program with its arguments, the first of which is its name.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match cli::parse(args.into_iter().skip(1)) {
+        Ok(Request::Print(text)) => {
+            screen::print(&text);
+            ExitCode::Done
+        }
+        Ok(Request::Run(invocation)) => run_invocation(*invocation),
+        Err(error) => screen::print_failure(&error),
+    }
+}
+
+fn run_invocation(mut invocation: Invocation) -> ExitCode {
+    screen::start_log(invocation.verbosity, invocation.debug_classify);
+    system::forbid_core_dumps();
+    system::spare_memory();
+    let mut report = ProcessReport::of_process(
+        &invocation.job,
+        invocation.verbosity,
+        invocation.color,
+        invocation.progress,
+    );
+    let mut asked = false;
+    let ended = system::watch_signals()
+        .map_err(|error| ErrorKind::Disk(error).into())
+        .and_then(|()| complete(&mut invocation, &mut |text| report.warning(text)))
+        .and_then(|()| {
+            run_job(
+                &invocation.job,
+                &invocation.credentials,
+                &mut report,
+                &mut asked,
+            )
+        });
+    let (totals, error) = match ended {
+        Ok(Summary {
+            totals, stopped_by, ..
+        }) => (totals, stopped_by),
+        Err(error) => (Totals::default(), Some(error)),
+    };
+    report.finish(&Ending {
+        totals: &totals,
+        error: error.as_ref(),
+        asked,
+        report_problems: invocation.report_problems,
+    })
+}
+
+/// Completes the job with what lies outside the command line: patterns in files, user and password.
+fn complete(invocation: &mut Invocation, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    for file in &invocation.exclude_from {
+        invocation
+            .job
+            .selection
+            .excluded
+            .extend(patterns::read(file)?);
+    }
+    if let Location::Ftp(ftp) = &mut invocation.job.remote {
+        let account = login::resolve(&ftp.host, &invocation.credentials, warn)?;
+        ftp.user = account.user;
+        ftp.password = account.password;
+    }
+    Ok(())
+}
+
+fn run_job(
+    job: &Job,
+    credentials: &CredentialOptions,
+    report: &mut ProcessReport,
+    asked: &mut bool,
+) -> Result<Summary> {
+    if let Location::Ftp(ftp) = &job.remote
+        && let Some(Trust::Anyone) = ftp.protection.settings().map(|tls| &tls.trust)
+    {
+        report.warning(
+            "--insecure: any server is accepted; whoever is between may read and change everything, the password too",
+        );
+    }
+    let asked_to_stop = || system::stopped_by().is_some();
+    let deadline = job.limits.max_duration.map(|span| Instant::now() + span);
+    #[cfg(feature = "sftp")]
+    if let Location::Sftp(sftp) = &job.remote
+        && sftp.host_keys == HostKeys::Anyone
+    {
+        report.warning(
+            "--no-verify-host-keys: any server is accepted; whoever is between may read and change everything, the \
+             password too",
+        );
+    }
+    let halt = Halt::new(move || {
+        let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let by_user = system::stopped_by().map(|_| Stop::BY_USER);
+        by_user.or(is_over.then_some(Stop::BY_TIME))
+    });
+    let run = Run::of(job).halted_by(halt).stopped_by(Stop {
+        asked: &asked_to_stop,
+        deadline,
+    });
+    #[cfg(feature = "sftp")]
+    let run = match &job.remote {
+        Location::Sftp(sftp) => {
+            let answers = login::SshAnswers::new(&sftp.host, credentials);
+            run.answered_by(Arc::new(answers))
+        }
+        Location::Path(_) | Location::Ftp(_) => run,
+    };
+    #[cfg(not(feature = "sftp"))]
+    let _ = credentials;
+    if io::stdin().is_terminal() && io::stdout().is_terminal() {
+        let style = if report.is_colored() {
+            AskStyle::Colored
+        } else {
+            AskStyle::Plain
+        };
+        let mut user = TerminalAsk::new(BufReader::new(Answers), io::stdout(), style);
+        let summary = run.start(&mut |event| report.show(&event), &mut user);
+        *asked = user.asked() > 0;
+        return summary;
+    }
+    let mut nobody_was_there = None;
+    let mut warn = |text: &str| nobody_was_there = Some(text.to_owned());
+    let mut nobody = Nobody::new(&mut warn);
+    let summary = run.start(&mut |event| report.show(&event), &mut nobody);
+    if let Some(text) = nobody_was_there {
+        report.warning(&text);
+    }
+    summary
+}

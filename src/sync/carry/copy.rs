@@ -1,0 +1,463 @@
+//! Copies one file from one target to the other, as often as it takes: resumes, watches, remembers, verifies.
+
+use std::num::NonZeroU64;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::job::Verify;
+use crate::path::{Name, RelPath};
+use crate::replica::{Algorithm, NewFile, Removal, Replica, Staging, Stat, Times, Watch, Written};
+use crate::side::{Side, Sides};
+use crate::sync::look::partial_path;
+use crate::sync::record::{Intent, Journal, Shown};
+use crate::sync::workers::{Hands, Stop};
+use crate::time::Timestamp;
+
+/// Smaller files are sent again rather than resumed: that is as fast, and asks nothing of the server.
+const RESUME_BYTES: u64 = 64 << 10;
+
+/// What all copies of a run have in common.
+pub struct Terms<'env> {
+    /// Where a file about to be placed is noted.
+    pub journal: &'env Journal,
+    /// How fast it may go.
+    pub limiter: Limiter,
+    /// When to stop.
+    pub stop: Stop<'env>,
+    /// What is compared afterwards.
+    pub verify: Verify,
+    /// Whether partial files that an earlier run left on the local side can be trusted: a power cut may have taken
+    /// bytes from a file and not from its size.
+    pub trusts_local_partials: bool,
+    /// Bytes moved since somebody last asked.
+    pub moved: Moved,
+}
+
+/// A count of bytes that many threads add to. A lock keeps it, because MIPS and older ARM have no 64-bit atomics.
+#[derive(Debug, Default)]
+pub struct Moved(Mutex<u64>);
+
+impl Moved {
+    fn add(&self, bytes: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += bytes;
+    }
+
+    /// What was added since the last call.
+    pub fn take(&self) -> u64 {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One file to be copied.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// The side it comes from.
+    pub from: Side,
+    /// The directory it is recorded in, by its local path.
+    pub dir: RelPath,
+    /// The name it is recorded by.
+    pub name: Box<[u8]>,
+    /// Its paths.
+    pub paths: Sides<RelPath>,
+    /// The source as it was listed, with its true time.
+    pub source: Stat,
+    /// The same as its side shows it.
+    pub shown: Stat,
+    /// What is to be replaced.
+    pub replaces: Option<Stat>,
+    /// The size of the partial file of an earlier run.
+    pub partial_bytes: u64,
+    /// Where what is replaced goes.
+    pub set_aside: Option<RelPath>,
+    tries: u32,
+    placed: Option<(Stat, Times)>,
+}
+
+impl Copy {
+    /// Copies to a name where nothing is.
+    pub fn new(
+        from: Side,
+        dir: RelPath,
+        name: Name<'_>,
+        paths: Sides<RelPath>,
+        source: Stat,
+        shown: Stat,
+    ) -> Self {
+        Self {
+            from,
+            dir,
+            name: name.as_bytes().into(),
+            paths,
+            source,
+            shown,
+            replaces: None,
+            partial_bytes: 0,
+            set_aside: None,
+            tries: 0,
+            placed: None,
+        }
+    }
+
+    /// Copies the file, up to where its target would stage it. May be called again after the connection died: it finds out
+    /// first what was done.
+    pub fn run(&mut self, hands: &mut Hands<'_>, terms: &Terms<'_>) -> Result<Staging> {
+        // What is verified by its digest is read back under its name.
+        self.attempt(hands, terms, terms.verify != Verify::Hash)
+    }
+
+    /// The same for a file that is placed at once.
+    fn run_to_the_end(&mut self, hands: &mut Hands<'_>, terms: &Terms<'_>) -> Result<Written> {
+        match self.attempt(hands, terms, false)? {
+            Staging::Placed(written) => Ok(written),
+            Staging::Staged => unreachable!("nothing is staged where it may not be"),
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        hands: &mut Hands<'_>,
+        terms: &Terms<'_>,
+        may_stage: bool,
+    ) -> Result<Staging> {
+        let to = self.from.peer();
+        let Sides { local, remote } = hands.both()?;
+        let (source_side, target_side) = match self.from {
+            Side::Local => (local, remote),
+            Side::Remote => (remote, local),
+        };
+        let path = self.paths.of(to).clone();
+        let doing = || format!("copying {path} to the {to} side");
+        self.tries += 1;
+        if self.tries > 1
+            && let Some(written) = self.already_placed(target_side, &path).doing(doing)?
+        {
+            return Ok(Staging::Placed(written));
+        }
+        if let Some(aside) = &self.set_aside {
+            let dirs: Vec<RelPath> = ancestors(aside);
+            target_side
+                .make_dirs(&dirs)
+                .into_iter()
+                .collect::<Result<()>>()
+                .doing(doing)?;
+        }
+        let written = self
+            .transfer(source_side, target_side, terms, may_stage)
+            .doing(doing)?;
+        if terms.verify == Verify::Hash {
+            verify_digest(source_side, self.paths.of(self.from), target_side, &path)
+                .doing(doing)?;
+        }
+        Ok(written)
+    }
+
+    /// Whether the try before got as far as the rename, of which only the reply was lost.
+    fn already_placed(&self, target: &mut dyn Replica, path: &RelPath) -> Result<Option<Written>> {
+        let Some((placed, times)) = self.placed else {
+            return Ok(None);
+        };
+        let there = look_up_one(target, path)?;
+        Ok(there
+            .filter(|stat| stat.may_equal(&placed))
+            .map(|stat| Written {
+                stat,
+                times,
+                // It was not told, and asking is not worth it: it is only for recognising the file when it is renamed.
+                inode: 0,
+            }))
+    }
+
+    fn transfer(
+        &mut self,
+        source_side: &mut dyn Replica,
+        target_side: &mut dyn Replica,
+        terms: &Terms<'_>,
+        may_stage: bool,
+    ) -> Result<Staging> {
+        let partial = self.partial();
+        let resume_at = self.resume_at(target_side, &partial, terms)?;
+        let mut source = source_side.open(self.paths.of(self.from), resume_at)?;
+        let file = NewFile {
+            resume_at,
+            ..self.new_file(&partial)
+        };
+        let mut watch = Watcher {
+            copy: &*self,
+            terms,
+            placed: None,
+        };
+        let result = if may_stage {
+            target_side.stage(&file, source.as_mut(), &mut watch)
+        } else {
+            let written = target_side.write(&file, source.as_mut(), &mut watch);
+            written.map(Staging::Placed)
+        };
+        let placed = watch.placed;
+        drop(source);
+        self.placed = placed.or(self.placed);
+        result
+    }
+
+    fn partial(&self) -> RelPath {
+        let path = self.paths.of(self.from.peer());
+        let name = path.name().expect("files have names");
+        partial_path(name, &path.parent(), &self.source)
+    }
+
+    /// The file as it is written from its first byte.
+    fn new_file<'a>(&'a self, partial: &'a RelPath) -> NewFile<'a> {
+        NewFile {
+            path: self.paths.of(self.from.peer()),
+            partial,
+            size: self.source.size,
+            mtime: self.source.best_mtime(),
+            resume_at: 0,
+            replaces: self.replaces,
+            set_aside: self.set_aside.as_ref(),
+            keep_partial: self.source.size >= RESUME_BYTES,
+        }
+    }
+
+    /// Notes that the file is about to be placed, where it will look like `stat`. The journal is for runs that are cut off; that
+    /// it cannot be kept fails nothing.
+    fn note(&self, journal: &Journal, stat: &Stat) {
+        let intent = Intent::Place {
+            dir: self.dir.clone(),
+            name: self.name.clone(),
+            to: self.from.peer(),
+            source: Shown::of(&self.shown),
+            seen: stat.mtime.filter(|mtime| mtime.precision.is_exact()),
+            at: Timestamp::now(),
+        };
+        if let Err(error) = journal.intend(&intent) {
+            log::debug!("{error}");
+        }
+    }
+
+    /// Where to go on. A partial file that is of no use is removed.
+    fn resume_at(
+        &self,
+        target: &mut dyn Replica,
+        partial: &RelPath,
+        terms: &Terms<'_>,
+    ) -> Result<u64> {
+        let is_first_try = self.tries == 1;
+        if is_first_try && self.partial_bytes == 0 {
+            return Ok(0);
+        }
+        let Some(left) = look_up_one(target, partial)? else {
+            return Ok(0);
+        };
+        let is_trusted = !is_first_try || self.from == Side::Local || terms.trusts_local_partials;
+        if is_trusted && (RESUME_BYTES..=self.source.size).contains(&left.size) {
+            return Ok(left.size);
+        }
+        let removed = target.remove(&[Removal::File(partial.clone())]);
+        removed.into_iter().collect::<Result<()>>()?;
+        Ok(0)
+    }
+}
+
+/// Gives the files of copies that were staged, all on the side of `target`, their names.
+pub fn place_staged(
+    target: &mut dyn Replica,
+    copies: &[Copy],
+    journal: &Journal,
+) -> Vec<Result<Written>> {
+    let partials: Vec<RelPath> = copies.iter().map(Copy::partial).collect();
+    let files: Vec<NewFile<'_>> = copies
+        .iter()
+        .zip(&partials)
+        .map(|(copy, partial)| copy.new_file(partial))
+        .collect();
+    target.place(&files, &mut |index, stat| copies[index].note(journal, stat))
+}
+
+/// A conflict of which both files are kept.
+#[derive(Debug, Clone)]
+pub struct KeepBoth {
+    /// The loser's file, to the winner's side, under its new name.
+    pub loser: Copy,
+    /// The winner's file, to the loser's side, where the old one moves to the new name.
+    pub winner: Copy,
+    loser_written: Option<Written>,
+}
+
+impl KeepBoth {
+    /// First the loser is copied, then the winner, so that at every moment each file is somewhere.
+    pub const fn new(loser: Copy, winner: Copy) -> Self {
+        Self {
+            loser,
+            winner,
+            loser_written: None,
+        }
+    }
+
+    /// Copies both files; what became of the loser's and of the winner's.
+    pub fn run(&mut self, hands: &mut Hands<'_>, terms: &Terms<'_>) -> Result<(Written, Written)> {
+        let loser = match self.loser_written {
+            Some(written) => written,
+            None => self.loser.run_to_the_end(hands, terms)?,
+        };
+        self.loser_written = Some(loser);
+        Ok((loser, self.winner.run_to_the_end(hands, terms)?))
+    }
+}
+
+struct Watcher<'a> {
+    copy: &'a Copy,
+    terms: &'a Terms<'a>,
+    placed: Option<(Stat, Times)>,
+}
+
+impl Watch for Watcher<'_> {
+    fn moved(&mut self, bytes: u64) -> Result<()> {
+        self.terms.moved.add(bytes);
+        self.terms.limiter.take(bytes, self.terms.stop)
+    }
+
+    fn placing(&mut self, stat: &Stat, times: Times) -> Result<()> {
+        self.placed = Some((*stat, times));
+        self.copy.note(self.terms.journal, stat);
+        Ok(())
+    }
+}
+
+/// Keeps all connections together below a rate, and notices when the run is to stop.
+#[derive(Debug)]
+pub struct Limiter {
+    bytes_per_sec: Option<NonZeroU64>,
+    free_at: Mutex<Instant>,
+}
+
+/// How long a worker sleeps at most before it looks whether the run is to stop.
+const LONGEST_NAP: Duration = Duration::from_millis(100);
+
+impl Limiter {
+    /// No more than that many bytes a second; none for no limit.
+    pub fn new(bytes_per_sec: Option<NonZeroU64>) -> Self {
+        Self {
+            bytes_per_sec,
+            free_at: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Waits until `bytes` more may have been sent.
+    fn take(&self, bytes: u64, stop: Stop<'_>) -> Result<()> {
+        stop.check()?;
+        let Some(rate) = self.bytes_per_sec else {
+            return Ok(());
+        };
+        let span = Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / rate);
+        let until = {
+            let mut free_at = self.free_at.lock().expect("nobody panics while counting");
+            *free_at = (*free_at).max(Instant::now()) + span;
+            *free_at
+        };
+        while let Some(rest) = until.checked_duration_since(Instant::now()) {
+            stop.check()?;
+            thread::sleep(rest.min(LONGEST_NAP));
+        }
+        Ok(())
+    }
+}
+
+/// The directories that a path is in, from the top down, without the root.
+pub fn ancestors(path: &RelPath) -> Vec<RelPath> {
+    let mut dirs = Vec::new();
+    let mut dir = path.parent();
+    while !dir.is_root() {
+        dirs.push(dir.clone());
+        dir = dir.parent();
+    }
+    dirs.reverse();
+    dirs
+}
+
+/// Compares digests where the server can compute one. A copy that differs is removed: its source is still good, and
+/// with the same size and time it would pass for equal from now on.
+fn verify_digest(
+    source: &mut dyn Replica,
+    source_path: &RelPath,
+    copy: &mut dyn Replica,
+    copy_path: &RelPath,
+) -> Result<()> {
+    let all = Algorithm::ALL;
+    let (first, second) = match source.digest(source_path, &all)? {
+        None => return Ok(()),
+        Some(digest) => {
+            let algorithm = [digest.algorithm];
+            (digest, copy.digest(copy_path, &algorithm)?)
+        }
+    };
+    match second {
+        None => {
+            // The side that knows fewer algorithms chooses.
+            let Some(of_copy) = copy.digest(copy_path, &all)? else {
+                return Ok(());
+            };
+            let of_source = source.digest(source_path, &[of_copy.algorithm])?;
+            if of_source.is_none_or(|of_source| of_source == of_copy) {
+                return Ok(());
+            }
+        }
+        Some(second) if second == first => return Ok(()),
+        Some(_) => {}
+    }
+    let removed = copy.remove(&[Removal::File(copy_path.clone())]);
+    removed.into_iter().collect::<Result<()>>()?;
+    Err(Error::new(ErrorKind::Verify(
+        "the copy's digest differs from the source's; the copy was removed, the source is untouched".to_owned(),
+    )))
+}
+
+fn look_up_one(target: &mut dyn Replica, path: &RelPath) -> Result<Option<Stat>> {
+    target
+        .look_up(std::slice::from_ref(path))
+        .pop()
+        .expect("one answer for one question")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ancestors_come_from_the_top_down() {
+        let shown: Vec<String> = ancestors(&RelPath::parse(b"a/b/c").unwrap())
+            .iter()
+            .map(RelPath::to_string)
+            .collect();
+        assert_eq!(shown, ["a", "a/b"]);
+        assert!(ancestors(&RelPath::parse(b"a").unwrap()).is_empty());
+    }
+
+    #[test]
+    fn the_limiter_shares_one_rate() {
+        let stop = Stop {
+            asked: &|| false,
+            deadline: None,
+        };
+        let limiter = Limiter::new(NonZeroU64::new(1_000_000));
+        let start = Instant::now();
+        for _ in 0..4 {
+            limiter.take(10_000, stop).unwrap();
+        }
+        assert!(start.elapsed() >= Duration::from_millis(39));
+    }
+
+    #[test]
+    fn the_limiter_does_not_outsleep_the_user() {
+        let stop = Stop {
+            asked: &|| true,
+            deadline: None,
+        };
+        assert!(
+            Limiter::new(NonZeroU64::new(1))
+                .take(1_000_000, stop)
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,563 @@
+//! Renaming, copying and deleting files.
+
+use std::time::{Duration, Instant};
+
+use super::copy::{Copy, KeepBoth, place_staged};
+use super::delete::Deletion;
+use super::note::{copied, time_of_copy};
+use super::rename::{Moving, move_batch};
+use super::tell::deed_of;
+use super::{BATCH, Run, trash, whole};
+use crate::error::Result;
+use crate::path::Name;
+use crate::replica::{Kind, Staging, Times, Written};
+use crate::side::{Side, Sides};
+use crate::sync::event::{DeletedFor, Event};
+use crate::sync::plan::moved::Place;
+use crate::sync::plan::{DirPlan, Step, Todo};
+use crate::sync::record::Change;
+use crate::sync::workers::{Failure, Turn};
+use crate::time::Timestamp;
+
+/// How often waiting for workers is interrupted to tell how far they are.
+const TELL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How many staged files wait for their names at most, how many bytes they have, and for how long they wait: so much is
+/// copied again after a kill, and so much a card writes in a moment. Each batch of them costs one wait for the disk.
+const STAGED_FILES: usize = 256;
+const STAGED_BYTES: u64 = 8 << 20;
+const STAGED_FOR: Duration = Duration::from_secs(3);
+
+/// What a worker was sent for.
+pub(super) enum Errand {
+    /// To copy a file.
+    Copy(Place),
+    /// To give staged files their names.
+    Place(Side, Vec<Place>),
+}
+
+/// What a worker brings back.
+pub(super) enum Brought {
+    /// The file is copied, or staged where it is to be.
+    Copied(Staging),
+    /// Both files of a conflict are copied: the loser, the winner.
+    Both(Written, Written),
+    /// What became of each staged file.
+    Placed(Vec<Result<Written>>),
+}
+
+/// Files that wait for their names, on one side.
+#[derive(Default)]
+pub(super) struct Staged {
+    files: Vec<Place>,
+    bytes: u64,
+    since: Option<Instant>,
+}
+
+impl Staged {
+    fn add(&mut self, file: Place, bytes: u64) {
+        self.files.push(file);
+        self.bytes += bytes;
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    fn is_due(&self) -> bool {
+        self.files.len() >= STAGED_FILES
+            || self.bytes >= STAGED_BYTES
+            || self
+                .since
+                .is_some_and(|since| since.elapsed() >= STAGED_FOR)
+    }
+}
+
+impl Run<'_, '_, '_> {
+    /// Renames files on one side that were renamed on the other. Those that cannot be renamed are copied.
+    pub(super) fn rename_files(&mut self) {
+        for by in Side::BOTH {
+            let (doable, hopeless): (Vec<_>, Vec<_>) = self
+                .work
+                .plan
+                .renames_by(by)
+                .into_iter()
+                .partition(|(to, _)| !self.states[to.dir].unmade);
+            for (to, old) in hopeless {
+                self.unmoved.insert(to, (old, by));
+            }
+            for batch in doable.chunks(BATCH) {
+                if self.is_stopped() {
+                    return;
+                }
+                let moves: Vec<Moving> = batch
+                    .iter()
+                    .map(|(to, old)| self.moving(*to, *old, by))
+                    .collect();
+                let journal = self.work.journal;
+                let moved = self.each(batch.len(), move |hands| {
+                    move_batch(hands, by, journal, &moves)
+                });
+                for ((to, old), moved) in batch.iter().zip(moved) {
+                    match moved {
+                        Ok(written) => self.file_renamed(*to, *old, by, &written),
+                        Err(error) => {
+                            let path = self.work.plan.path_of(*to, Side::Local);
+                            log::info!("renaming to {path}: {error}; it is sent instead");
+                            self.work.plan.copy_instead(*to, by);
+                            self.unmoved.insert(*to, (*old, by));
+                        }
+                    }
+                }
+                self.refresh_lock();
+            }
+        }
+    }
+
+    fn moving(&self, to: Place, old: Place, by: Side) -> Moving {
+        let plan = &self.work.plan;
+        let (new_step, old_step) = (plan.step(to), plan.step(old));
+        let mut listed = Sides::new(new_step.shown_on(by), new_step.shown_on(by));
+        *listed.of_mut(by.peer()) = old_step.shown_on(by.peer());
+        let (Some(local), Some(remote)) = (listed.local, listed.remote) else {
+            unreachable!("what is renamed was listed under both names");
+        };
+        let paths_of = |at| {
+            Sides::new(
+                plan.path_of(at, Side::Local),
+                plan.path_of(at, Side::Remote),
+            )
+        };
+        Moving {
+            from: paths_of(old),
+            to: paths_of(to),
+            listed: Sides::new(local, remote),
+            times: match plan.dirs[old.dir].has_remote_times && !local.may_equal(&remote) {
+                true => Times::Lost,
+                false => Times::Kept,
+            },
+            name: new_step.name.clone(),
+        }
+    }
+
+    fn file_renamed(&mut self, to: Place, old: Place, by: Side, written: &Written) {
+        let plan = &self.work.plan;
+        let step = plan.step(to);
+        let change = copied(&step.name, step.remote_name.as_deref(), step, by, written);
+        let old_name = plan.step(old).name.clone();
+        self.work.plan.totals.renamed += 1;
+        self.placed_in.of_mut(by.peer()).insert(to.dir);
+        self.note_in(to.dir, &change);
+        self.note_in(
+            old.dir,
+            &Change::Forget {
+                name: old_name.clone(),
+            },
+        );
+        if by == Side::Local {
+            self.leave_time(to, by, written);
+            self.forget_time(old.dir, &old_name);
+        }
+        self.tell_step(to);
+    }
+
+    fn leave_time(&mut self, at: Place, from: Side, written: &Written) {
+        let step = self.work.plan.step(at);
+        let has_times = self.work.plan.dirs[at.dir].has_remote_times;
+        if let (Side::Local, Some(source)) = (from, step.stat_on(from))
+            && let Some(change) = time_of_copy(&step.name, &source, written, has_times)
+        {
+            self.times.push((at.dir, change));
+        }
+    }
+
+    /// What could neither be renamed nor copied stays where it is.
+    pub(super) fn keep_unmoved(&mut self) {
+        for (_, (old, _)) in std::mem::take(&mut self.unmoved) {
+            self.keep(old.dir);
+        }
+    }
+
+    /// Copies all files, with all workers at once, and notes what needs no copying.
+    pub(super) fn copy_files(&mut self) {
+        for dir in 0..self.work.plan.dirs.len() {
+            if self.is_stopped() {
+                break;
+            }
+            self.states[dir].begun = true;
+            self.note_found(dir);
+            for step in 0..self.work.plan.dirs[dir].steps.len() {
+                if self.is_stopped() {
+                    break;
+                }
+                self.begin_step(Place { dir, step });
+                while self.copies.pending() >= self.work.workers.room() {
+                    self.take_result();
+                }
+            }
+        }
+        while self.copies.pending() > 0 {
+            self.take_result();
+        }
+        self.place_last();
+        for side in Side::BOTH {
+            let untried = *self.full.of(side);
+            if untried > 0 {
+                self.work.plan.totals.errors += untried;
+                self.work.plan.totals.copy_errors += untried;
+                self.warn(&format!(
+                    "{untried} more files were not copied, because the {side} side is full"
+                ));
+            }
+        }
+    }
+
+    /// Notes what needs no transfer; hands the rest to a worker.
+    fn begin_step(&mut self, at: Place) {
+        let todo = self.work.plan.step(at).todo;
+        match todo {
+            Todo::Record | Todo::Forget { .. } => {
+                self.note_record(at);
+                self.tell_step(at);
+            }
+            // A rename that is still one was never tried.
+            Todo::Delete { .. } | Todo::Rename { .. } | Todo::RenamedAway => {}
+            // That the directory could not be made was told; it stands for all that is in it.
+            Todo::Copy { .. } | Todo::KeepBoth { .. } if self.states[at.dir].unmade => {}
+            Todo::Copy { from, .. } if *self.full.of(from.peer()) > 0 => {
+                *self.full.of_mut(from.peer()) += 1;
+                self.states[at.dir].failed = true;
+            }
+            Todo::Copy {
+                from,
+                partial_bytes,
+                ..
+            } => self.begin_copy(at, from, partial_bytes),
+            Todo::KeepBoth { winner } => {
+                let mut both = self.keep_both(at, winner);
+                let terms = self.work.copying;
+                let workers = self.work.workers;
+                workers.send(
+                    &mut self.copies,
+                    Errand::Copy(at),
+                    Turn::Last,
+                    move |hands| {
+                        let (loser, winner) = both.run(hands, terms)?;
+                        Ok(Brought::Both(loser, winner))
+                    },
+                );
+            }
+        }
+    }
+
+    fn begin_copy(&mut self, at: Place, from: Side, partial_bytes: u64) {
+        let plan = &self.work.plan;
+        let mut copy = copy_of(&plan.dirs[at.dir], plan.step(at), from);
+        copy.partial_bytes = partial_bytes;
+        if let (Some(trash), Some(_)) = (&self.work.job.policy.trash, copy.replaces) {
+            let path = copy.paths.of(from.peer());
+            copy.set_aside = Some(trash::place(trash, self.work.now, path));
+        }
+        let terms = self.work.copying;
+        let workers = self.work.workers;
+        workers.send(
+            &mut self.copies,
+            Errand::Copy(at),
+            Turn::Last,
+            move |hands| Ok(Brought::Copied(copy.run(hands, terms)?)),
+        );
+    }
+
+    fn keep_both(&self, at: Place, winner: Side) -> KeepBoth {
+        let plan = &self.work.plan.dirs[at.dir];
+        let step = &plan.steps[at.step];
+        let loser = winner.peer();
+        let aside = aside_name(plan, step, self.work.now);
+        let aside = Name::new(&aside).expect("a good name with a time in it is a good name");
+        let listed = "both files of a kept conflict are there";
+        let source = step.stat_on(loser).expect(listed);
+        let shown = step.shown_on(loser).expect(listed);
+        let mut paths = Sides::new(plan.paths.local.join(aside), plan.paths.remote.join(aside));
+        *paths.of_mut(loser) = plan.paths.of(loser).join(step.name_on(loser));
+        let dir = plan.paths.local.clone();
+        let of_loser = Copy::new(loser, dir, aside, paths, source, shown);
+        let mut of_winner = copy_of(plan, step, winner);
+        of_winner.set_aside = Some(plan.paths.of(loser).join(aside));
+        KeepBoth::new(of_loser, of_winner)
+    }
+
+    /// Takes one result of what is under way, or tells how far it is.
+    fn take_result(&mut self) {
+        let workers = self.work.workers;
+        let next = workers.next(&mut self.copies, Some(TELL_INTERVAL));
+        let bytes = self.work.copying.moved.take();
+        if bytes > 0 {
+            (self.work.tell)(Event::Moved { bytes });
+        }
+        self.refresh_lock();
+        for side in Side::BOTH {
+            if self.staged.of(side).is_due() && !self.is_stopped() {
+                self.place_staged(side);
+            }
+        }
+        match next {
+            None => {}
+            Some((Errand::Copy(at), Ok(brought))) => self.step_done(at, brought),
+            Some((Errand::Copy(at), Err(failure))) => self.copy_failed(at, failure),
+            Some((Errand::Place(_, files), Ok(Brought::Placed(results)))) => {
+                self.placed(files, results);
+            }
+            Some((Errand::Place(..), Ok(Brought::Copied(_) | Brought::Both(..)))) => {
+                unreachable!("whoever places files brings a result for each")
+            }
+            Some((Errand::Place(side, files), Err(failure))) => {
+                self.not_placed(side, files, failure);
+            }
+        }
+    }
+
+    /// Sends a worker to give the staged files of that side their names.
+    fn place_staged(&mut self, side: Side) {
+        let Some((files, copies)) = self.take_staged(side) else {
+            return;
+        };
+        let journal = self.work.journal;
+        let errand = Errand::Place(side, files);
+        let workers = self.work.workers;
+        workers.send(&mut self.copies, errand, Turn::Last, move |hands| {
+            let placed = place_staged(hands.of(side)?, &copies, journal);
+            whole(placed).map(Brought::Placed)
+        });
+    }
+
+    /// Gives the staged files that are left their names, without a worker: also where the run is to stop, or the line is
+    /// dead, no partial file stays of what is whole.
+    fn place_last(&mut self) {
+        for side in Side::BOTH {
+            let Some((files, copies)) = self.take_staged(side) else {
+                continue;
+            };
+            match self.work.workers.open(side) {
+                Ok(mut replica) => {
+                    let placed = place_staged(replica.as_mut(), &copies, self.work.journal);
+                    self.placed(files, placed);
+                }
+                Err(error) => self.not_placed(side, files, Failure::Job(error)),
+            }
+        }
+    }
+
+    fn take_staged(&mut self, side: Side) -> Option<(Vec<Place>, Vec<Copy>)> {
+        let files = std::mem::take(self.staged.of_mut(side)).files;
+        let plan = &self.work.plan;
+        let copies = files
+            .iter()
+            .map(|at| copy_of(&plan.dirs[at.dir], plan.step(*at), side.peer()));
+        let copies: Vec<Copy> = copies.collect();
+        (!files.is_empty()).then_some((files, copies))
+    }
+
+    fn placed(&mut self, files: Vec<Place>, results: Vec<Result<Written>>) {
+        for (at, result) in files.into_iter().zip(results) {
+            match result {
+                Ok(written) => self.step_done(at, Brought::Copied(Staging::Placed(written))),
+                Err(error) => self.copy_failed(at, Failure::Entry(error)),
+            }
+        }
+    }
+
+    /// Nobody could place them, which says nothing about one of them: they wait for [`Run::place_last`].
+    fn not_placed(&mut self, side: Side, files: Vec<Place>, failure: Failure) {
+        for at in files {
+            self.keep(at.dir);
+            self.stage(at, side);
+        }
+        self.stop_on(Failure::Job(failure.into_error()));
+    }
+
+    fn stage(&mut self, at: Place, side: Side) {
+        let source = self.work.plan.step(at).stat_on(side.peer());
+        let bytes = source.map_or(0, |stat| stat.size);
+        self.staged.of_mut(side).add(at, bytes);
+    }
+
+    fn copy_failed(&mut self, at: Place, failure: Failure) {
+        let path = self.work.plan.path_of(at, Side::Local);
+        let (Failure::Entry(error) | Failure::Job(error)) = &failure;
+        if error.is_full()
+            && let Todo::Copy { from, .. } = self.work.plan.step(at).todo
+        {
+            *self.full.of_mut(from.peer()) += 1;
+        }
+        self.work.plan.totals.copy_errors += 1;
+        self.take_failure(at.dir, &path, failure);
+    }
+
+    fn step_done(&mut self, at: Place, brought: Brought) {
+        let step = self.work.plan.step(at);
+        match (step.todo, brought) {
+            (Todo::Copy { from, .. }, Brought::Copied(Staging::Staged)) => {
+                self.stage(at, from.peer());
+                return;
+            }
+            (Todo::Copy { from, .. }, Brought::Copied(Staging::Placed(written))) => {
+                let name = step.remote_name.as_deref();
+                let change = copied(&step.name, name, step, from, &written);
+                self.count_written(at, from);
+                self.leave_time(at, from, &written);
+                self.note_step(at, vec![change]);
+            }
+            (Todo::KeepBoth { winner }, Brought::Both(loser, won)) => {
+                let aside = aside_name(&self.work.plan.dirs[at.dir], step, self.work.now);
+                let name = step.remote_name.as_deref();
+                let changes = vec![
+                    copied(&aside, None, step, winner.peer(), &loser),
+                    copied(&step.name, name, step, winner, &won),
+                ];
+                self.count_written(at, winner.peer());
+                self.count_written(at, winner);
+                let of_upload = match winner {
+                    Side::Local => won,
+                    Side::Remote => loser,
+                };
+                self.leave_time(at, Side::Local, &of_upload);
+                self.note_step(at, changes);
+            }
+            (
+                Todo::Copy { .. }
+                | Todo::KeepBoth { .. }
+                | Todo::Record
+                | Todo::Forget { .. }
+                | Todo::Delete { .. }
+                | Todo::Rename { .. }
+                | Todo::RenamedAway,
+                Brought::Copied(_) | Brought::Both(..) | Brought::Placed(_),
+            ) => unreachable!("a step's task brings what the step is about"),
+        }
+        if let Some((old, by)) = self.unmoved.remove(&at) {
+            self.work.plan.delete_renamed(old, by.peer());
+        }
+        self.tell_step(at);
+    }
+
+    fn count_written(&mut self, at: Place, from: Side) {
+        let to = from.peer();
+        let bytes = self
+            .work
+            .plan
+            .step(at)
+            .stat_on(from)
+            .map_or(0, |stat| stat.size);
+        *self.work.plan.totals.files_written.of_mut(to) += 1;
+        *self.work.plan.totals.bytes_written.of_mut(to) += bytes;
+        self.placed_in.of_mut(to).insert(at.dir);
+    }
+
+    pub(super) fn tell_step(&mut self, at: Place) {
+        let plan = &self.work.plan;
+        if let Some(deed) = deed_of(plan.step(at)) {
+            (self.work.tell)(Event::Entry {
+                path: &plan.path_of(at, Side::Local),
+                kind: Kind::File,
+                deed,
+            });
+        }
+    }
+
+    pub(super) fn delete_files(&mut self) {
+        for on in Side::BOTH {
+            let mut deletions = Vec::new();
+            for (index, dir) in self.work.plan.dirs.iter().enumerate().rev() {
+                if self.states[index].failed {
+                    continue;
+                }
+                deletions.extend(dir.steps.iter().filter_map(|step| match step.todo {
+                    Todo::Delete { on: side, why, .. } if side == on => Some(Deletion {
+                        dir: index,
+                        paths: Sides::new(
+                            dir.paths.local.join(step.name_on(Side::Local)),
+                            dir.paths.remote.join(step.name_on(Side::Remote)),
+                        ),
+                        kind: Kind::File,
+                        listed: step.shown_on(on),
+                        needs_denial: why == DeletedFor::Missing,
+                        deed: deed_of(step)?,
+                        name: step.name.clone(),
+                    }),
+                    Todo::Delete { .. }
+                    | Todo::Record
+                    | Todo::Forget { .. }
+                    | Todo::Copy { .. }
+                    | Todo::Rename { .. }
+                    | Todo::RenamedAway
+                    | Todo::KeepBoth { .. } => None,
+                }));
+            }
+            self.delete_all(on, &deletions);
+        }
+    }
+}
+
+fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {
+    let name = step.name_on(Side::Local);
+    let paths = Sides::new(
+        plan.paths.local.join(name),
+        plan.paths.remote.join(step.name_on(Side::Remote)),
+    );
+    let listed = "what is copied was listed";
+    let source = step.stat_on(from).expect(listed);
+    let shown = step.shown_on(from).expect(listed);
+    let mut copy = Copy::new(from, plan.paths.local.clone(), name, paths, source, shown);
+    copy.replaces = step.shown_on(from.peer());
+    copy
+}
+
+/// The name under which the loser of a conflict is kept. A run that was killed within this second may have left a file
+/// of that name, and something is to be done with it.
+fn aside_name(plan: &DirPlan, step: &Step, now: Timestamp) -> Vec<u8> {
+    (0..)
+        .map(|secs| conflict_name(&step.name, now.plus_secs(secs)))
+        .find(|name| plan.steps.iter().all(|other| *other.name != **name))
+        .expect("there are more seconds than steps")
+}
+
+/// The longest ending that is kept behind the time: `.jpeg`, `.tar.gz` loses a part, a sentence is none.
+const MAX_ENDING_BYTES: usize = 12;
+
+/// `NAME.conflict-20231114-221320.EXT`, within what a name may be long.
+fn conflict_name(name: &[u8], now: Timestamp) -> Vec<u8> {
+    let at = now.to_ftp();
+    let dot = name.iter().rposition(|byte| *byte == b'.');
+    let (stem, ending) = match dot {
+        Some(dot) if dot > 0 && name.len() - dot <= MAX_ENDING_BYTES => name.split_at(dot),
+        Some(_) | None => (name, &b""[..]),
+    };
+    let mark = format!(".conflict-{}-{}", &at[..8], &at[8..]);
+    let room = 255 - mark.len() - ending.len();
+    let mut kept = &stem[..stem.len().min(room)];
+    // A character is not cut in two.
+    while kept.len() < stem.len()
+        && !kept.is_empty()
+        && std::str::from_utf8(kept).is_err()
+        && std::str::from_utf8(stem).is_ok()
+    {
+        kept = &kept[..kept.len() - 1];
+    }
+    [kept, mark.as_bytes(), ending].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conflict_name_says_when_and_stays_within_a_names_length() {
+        let now = Timestamp::from_secs(1_700_000_000);
+        let name = |name: &str| String::from_utf8(conflict_name(name.as_bytes(), now)).unwrap();
+        assert_eq!(name("a.txt"), "a.conflict-20231114-221320.txt");
+        assert_eq!(name("Makefile"), "Makefile.conflict-20231114-221320");
+        assert_eq!(name(".netrc"), ".netrc.conflict-20231114-221320");
+        assert_eq!(
+            name("a. long sentence"),
+            "a. long sentence.conflict-20231114-221320"
+        );
+        assert!(name(&"é".repeat(127)).len() <= 255);
+    }
+}

@@ -1,0 +1,144 @@
+//! Renaming on one side what the user renamed on the other, once it is proven: that one denies the old name and still has the
+//! file under the new one, and here the old name is as it was listed and the new one free.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::path::RelPath;
+use crate::replica::{Renaming, Stat, Times, Written};
+use crate::side::{Side, Sides};
+use crate::sync::record::{Intent, Journal, Shown};
+use crate::sync::workers::Hands;
+use crate::time::Timestamp;
+
+/// An entry to be renamed, with what must be true of it.
+#[derive(Debug, Clone)]
+pub struct Moving {
+    /// Its old path on each side.
+    pub from: Sides<RelPath>,
+    /// Its new path on each side.
+    pub to: Sides<RelPath>,
+    /// What was listed: under the new name where the user renamed it, under the old one on the other side.
+    pub listed: Sides<Stat>,
+    /// Whether the side keeps the times it is given.
+    pub times: Times,
+    /// The name it is recorded by from now on.
+    pub name: Box<[u8]>,
+}
+
+/// Renames those of a batch that may be renamed, on the side that is not `by`; what that shows under their new names then.
+/// May be called again after the session died: it finds out first what was done.
+///
+/// An error is one of the session.
+pub fn move_batch(
+    hands: &mut Hands<'_>,
+    by: Side,
+    journal: &Journal,
+    moves: &[Moving],
+) -> Result<Vec<Result<Written>>> {
+    let on = by.peer();
+    let froms = |side: Side| -> Vec<RelPath> {
+        moves.iter().map(|one| one.from.of(side).clone()).collect()
+    };
+    let tos =
+        |side: Side| -> Vec<RelPath> { moves.iter().map(|one| one.to.of(side).clone()).collect() };
+    let user = hands.of(by)?;
+    let left = user.look_up(&froms(by));
+    let come = user.look_up(&tos(by));
+    let is_moved_here = left.into_iter().zip(come);
+    let (olds, news) = (froms(on), tos(on));
+    let replica = hands.of(on)?;
+    let old = replica.look_up(&olds);
+    let new = replica.look_up(&news);
+    let findings = is_moved_here.zip(old.into_iter().zip(new)).zip(moves);
+    let mut results: Vec<Result<Finding>> = findings
+        .map(|(((left, come), (old, new)), one)| {
+            check_user(one, by, left?, come?)?;
+            check_peer(one, on, old?, new?)
+        })
+        .collect();
+
+    let cleared: Vec<usize> = (0..moves.len())
+        .filter(|index| matches!(results[*index], Ok(Finding::Ready(_))))
+        .collect();
+    for (index, one) in moves.iter().enumerate() {
+        if let Ok(Finding::Ready(shown)) = &results[index]
+            && let Err(error) = journal.intend(&intent_of(one, on, shown))
+        {
+            // The journal is for runs that are cut off; that it cannot be kept fails nothing.
+            log::debug!("{error}");
+        }
+    }
+    let renames: Vec<Renaming> = cleared
+        .iter()
+        .map(|index| Renaming {
+            from: olds[*index].clone(),
+            to: news[*index].clone(),
+        })
+        .collect();
+    let renamed = replica.rename_each(&renames);
+    let places: Vec<RelPath> = renames.into_iter().map(|renaming| renaming.to).collect();
+    let shown = replica.look_up(&places);
+    for (index, (renamed, shown)) in cleared.into_iter().zip(renamed.into_iter().zip(shown)) {
+        let expected = *moves[index].listed.of(on);
+        results[index] = renamed.and(shown).and_then(|shown| match shown {
+            Some(stat) if stat.may_equal(&expected) => Ok(Finding::Done(stat)),
+            _ => Err(unshown()),
+        });
+    }
+    let written = |(finding, one): (Result<Finding>, &Moving)| {
+        let (Finding::Ready(stat) | Finding::Done(stat)) = finding?;
+        Ok(Written {
+            stat,
+            times: one.times,
+            inode: 0,
+        })
+    };
+    Ok(results.into_iter().zip(moves).map(written).collect())
+}
+
+enum Finding {
+    /// Under the old name lies what was listed, under the new one nothing.
+    Ready(Stat),
+    /// It is under the new name.
+    Done(Stat),
+}
+
+fn check_user(one: &Moving, by: Side, left: Option<Stat>, come: Option<Stat>) -> Result<()> {
+    match (left, come) {
+        (None, Some(now)) if now.may_equal(one.listed.of(by)) => Ok(()),
+        (Some(_), _) => Err(changed("the old name is there again")),
+        (None, _) => Err(changed("it changed since it was listed")),
+    }
+}
+
+fn check_peer(one: &Moving, on: Side, old: Option<Stat>, new: Option<Stat>) -> Result<Finding> {
+    let expected = one.listed.of(on);
+    match (old, new) {
+        (Some(now), None) if now.may_equal(expected) => Ok(Finding::Ready(now)),
+        // The try before got as far as this, and only the reply was lost.
+        (None, Some(now)) if now.may_equal(expected) => Ok(Finding::Done(now)),
+        (Some(_), None) => Err(changed("it changed since it was listed")),
+        (_, Some(_)) => Err(changed("something has appeared under the new name")),
+        (None, None) => Err(changed("it is gone")),
+    }
+}
+
+/// A file that is about to get its new name is one that is about to be placed there.
+fn intent_of(one: &Moving, on: Side, shown: &Stat) -> Intent {
+    Intent::Place {
+        dir: one.to.local.parent(),
+        name: one.name.clone(),
+        to: on,
+        source: Shown::of(one.listed.of(on.peer())),
+        seen: shown.mtime,
+        at: Timestamp::now(),
+    }
+}
+
+fn changed(what: &'static str) -> Error {
+    ErrorKind::Changed(what).into()
+}
+
+fn unshown() -> Error {
+    let text = "the server confirmed the rename, but does not show the file under the new name";
+    ErrorKind::Verify(text.to_owned()).into()
+}

@@ -1,0 +1,135 @@
+//! The trash: where deleted and overwritten files go on their own side, by a rename.
+//!
+//! Below the trash directory each run has a directory named after its time, and in it the tree looks as it did, so
+//! nothing in the trash is ever overwritten.
+
+use crate::error::{Result, Scope};
+use crate::job::Trash;
+use crate::path::{Name, RelPath, TRASH_MARK};
+use crate::replica::{Kind, Listing, Removal, Replica, save};
+use crate::sync::carry::copy::ancestors;
+use crate::time::Timestamp;
+
+/// Where a file goes.
+pub fn place(trash: &Trash, run: Timestamp, path: &RelPath) -> RelPath {
+    let run = run_name(run);
+    trash
+        .dir
+        .join(Name::new(run.as_bytes()).expect("digits are a good name"))
+        .join_path(path)
+}
+
+/// Moves a file there.
+pub fn move_to(target: &mut dyn Replica, path: &RelPath, place: &RelPath) -> Result<()> {
+    target
+        .make_dirs(&ancestors(place))
+        .into_iter()
+        .collect::<Result<()>>()?;
+    target.rename(path, place)
+}
+
+/// Makes the trash of that side, and marks it as one: such a directory is no content for any client.
+pub fn mark(replica: &mut dyn Replica, trash: &Trash) -> Result<()> {
+    let mark = trash
+        .dir
+        .join(Name::new(TRASH_MARK).expect("our own names are good names"));
+    let found = replica.look_up(std::slice::from_ref(&mark)).pop();
+    if matches!(found, Some(Ok(Some(_)))) {
+        return Ok(());
+    }
+    replica
+        .make_dirs(&ancestors(&mark))
+        .into_iter()
+        .collect::<Result<()>>()?;
+    save(replica, &mark, b"")
+}
+
+/// Removes what has been in the trash for longer than it is to be kept.
+pub fn expire(target: &mut dyn Replica, trash: &Trash, now: Timestamp) -> Result<()> {
+    let Some(keep_days) = trash.keep_days else {
+        return Ok(());
+    };
+    let limit = run_name(now.plus_secs(-i64::from(keep_days) * 86_400));
+    let mut runs = Listing::new();
+    match target.list(&trash.dir, &mut runs) {
+        Err(error) if error.scope() == Scope::Entry => return Ok(()),
+        listed => listed?,
+    }
+    for entry in runs
+        .iter()
+        .filter(|entry| entry.stat.kind == Kind::Dir && is_expired(entry.name, &limit))
+    {
+        remove_tree(target, &trash.dir.join(entry.name))?;
+    }
+    Ok(())
+}
+
+/// The name of a run's directory: its time, which sorts by age.
+fn run_name(run: Timestamp) -> String {
+    let digits = run.to_ftp();
+    format!("{}-{}", &digits[..8], &digits[8..])
+}
+
+/// Whether this is a run's directory (nothing else in the trash is ours to remove) from before `limit`.
+fn is_expired(name: Name<'_>, limit: &str) -> bool {
+    let name = name.as_bytes();
+    let is_run = name.len() == limit.len()
+        && name.iter().enumerate().all(|(place, byte)| {
+            if place == 8 {
+                *byte == b'-'
+            } else {
+                byte.is_ascii_digit()
+            }
+        });
+    is_run && name < limit.as_bytes()
+}
+
+/// Removes a directory of the trash and what is in it; links are removed, never followed.
+fn remove_tree(target: &mut dyn Replica, top: &RelPath) -> Result<()> {
+    let mut dirs = vec![top.clone()];
+    let mut next = 0;
+    while next < dirs.len() {
+        let mut listing = Listing::new();
+        target.list(&dirs[next], &mut listing)?;
+        let mut files = Vec::new();
+        for entry in listing.iter() {
+            let path = dirs[next].join(entry.name);
+            match entry.stat.kind {
+                Kind::Dir => dirs.push(path),
+                Kind::File | Kind::Special => files.push(Removal::File(path)),
+            }
+        }
+        target.remove(&files).into_iter().collect::<Result<()>>()?;
+        next += 1;
+    }
+    let dirs: Vec<Removal> = dirs.into_iter().rev().map(Removal::Dir).collect();
+    target.remove(&dirs).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_keeps_its_path_below_the_run() {
+        let trash = Trash {
+            dir: RelPath::parse(b".trash").unwrap(),
+            keep_days: None,
+        };
+        let place = place(
+            &trash,
+            Timestamp::from_secs(1_700_000_000),
+            &RelPath::parse(b"a/b.txt").unwrap(),
+        );
+        assert_eq!(place.to_string(), ".trash/20231114-221320/a/b.txt");
+    }
+
+    #[test]
+    fn only_old_runs_expire() {
+        let limit = run_name(Timestamp::from_secs(1_700_000_000));
+        let expired = |name: &str| is_expired(Name::new(name.as_bytes()).unwrap(), &limit);
+        assert!(expired("20231114-221319"));
+        assert!(!expired("20231114-221320"));
+        assert!(!expired("holiday photos!"), "not ours");
+    }
+}

@@ -1,0 +1,786 @@
+//! Walks both sides in step and makes the plan: look at a directory, pair its names, decide, go on below.
+//!
+//! Workers look ahead of the walk, so that round trips overlap; what they find is consumed here in order, one directory at
+//! a time, so memory follows the widest directory and not the tree.
+//!
+//! A directory that one side deleted is *doomed*: it is walked all the same, each file in it counts for itself, and
+//! it goes only when nothing in it is to be kept.
+//!
+//! A directory that was *renamed* on the local side looks like one that was deleted there and one that is new. So what is new
+//! is visited after all that is on both sides, and what was deleted after that. Where the new one has the inode that is
+//! recorded of a deleted one, and a file that is recorded in that, the two are one: it is visited as a directory that both
+//! sides have, under its old path on the remote side, and renamed there before anything else is done in it.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::job::{Delete, Job, Location, RemoteScan};
+use crate::path::RelPath;
+use crate::replica::{Kind, Listing};
+use crate::side::{Side, Sides};
+use crate::sync::event::{Ask, Choice, Deed, DeletedFor, Event, Skipped};
+use crate::sync::look::directory::Where;
+use crate::sync::look::filter::{Filter, Verdict};
+use crate::sync::look::quick::{Finding, Findings};
+use crate::sync::look::{Found, Pair, Terms, look, recall};
+use crate::sync::plan::draft::{Dir, Draft};
+use crate::sync::plan::guard::Copies;
+use crate::sync::plan::{OwnRecord, Plan, Todo, guard, moved};
+use crate::sync::record::{DirFacts, What};
+use crate::sync::refuse_if;
+use crate::sync::workers::{Failure, Inbox, Turn, Workers};
+use crate::time::Timestamp;
+
+mod entry;
+
+/// How deep a tree may be. Deeper ones are loops made of links that a server shows as directories.
+const MAX_DEPTH: usize = 200;
+
+/// What the walk needs.
+pub struct Walk<'w, 'scope, 'env> {
+    /// The job.
+    pub job: &'env Job,
+    /// What all looks have in common.
+    pub terms: &'env Terms<'env>,
+    /// Which entries take part.
+    pub filter: &'env Filter,
+    /// Who does the looking.
+    pub workers: &'w Workers<'scope, 'env>,
+    /// Who listens.
+    pub tell: &'w mut dyn FnMut(Event<'_>),
+    /// Who answers.
+    pub ask: &'w mut dyn Ask,
+    /// Whether the roots are known to have held files.
+    pub held_files: Sides<bool>,
+    /// Whether anything may be deleted: not where the sides meet for the first time although there was an archive.
+    pub may_delete: bool,
+    /// What is known of remote directories before they are listed.
+    pub findings: Findings,
+    /// The wall clock at the start.
+    pub now: Timestamp,
+}
+
+/// Makes the plan of a run.
+///
+/// Fails when a guard refuses, when the connection is lost for good or the run was stopped. What fails about single
+/// entries is told, counted in the totals, and left out of the plan.
+pub fn walk(walk: Walk<'_, '_, '_>) -> Result<Plan> {
+    let mut walker = Walker {
+        draft: Draft::default(),
+        stack: Vec::new(),
+        ahead: HashMap::new(),
+        looks: Inbox::default(),
+        found: HashMap::new(),
+        next_look: 0,
+        fresh: Vec::new(),
+        vanished: Vec::new(),
+        knows_vanished: false,
+        emptied: Vec::new(),
+        standing_answer: None,
+        walk,
+    };
+    walker.start();
+    walker.refuse_left_out_branch()?;
+    while let Some(visit) = walker.next_visit() {
+        walker.visit(visit)?;
+    }
+    walker.draft.plan.restore_kept();
+    walker.draft.plan.settle_moved();
+    for side in Side::BOTH {
+        walker.find_renames(side)?;
+    }
+    walker.judge_all_emptied()?;
+    Ok(walker.draft.plan)
+}
+
+struct Walker<'w, 'scope, 'env> {
+    walk: Walk<'w, 'scope, 'env>,
+    draft: Draft,
+    stack: Vec<Visit>,
+    /// Looks under way, by the place on the stack of the visit they are for.
+    ahead: HashMap<usize, u64>,
+    looks: Inbox<u64, Found>,
+    /// What came in before its turn.
+    found: HashMap<u64, Result<Found, Failure>>,
+    next_look: u64,
+    /// Directories that may be others under a new name; they wait until these are known.
+    fresh: Vec<Visit>,
+    /// Directories that the local side deleted, or renamed.
+    vanished: Vec<Vanished>,
+    /// Whether all that is on both sides was visited.
+    knows_vanished: bool,
+    /// First-level directories that became empty on the local side, and how many files are recorded in them.
+    emptied: Vec<(Rc<Dir>, u64)>,
+    /// The answer that holds for all further conflicts.
+    standing_answer: Option<Choice>,
+}
+
+/// A directory to be visited.
+struct Visit {
+    dir: Rc<Dir>,
+    doom: Doom,
+    /// Nothing is deleted here or below: something above could not be listed in full.
+    is_protected: bool,
+    /// It has no record: it may have had another name.
+    is_fresh: bool,
+    /// That a side deleted it is not carried over: its record goes.
+    is_forgotten: bool,
+    /// A filter had left it out, or what it is in: what was done there meanwhile is not carried over.
+    was_left_out: bool,
+}
+
+/// A directory that the local side has no more.
+struct Vanished {
+    visit: Visit,
+    why: DeletedFor,
+    inode: u64,
+}
+
+/// Why a directory is to go.
+#[derive(Clone, Copy)]
+enum Doom {
+    /// It is not.
+    Spared,
+    /// This side deleted it.
+    DeletedOn(Side),
+    /// The filter rejects it, and all of it goes.
+    Unmatched { on: Side },
+}
+
+impl Doom {
+    /// The side that deleted the directory, if one did.
+    const fn gone_from(self) -> Option<Side> {
+        match self {
+            Self::DeletedOn(side) => Some(side),
+            Self::Spared | Self::Unmatched { .. } => None,
+        }
+    }
+}
+
+impl Walker<'_, '_, '_> {
+    fn start(&mut self) {
+        let only = &self.walk.job.selection.only;
+        self.stack.push(Visit {
+            dir: Rc::new(Dir::top(only, Sides::new(true, true))),
+            doom: Doom::Spared,
+            is_protected: !self.walk.may_delete,
+            is_fresh: false,
+            is_forgotten: false,
+            was_left_out: false,
+        });
+    }
+
+    /// A branch that the filter leaves out cannot be walked.
+    fn refuse_left_out_branch(&self) -> Result<()> {
+        let mut way = self.walk.job.selection.only.clone();
+        while !way.is_root() {
+            if self.walk.filter.judge(&way, Kind::Dir) != Verdict::Accepted {
+                let text = format!("--only: {way} is left out by the filter (-x)");
+                return Err(ErrorKind::Usage(text).into());
+            }
+            way = way.parent();
+        }
+        Ok(())
+    }
+
+    /// What both sides have first, then what is new, then what is gone.
+    fn next_visit(&mut self) -> Option<Visit> {
+        if self.stack.is_empty() {
+            self.knows_vanished = true;
+            if self.fresh.is_empty() {
+                // Nothing is left that these could be called now.
+                for vanished in std::mem::take(&mut self.vanished).into_iter().rev() {
+                    self.doom(&vanished.visit.dir, Side::Remote, vanished.why);
+                    self.stack.push(vanished.visit);
+                }
+            }
+            self.stack.extend(self.fresh.drain(..).rev());
+        }
+        self.stack.pop()
+    }
+
+    /// Has a directory removed at the end.
+    fn doom(&mut self, dir: &Dir, on: Side, why: DeletedFor) {
+        self.draft.plan_of(dir).remove_on = Some((on, why));
+    }
+
+    /// Whether the job renames directories: where it would have deleted the old one and copied the new one.
+    fn renames_dirs(&self) -> bool {
+        match self.walk.job.direction.follower() {
+            None => true,
+            Some(Side::Remote) => self.walk.job.policy.delete != Delete::Never,
+            Some(Side::Local) => false,
+        }
+    }
+
+    /// A directory without a record waits until all is known that it may have been called before.
+    fn visit_fresh(&mut self, mut visit: Visit, below: &mut Vec<Visit>) {
+        visit.is_fresh = true;
+        if self.knows_vanished {
+            below.push(visit);
+        } else {
+            self.fresh.push(visit);
+        }
+    }
+
+    fn visit(&mut self, mut visit: Visit) -> Result<()> {
+        if visit.dir.depth > MAX_DEPTH {
+            let error = Error::new(ErrorKind::Verify(format!(
+                "deeper than {MAX_DEPTH} directories; a loop of links?"
+            )));
+            self.fail(&visit.dir, &visit.dir.paths.local, &error);
+            return Ok(());
+        }
+        let mut found = self.take_look(self.stack.len(), &visit.dir)?;
+        self.look_ahead();
+        if visit.dir.parent.is_none() {
+            self.face_missing_root(&mut visit, &mut found)?;
+        }
+        if visit.is_fresh && !visit.dir.there.remote {
+            match self.find_vanished(&found) {
+                Some(place) => {
+                    self.take_for_moved(&mut visit, place);
+                    let id = self.submit_look(&visit.dir);
+                    found = self.await_look(id)?;
+                }
+                None => self.draft.ensure_there(&visit.dir, Side::Remote),
+            }
+        }
+        if found.is_trash || !self.is_usable(&mut visit, &mut found)? {
+            self.draft.keep(&visit.dir);
+            return Ok(());
+        }
+        if visit.dir.depth == 0 {
+            self.guard_roots(&visit.dir, &found)?;
+        } else if !self.is_mount_there(&visit.dir, &found) {
+            return Ok(());
+        }
+        if visit.is_forgotten {
+            self.draft.plan_of(&visit.dir).own_record = OwnRecord::Forget;
+        }
+        visit.was_left_out |= found.block.facts().left_out;
+        self.tell_scanned(&found);
+        self.guard_emptied(&visit.dir, &found)?;
+        self.visit_entries(&visit, found)
+    }
+
+    /// The finding of the visit that stood at that place of the stack, made ahead or now.
+    fn take_look(&mut self, place: usize, dir: &Dir) -> Result<Found> {
+        let id = match self.ahead.remove(&place) {
+            Some(id) => id,
+            None => self.submit_look(dir),
+        };
+        self.await_look(id)
+    }
+
+    fn await_look(&mut self, id: u64) -> Result<Found> {
+        loop {
+            if let Some(found) = self.found.remove(&id) {
+                return found.map_err(Failure::into_error);
+            }
+            let next = self.walk.workers.next(&mut self.looks, None);
+            let (other, found) = next.expect("a look that was handed in comes back");
+            self.found.insert(other, found);
+        }
+    }
+
+    /// Keeps the workers busy with what will be visited next. What has come in and waits for its turn takes memory, and so has
+    /// a bound of its own.
+    fn look_ahead(&mut self) {
+        let room = self.walk.workers.room();
+        let lowest = self.stack.len().saturating_sub(2 * room);
+        for place in (lowest..self.stack.len()).rev() {
+            if self.looks.pending() >= room || self.ahead.len() >= 2 * room {
+                return;
+            }
+            if !self.ahead.contains_key(&place) {
+                let dir = Rc::clone(&self.stack[place].dir);
+                let id = self.submit_look(&dir);
+                self.ahead.insert(place, id);
+            }
+        }
+    }
+
+    fn submit_look(&mut self, dir: &Dir) -> u64 {
+        let terms = self.walk.terms;
+        let at = Where {
+            paths: dir.paths.clone(),
+            recorded: dir.recorded.clone(),
+            there: dir.there,
+            is_remote_known: self.is_remote_known(dir),
+        };
+        let turn = if at.is_remote_known {
+            Turn::Frugal
+        } else {
+            Turn::Last
+        };
+        let id = self.next_look;
+        self.next_look += 1;
+        let workers = self.walk.workers;
+        workers.send(&mut self.looks, id, turn, move |hands| {
+            look(hands, terms, &at).doing(|| format!("looking at {}", at.paths.local))
+        });
+        id
+    }
+
+    /// Whether the remote side of a directory need not be listed.
+    fn is_remote_known(&self, dir: &Dir) -> bool {
+        match self.walk.terms.remote_scan {
+            RemoteScan::Full => false,
+            RemoteScan::Trusted => true,
+            RemoteScan::Quick => {
+                dir.there == Sides::new(true, true)
+                    && dir.paths.local == dir.paths.remote
+                    && matches!(
+                        self.walk.findings.get(&dir.paths.local),
+                        Some(Finding::Proven)
+                    )
+            }
+        }
+    }
+
+    /// The place of the only vanished directory that this one was: it has its inode, and a file that is recorded there.
+    fn find_vanished(&self, found: &Found) -> Option<usize> {
+        let inode = found.listings.local.own.inode;
+        let mut places = (0..self.vanished.len())
+            .filter(|place| inode != 0 && self.vanished[*place].inode == inode);
+        let place = places.next()?;
+        let archive = self.walk.terms.archive;
+        let recorded = &self.vanished[place].visit.dir.recorded;
+        // What cannot be read now is read again when it is visited, and told then.
+        let block = archive.block(recorded).ok().flatten()?;
+        let is_here = |record: crate::sync::record::Record<'_>| {
+            let entry = found.listings.local.find(record.name.as_bytes());
+            entry.is_some_and(|entry| match record.what {
+                What::File(shown) => {
+                    shown.local.is_same(&entry.shown) && record.ids.local == entry.inode
+                }
+                What::Dir => entry.stat.kind == Kind::Dir,
+            })
+        };
+        let knows_one = block.iter().any(is_here);
+        (knows_one && places.next().is_none()).then_some(place)
+    }
+
+    /// From here on the visit is about the directory that both sides have.
+    fn take_for_moved(&mut self, visit: &mut Visit, place: usize) {
+        let old = self.vanished.remove(place).visit.dir;
+        visit.dir = Rc::new(visit.dir.moved_from(&old));
+        let name_of = |path: &RelPath| path.name().map(|name| Box::from(name.as_bytes()));
+        let (Some(parent), Some(local), Some(remote)) = (
+            &old.parent,
+            name_of(&old.recorded),
+            name_of(&old.paths.remote),
+        ) else {
+            unreachable!("a root does not vanish from its parent");
+        };
+        let parent = self.draft.planned(parent);
+        let plan = self.draft.plan_of(&visit.dir);
+        plan.own_record = OwnRecord::Set;
+        plan.moved_from = Some(super::OldName {
+            parent,
+            names: Sides::new(local, remote),
+        });
+    }
+
+    /// Tells what is wrong with the listings; false where nothing can be done in the directory.
+    fn is_usable(&mut self, visit: &mut Visit, found: &mut Found) -> Result<bool> {
+        let dir = Rc::clone(&visit.dir);
+        for side in Side::BOTH {
+            if let Some(error) = found.failed.of_mut(side).take() {
+                if dir.depth == 0 {
+                    return Err(error.while_doing(format!("listing the {side} root")));
+                }
+                let error = error.while_doing(format!("listing the {side} directory"));
+                self.fail(&dir, &dir.paths.local, &error);
+                return Ok(false);
+            }
+            if let Some(gap) = found.listings.of(side).gap() {
+                let error = Error::new(ErrorKind::Verify(format!(
+                    "the {side} listing is incomplete: {gap}; nothing is deleted here or below"
+                )));
+                self.fail(&dir, &dir.paths.local, &error);
+                visit.is_protected = true;
+            }
+            let unusable: Vec<String> = found
+                .listings
+                .of(side)
+                .unusable()
+                .map(|name| name.to_string())
+                .collect();
+            for name in unusable {
+                let error = Error::new(ErrorKind::Name(format!(
+                    "the name \"{name}\" cannot be sent to a server; rename the file to have it synced"
+                )));
+                self.fail(&dir, &dir.paths.local, &error);
+            }
+        }
+        if found.has_reserved {
+            // A proof must not hide them from the next run.
+            self.walk.findings.remove(&dir.paths.local);
+        }
+        self.draft.plan.lock_seen |= found.has_lock;
+        Ok(true)
+    }
+
+    /// A root that is not there is refused, or made if that was asked for.
+    fn face_missing_root(&mut self, visit: &mut Visit, found: &mut Found) -> Result<()> {
+        let job = self.walk.job;
+        let is_missing = |error: &Option<Error>| error.as_ref().is_some_and(Error::is_not_found);
+        if visit.dir.depth > 0
+            && is_missing(&found.failed.local)
+            && is_missing(&found.failed.remote)
+        {
+            let text = format!("the branch {} is on neither side", visit.dir.paths.local);
+            return Err(ErrorKind::Usage(text).into());
+        }
+        for side in Side::BOTH {
+            let failed = found.failed.of_mut(side);
+            if !failed.as_ref().is_some_and(Error::is_not_found) {
+                continue;
+            }
+            let root = guard::Root {
+                is_there: false,
+                is_empty: true,
+                held_files: self.held_files(side),
+            };
+            refuse_if(guard::vanished_root(side, root, job.policy.allow))?;
+            let may_make = job.create_folder && job.direction.writes(side) && visit.dir.depth == 0;
+            if !may_make && visit.dir.depth == 0 {
+                let hint = if job.direction.writes(side) {
+                    "; --create-folder makes it"
+                } else {
+                    ""
+                };
+                let root = match side {
+                    Side::Local => Location::Path(job.local.clone()),
+                    Side::Remote => job.remote.clone(),
+                };
+                let text = format!("the {side} directory {root} does not exist{hint}");
+                return Err(ErrorKind::Usage(text).into());
+            }
+            *failed = None;
+            *found.complete.of_mut(side) = true;
+            let mut there = visit.dir.there;
+            *there.of_mut(side) = false;
+            visit.dir = Rc::new(Dir::top(&visit.dir.paths.local, there));
+            if may_make {
+                let dir = Rc::clone(&visit.dir);
+                self.draft.ensure_there(&dir, side);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether that root is known to have held files that this archive, or the register, tells of.
+    fn held_files(&self, side: Side) -> bool {
+        *self.walk.held_files.of(side) || self.walk.terms.archive.files_below(&RelPath::root()) > 0
+    }
+
+    fn guard_roots(&mut self, dir: &Dir, found: &Found) -> Result<()> {
+        let allow = self.walk.job.policy.allow;
+        for side in Side::BOTH {
+            let root = guard::Root {
+                is_there: *dir.there.of(side),
+                is_empty: found.listings.of(side).is_empty(),
+                held_files: self.held_files(side),
+            };
+            refuse_if(guard::vanished_root(side, root, allow))?;
+        }
+        if let Some(follower) = self.walk.job.direction.follower() {
+            refuse_if(guard::empty_source(
+                follower.peer(),
+                found.listings.as_ref().map(Listing::is_empty),
+                self.walk.job.policy.delete != Delete::Never,
+                allow,
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// Whether what was mounted at this directory is mounted there now. Where it is not, and files are missing, all below is
+    /// left alone on both sides.
+    fn is_mount_there(&mut self, dir: &Dir, found: &Found) -> bool {
+        for side in Side::BOTH {
+            let listing = found.listings.of(side);
+            let lacks_files = || {
+                let mut recorded = found.block.iter();
+                recorded.any(|record| listing.find(record.name.as_bytes()).is_none())
+            };
+            let recorded = *found.block.facts().mounts.of(side);
+            let now = listing.own.mount;
+            let judged = guard::vanished_mount(
+                &format!("{} on the {side} side", dir.paths.of(side)),
+                recorded,
+                now,
+                recorded.is_some() && recorded != now && lacks_files(),
+                self.walk.job.policy.allow,
+            );
+            if let Err(refusal) = judged {
+                self.draft.keep(dir);
+                self.draft.plan.refusals.push(refusal);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn tell_scanned(&mut self, found: &Found) {
+        let count = |kind: Kind| {
+            found.listings.as_ref().map(|listing| {
+                let of_kind = listing.iter().filter(|entry| entry.stat.kind == kind);
+                of_kind.count() as u64
+            })
+        };
+        let (files, dirs) = (count(Kind::File), count(Kind::Dir));
+        for side in Side::BOTH {
+            *self.draft.plan.totals.files.of_mut(side) += files.of(side);
+            *self.draft.plan.totals.dirs.of_mut(side) += dirs.of(side);
+        }
+        (self.walk.tell)(Event::Scanned { files, dirs });
+    }
+
+    /// A first-level directory that became empty on one side must not empty the other.
+    fn guard_emptied(&mut self, dir: &Rc<Dir>, found: &Found) -> Result<()> {
+        if dir.depth != 1 || dir.there != Sides::new(true, true) {
+            return Ok(());
+        }
+        let recorded = self.walk.terms.archive.files_below(&dir.recorded);
+        for side in Side::BOTH {
+            let is_empty =
+                found.listings.of(side).is_empty() && !found.listings.of(side.peer()).is_empty();
+            if is_empty && side == Side::Local && self.renames_dirs() {
+                // Its files may be elsewhere by now, which shows at the end.
+                self.emptied.push((Rc::clone(dir), recorded));
+                continue;
+            }
+            self.judge_emptied(dir, side, recorded, is_empty)?;
+        }
+        Ok(())
+    }
+
+    fn judge_emptied(&self, dir: &Dir, side: Side, recorded: u64, is_empty: bool) -> Result<()> {
+        let path = dir.paths.of(side).to_string();
+        let allow = self.walk.job.policy.allow;
+        refuse_if(guard::emptied_dir(&path, side, recorded, is_empty, allow))
+    }
+
+    /// Judges the emptied directories once it is known which of their files were only renamed.
+    fn judge_all_emptied(&self) -> Result<()> {
+        let plan = &self.draft.plan;
+        for (dir, recorded) in &self.emptied {
+            let below = plan
+                .dirs
+                .iter()
+                .filter(|other| other.paths.local.is_within(&dir.paths.local));
+            let renamed = below
+                .flat_map(|dir| &dir.steps)
+                .filter(|step| step.todo == Todo::RenamedAway)
+                .count() as u64;
+            self.judge_emptied(dir, Side::Local, recorded.saturating_sub(renamed), true)?;
+        }
+        Ok(())
+    }
+
+    fn visit_entries(&mut self, visit: &Visit, mut found: Found) -> Result<()> {
+        let dir = &visit.dir;
+        if visit.was_left_out {
+            let forgotten = recall::forget_changed(&mut found);
+            if !forgotten.is_empty() {
+                self.draft.plan_of(dir).forgotten_dirs.extend(forgotten);
+            }
+        }
+        let pairs = found.pair_up(self.walk.job.policy.case);
+        let mut seen = Seen::default();
+        let mut below = Vec::new();
+        for places in found.places(&pairs) {
+            let pair = found.pair(places);
+            if pairs.is_lookalike(pair.name.as_bytes())
+                || pair
+                    .remote_name
+                    .is_some_and(|name| pairs.is_lookalike(name.as_bytes()))
+            {
+                self.refuse_lookalike(dir, &pair);
+                seen.is_partial = true;
+            } else {
+                self.decide_entry(visit, &found, pair, &mut below, &mut seen)?;
+            }
+        }
+        self.draft.plan_litter(dir, &found, self.walk.job.direction);
+        let notes = std::mem::take(&mut found.notes);
+        if !notes.is_empty() {
+            self.draft.plan_of(dir).notes = notes;
+        }
+        self.plan_facts(dir, &found, &seen);
+        if let Some(index) = dir.place() {
+            let plan = &mut self.draft.plan.dirs[index];
+            plan.has_remote_times = found.has_remote_times;
+            // All steps of all directories wait for the guards.
+            plan.steps.shrink_to_fit();
+        }
+        if seen.copies.is_restored() {
+            let path = dir.paths.local.clone();
+            self.draft.plan.restored.push((path, seen.copies));
+        }
+        self.draft.plan.copies.add(seen.copies);
+        self.stack.extend(below.into_iter().rev());
+        self.look_ahead();
+        Ok(())
+    }
+
+    fn refuse_lookalike(&mut self, dir: &Dir, pair: &Pair<'_>) {
+        let error = Error::new(ErrorKind::Name(
+            "another name differs from this one only in case, and nothing is done with either; --case strict keeps them \
+             apart, --case local or --case remote takes them as one"
+                .to_owned(),
+        ));
+        self.draft.plan.totals.conflicts += 1;
+        self.fail(dir, &dir.paths.local.join(pair.name), &error);
+    }
+
+    /// What is to be remembered of the directory itself, where that differs from what is remembered now.
+    fn plan_facts(&mut self, dir: &Dir, found: &Found, seen: &Seen) {
+        let old = found.block.facts();
+        let own = found.listings.local.own;
+        let is_whole = found.complete == Sides::new(true, true) && !seen.is_partial;
+        let has_steps = dir.place().is_some_and(|index| {
+            let plan = &self.draft.plan.dirs[index];
+            !plan.steps.is_empty()
+                || !plan.notes.is_empty()
+                || plan.moved_from.is_some()
+                || plan.make_on.is_some()
+        });
+        let was_listed = !self.is_remote_known(dir);
+        let facts = DirFacts {
+            inode: if own.inode == 0 { old.inode } else { own.inode },
+            mounts: Sides::new(
+                mount_of(Side::Local, dir, found),
+                mount_of(Side::Remote, dir, found),
+            ),
+            left_out: false,
+            // What was skipped stays skipped: whatever takes its place later is new.
+            settled: old.settled || found.complete == Sides::new(true, true),
+            adopted: false,
+            glance: self.glance_of(dir, found, has_steps, was_listed),
+            seen_at: if is_whole && was_listed {
+                self.walk.now
+            } else {
+                old.seen_at
+            },
+        };
+        dir.facts.set(Some(facts));
+        let differs = DirFacts {
+            seen_at: old.seen_at,
+            ..facts
+        } != old;
+        if differs || has_steps {
+            let plan = self.draft.plan_of(dir);
+            plan.facts = Some(facts);
+            plan.was_settled = old.settled;
+        }
+    }
+
+    /// The seal that the remote side is as recorded, where nothing is to be done that would make it void.
+    fn glance_of(
+        &mut self,
+        dir: &Dir,
+        found: &Found,
+        has_steps: bool,
+        was_listed: bool,
+    ) -> Option<u64> {
+        let old = found.block.facts().glance;
+        let finding = self.walk.findings.remove(&dir.paths.local);
+        let is_same_dir =
+            dir.there == Sides::new(true, true) && dir.paths.local == dir.paths.remote;
+        if has_steps || !is_same_dir {
+            return None;
+        }
+        match finding {
+            Some(Finding::Seen(glance, changed)) => {
+                let listing = &found.listings.remote;
+                glance.prove(changed, &found.block, listing, self.walk.now)
+            }
+            Some(Finding::Proven) => old,
+            // Nobody asked; what was sealed is still so where the listing says so.
+            None => old.filter(|_| was_listed),
+        }
+    }
+
+    /// Finds the files that are only called otherwise on that side, once the whole tree is known.
+    fn find_renames(&mut self, by: Side) -> Result<()> {
+        let plan = &mut self.draft.plan;
+        let gone = std::mem::take(plan.gone.of_mut(by));
+        let found = moved::match_up(gone, plan.appeared(by));
+        if found.is_empty() {
+            return Ok(());
+        }
+        let paths: Vec<RelPath> = found
+            .iter()
+            .map(|found| plan.path_of(found.to, by))
+            .collect();
+        let identified = self.walk.workers.call(move |hands| {
+            let replica = hands.of(by)?;
+            // What cannot be told proves nothing.
+            let of_each = paths
+                .iter()
+                .map(|path| replica.identify(path).ok().flatten());
+            Ok(of_each.collect::<Vec<_>>())
+        });
+        let identities = identified.map_err(Failure::into_error)?;
+        for (found, identity) in found.into_iter().zip(identities) {
+            let is_proven = match by {
+                Side::Local => identity.is_some_and(|identity| found.is_proven_by(identity)),
+                // A server tells no more of a file than its listing did.
+                Side::Remote => true,
+            };
+            if is_proven {
+                self.draft.plan.rename(found, by);
+            }
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, dir: &Dir, path: &RelPath, kind: Kind, why: Skipped) {
+        self.draft.keep(dir);
+        (self.walk.tell)(Event::Entry {
+            path,
+            kind,
+            deed: Deed::Skipped(why),
+        });
+    }
+
+    fn skip_conflict(&mut self, dir: &Dir, path: &RelPath, kind: Kind) {
+        self.draft.keep(dir);
+        self.draft.plan.totals.conflicts_skipped += 1;
+        (self.walk.tell)(Event::Entry {
+            path,
+            kind,
+            deed: Deed::ConflictSkipped,
+        });
+    }
+
+    fn fail(&mut self, dir: &Dir, path: &RelPath, error: &Error) {
+        self.draft.keep(dir);
+        self.draft.plan.totals.errors += 1;
+        (self.walk.tell)(Event::Failed { path, error });
+    }
+}
+
+/// The mount point that is to be remembered of that side. The root is none: its disk is known by the peer and the register.
+fn mount_of(side: Side, dir: &Dir, found: &Found) -> Option<u64> {
+    match (*dir.there.of(side), dir.depth) {
+        (_, 0) => None,
+        (true, _) => found.listings.of(side).own.mount,
+        (false, _) => *found.block.facts().mounts.of(side),
+    }
+}
+
+/// What was met in a directory.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Something in it was not decided on: too young, left out, of another kind.
+    is_partial: bool,
+    /// What of it are copies of what was recorded.
+    copies: Copies,
+}

@@ -1,0 +1,368 @@
+//! What people do to whole folders between two runs: replace, merge, restore, copy, unmount them. Whatever it is, no content that
+//! nobody deleted is lost, and what was deleted stays deleted.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::ftp_server::{Config, FtpServer};
+use support::program::{Ended, Place, Snapshot, content, finish, put};
+
+const DAY_SECS: u64 = 86_400;
+
+/// A local directory and a remote one, which may be on a server.
+struct Pair {
+    place: Place,
+    server: Option<FtpServer>,
+}
+
+impl Pair {
+    /// One between directories, and one with a server.
+    fn each(name: &str) -> [Self; 2] {
+        [false, true].map(|is_served| {
+            let place = Place::new(name);
+            let server = is_served.then(|| FtpServer::start(Config::serving(place.remote())));
+            // A root that becomes empty is another guard's business.
+            put(&place.local(), "always/there", "x", 9 * DAY_SECS);
+            Self { place, server }
+        })
+    }
+
+    fn run(&self, command: &str, options: &[&str]) -> Ended {
+        let url = (self.server.as_ref()).map_or("remote".to_owned(), |server| server.url(""));
+        self.place.with(command, &url, options)
+    }
+
+    fn put_local(&self, path: &str, content: &str, age_days: u64) {
+        put(&self.place.local(), path, content, age_days * DAY_SECS);
+    }
+
+    fn put_remote(&self, path: &str, content: &str, age_days: u64) {
+        put(&self.place.remote(), path, content, age_days * DAY_SECS);
+    }
+
+    /// Runs a shell command in the directory of both roots, `local` and `remote`.
+    fn shell(&self, script: &str) {
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", script]).current_dir(self.place.path());
+        assert!(shell.status().unwrap().success(), "{script}");
+    }
+
+    /// Both sides hold exactly these files, each with its content.
+    #[track_caller]
+    fn assert_both(&self, files: &[(&str, &str)]) {
+        for root in [self.place.local(), self.place.remote()] {
+            for (path, expected) in files {
+                assert_eq!(
+                    content(&root, path),
+                    *expected,
+                    "{path} in {}",
+                    root.display()
+                );
+            }
+            assert_eq!(
+                count_files(&root),
+                files.len() + 1,
+                "{:?}",
+                Snapshot::of(&root).names()
+            );
+        }
+    }
+}
+
+/// The user's files below a root.
+fn count_files(root: &Path) -> usize {
+    let snapshot = Snapshot::of(root);
+    let names = snapshot.names();
+    names
+        .iter()
+        .filter(|name| root.join(name).is_file())
+        .count()
+}
+
+#[test]
+fn a_folder_that_another_one_replaces_brings_its_content() {
+    for pair in Pair::each("replaced") {
+        for n in 1..=5 {
+            pair.put_local(&format!("site/p{n}"), &format!("old {n}"), 20);
+            pair.put_local(&format!("site.new/p{n}"), &format!("new {n}"), 19);
+        }
+        for n in 1..=30 {
+            pair.put_local(&format!("k{n}"), "k", 20);
+        }
+        pair.run("sync", &[]).expect(0);
+        pair.shell("rm -r local/site; mv local/site.new local/site");
+        pair.run("sync", &[]).expect(0);
+        for root in [pair.place.local(), pair.place.remote()] {
+            for n in 1..=5 {
+                assert_eq!(content(&root, &format!("site/p{n}")), format!("new {n}"));
+            }
+            assert!(!root.join("site.new").exists());
+        }
+    }
+}
+
+#[test]
+fn two_folders_that_are_merged_keep_all_that_was_in_either() {
+    for pair in Pair::each("merged") {
+        for n in 1..=12 {
+            pair.put_local(&format!("summer/s{n}"), &format!("summer {n}"), 20);
+            pair.put_local(&format!("winter/w{n}"), &format!("winter {n}"), 20);
+        }
+        pair.put_local("summer/same", "same", 20);
+        pair.put_local("winter/same", "same", 20);
+        pair.run("sync", &[]).expect(0);
+        pair.shell("mv -f local/summer/* local/winter/; rmdir local/summer");
+        pair.run("sync", &[]).expect(0);
+        let names: Vec<(String, String)> = (1..=12)
+            .flat_map(|n| {
+                [
+                    (format!("winter/s{n}"), format!("summer {n}")),
+                    (format!("winter/w{n}"), format!("winter {n}")),
+                ]
+            })
+            .collect();
+        let mut files: Vec<(&str, &str)> = (names.iter())
+            .map(|(path, content)| (path.as_str(), content.as_str()))
+            .collect();
+        files.push(("winter/same", "same"));
+        pair.assert_both(&files);
+    }
+}
+
+#[test]
+fn a_folder_restored_from_a_backup_stays_beside_what_the_server_has_of_that_name() {
+    for pair in Pair::each("restored") {
+        for n in 1..=5 {
+            pair.put_local(&format!("d/f{n}"), &format!("restored {n}"), 20);
+        }
+        pair.run("sync", &[]).expect(0);
+        pair.shell("cp -a local/d backup; rm -r local/d");
+        pair.run("sync", &[]).expect(0);
+        assert!(!pair.place.remote().join("d").exists());
+        pair.put_remote("d/other", "from elsewhere", 10);
+        pair.shell("cp -a backup local/d");
+        pair.run("sync", &[]).expect(0);
+        pair.assert_both(&[
+            ("d/f1", "restored 1"),
+            ("d/f2", "restored 2"),
+            ("d/f3", "restored 3"),
+            ("d/f4", "restored 4"),
+            ("d/f5", "restored 5"),
+            ("d/other", "from elsewhere"),
+        ]);
+    }
+}
+
+#[test]
+fn a_copied_folder_beside_an_empty_one_on_the_server_is_sent() {
+    for pair in Pair::each("copied") {
+        pair.put_local("d/a", "a", 20);
+        pair.put_local("d/b", "b", 20);
+        pair.run("sync", &[]).expect(0);
+        pair.shell("cp -a local/d local/e; mkdir remote/e");
+        pair.run("sync", &[]).expect(0);
+        pair.assert_both(&[("d/a", "a"), ("d/b", "b"), ("e/a", "a"), ("e/b", "b")]);
+    }
+}
+
+#[test]
+fn a_folder_that_was_gone_on_both_sides_may_come_back_where_the_archive_is_elsewhere() {
+    for pair in Pair::each("comeback") {
+        let state = ["--state-dir", "state"];
+        pair.put_local("d/a", "a", 20);
+        pair.put_local("d/b", "b", 20);
+        pair.run("sync", &state).expect(0);
+        assert!(!pair.place.local().join(".coracle").exists());
+        pair.shell("mv local/d aside; rm -r remote/d");
+        pair.run("sync", &state).expect(0);
+        pair.shell("mv aside local/d");
+        pair.run("sync", &state).expect(0);
+        pair.assert_both(&[("d/a", "a"), ("d/b", "b")]);
+    }
+}
+
+/// Runs a shell command where file systems can be mounted, seen by nobody else. `$0` is the program.
+fn with_mounts(place: &Place, script: &str) -> Ended {
+    let mut command = Command::new("unshare");
+    if !nix::unistd::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let as_run = place.command(&[]);
+    let variables = as_run
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    command
+        .args([
+            "--mount",
+            "sh",
+            "-ec",
+            script,
+            env!("CARGO_BIN_EXE_coracle"),
+        ])
+        .current_dir(place.path())
+        .env_clear()
+        .envs(variables)
+        .stdin(Stdio::null());
+    finish(command)
+}
+
+const MOUNTED: &str = "mkdir -p local/a/photos; mount -t tmpfs none local/a/photos;
+    for n in $(seq 30); do echo photo $n >local/a/photos/p$n; done; \"$0\" sync local remote;";
+
+#[test]
+fn a_disk_below_the_root_that_is_not_mounted_any_more_protects_what_was_on_it() {
+    for command in ["upload --delete", "sync"] {
+        let place = Place::new("unmounted");
+        put(&place.local(), "k", "k", DAY_SECS);
+        let script = format!(
+            "{MOUNTED} umount local/a/photos; echo new >local/new; \"$0\" {command} local remote"
+        );
+        with_mounts(&place, &script).expect(4).complains("a/photos");
+        assert_eq!(
+            count_files(&place.remote().join("a/photos")),
+            30,
+            "{command}"
+        );
+        assert_eq!(content(&place.remote(), "new"), "new\n", "the rest goes on");
+    }
+}
+
+#[test]
+fn a_disk_below_the_root_may_be_gone_for_good() {
+    let place = Place::new("unmounted-for-good");
+    put(&place.local(), "k", "k", DAY_SECS);
+    // All photos moved from the disk to the directory below it: nothing is missing.
+    let script = format!(
+        "{MOUNTED} cp -a local/a/photos moved; umount local/a/photos; cp -a moved/. local/a/photos;
+         \"$0\" sync local remote; rm local/a/photos/p1; \"$0\" sync local remote"
+    );
+    with_mounts(&place, &script).expect(0);
+    assert_eq!(count_files(&place.remote().join("a/photos")), 29);
+
+    let place = Place::new("unmounted-allowed");
+    put(&place.local(), "k", "k", DAY_SECS);
+    let script = format!(
+        "{MOUNTED} umount local/a/photos; \"$0\" sync --allow-empty --max-delete 100% local remote"
+    );
+    with_mounts(&place, &script).expect(0);
+    assert_eq!(count_files(&place.remote()), 1);
+}
+
+#[test]
+fn an_old_local_file_that_was_never_synced_survives_its_directory_on_the_server() {
+    let place = Place::new("never-synced");
+    for path in ["d/a", "d/b", "k"] {
+        put(&place.local(), path, path, 20 * DAY_SECS);
+    }
+    let remote = place.remote().canonicalize().unwrap();
+    put(&remote, "k", "k", 20 * DAY_SECS);
+    let row = |root: &Path, path: &str| {
+        let status = fs::metadata(root.join(path)).unwrap();
+        let mtime = status
+            .modified()
+            .unwrap()
+            .duration_since(std::time::UNIX_EPOCH);
+        let mtime = mtime.unwrap().as_secs_f64();
+        format!(r#"{{"m":{mtime},"s":{},"u":{mtime}}}"#, status.len())
+    };
+    let write = |dir: &str, rows: &str| {
+        let text = format!(
+            r#"{{"_file_version":3,"mtimes":{{}},"peer_sync":{{"{}":{{":last_sync":1700000000.5,{rows}}}}}}}"#,
+            remote.display(),
+        );
+        fs::write(place.local().join(dir).join(".pyftpsync-meta.json"), text).unwrap();
+    };
+    let local = place.local();
+    write(
+        "",
+        &format!(
+            r#""d":{{"m":null,"s":null,"u":1700000000.5}},"k":{}"#,
+            row(&local, "k")
+        ),
+    );
+    write(
+        "d",
+        &format!(r#""a":{},"b":{}"#, row(&local, "d/a"), row(&local, "d/b")),
+    );
+    put(&local, "d/never-synced", "precious", 900 * DAY_SECS);
+    place.between("sync", &[]);
+    assert_eq!(content(&local, "d/never-synced"), "precious");
+    assert!(!local.join("d/a").exists(), "a deletion stays a deletion");
+    assert!(!remote.join("d/a").exists());
+}
+
+#[test]
+fn in_a_deleted_directory_one_changed_file_is_the_only_conflict() {
+    for pair in Pair::each("one-changed") {
+        for n in 1..=5 {
+            pair.put_local(&format!("d/f{n}"), "content", 20);
+        }
+        pair.run("sync", &[]).expect(0);
+        pair.shell("rm -r local/d");
+        pair.put_remote("d/f3", "changed", 1);
+        let ended = pair.run("sync", &["--resolve", "skip"]).expect(0);
+        assert_eq!(ended.stdout.matches("*?*").count(), 1, "{ended}");
+        assert_eq!(
+            Snapshot::of(&pair.place.local()).names(),
+            ["always", "always/there"]
+        );
+        assert_eq!(
+            Snapshot::of(&pair.place.remote()).names(),
+            ["always", "always/there", "d", "d/f3"]
+        );
+    }
+}
+
+#[test]
+fn what_is_new_or_edited_in_a_directory_that_the_follower_lost_is_sent_or_told() {
+    for command in ["upload", "download"] {
+        for pair in Pair::each("lost") {
+            let (source, follower, wins) = match command {
+                "upload" => (pair.place.local(), pair.place.remote(), "local"),
+                _ => (pair.place.remote(), pair.place.local(), "remote"),
+            };
+            pair.put_remote("always/there", "x", 9);
+            for name in ["d/same", "d/edited", "d/s/deep"] {
+                put(&source, name, "old", 20 * DAY_SECS);
+            }
+            pair.run("sync", &[]).expect(0);
+            fs::remove_dir_all(follower.join("d")).unwrap();
+            put(&source, "d/edited", "edited", DAY_SECS);
+            put(&source, "d/s/new", "new", DAY_SECS);
+            let ended = pair.run(command, &["--resolve", "skip"]).expect(0);
+            assert_eq!(content(&follower, "d/s/new"), "new", "{ended}");
+            assert!(
+                ended.stdout.contains("d/edited"),
+                "the conflict is told: {ended}"
+            );
+            assert!(!follower.join("d/same").exists() && !follower.join("d/edited").exists());
+            pair.run(command, &["--resolve", wins]).expect(0);
+            assert_eq!(content(&follower, "d/edited"), "edited");
+            pair.run(command, &["--force"]).expect(0);
+            for name in ["d/same", "d/s/deep"] {
+                assert_eq!(content(&follower, name), "old", "--force sends it again");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_whole_root_that_another_program_copied_deletes_nothing() {
+    for pair in Pair::each("copied-root") {
+        pair.put_local("d/a", "a", 20);
+        pair.put_local("d/b", "b", 20);
+        pair.run("sync", &[]).expect(0);
+        // The archive came along, and of the files only some, as yet.
+        pair.shell("cp -a local whole; rm -r local; cp -a whole local; rm local/d/b");
+        let ended = pair.run("sync", &[]).expect(0);
+        assert!(ended.stderr.contains(".copied"), "{ended}");
+        pair.assert_both(&[("d/a", "a"), ("d/b", "b")]);
+        // From here on all is as ever.
+        pair.shell("rm local/d/b");
+        pair.run("sync", &[]).expect(0);
+        pair.assert_both(&[("d/a", "a")]);
+    }
+}

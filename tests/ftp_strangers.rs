@@ -1,0 +1,210 @@
+//! Servers that coracle does not know by their greetings, and those that it knows under another's: everything works all the
+//! same, by the book at first.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use support::program::{Ended, Place, put};
+use support::servers::{Kind, Options, Server};
+
+/// Names that people have. Twisted's server takes the bytes of a name for Latin-1 and writes them as UTF-8, so that it shows
+/// another name than it was told: its own mistake, which [`a_mangled_name_is_told_and_loses_nothing`] is about.
+const PLAIN: [&str; 7] = [
+    "a.txt",
+    ".hidden",
+    "two  blanks",
+    "f (1) [x].txt",
+    "d/b.txt",
+    "d/e/100%.txt",
+    "-r",
+];
+const FOREIGN: [&str; 2] = ["d/Übung.txt", "日本/ノート"];
+
+/// What lies below a directory, but for what coracle keeps for itself.
+fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn walk(root: &Path, dir: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in fs::read_dir(dir).expect("the directory is ours") {
+            let path = entry.expect("the directory is ours").path();
+            let name = path
+                .strip_prefix(root)
+                .expect("it is below")
+                .to_string_lossy()
+                .into_owned();
+            if path.is_dir() {
+                walk(root, &path, found);
+            } else if !name.contains(".pyftpsync-") && !name.contains(".coracle") {
+                found.insert(name, fs::read(&path).expect("the file is ours"));
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(root, root, &mut found);
+    found
+}
+
+fn assert_same(place: &Place, server: &Server, when: &str) {
+    let (local, remote) = (tree(&place.local()), tree(server.root()));
+    let names = |tree: &BTreeMap<String, Vec<u8>>| tree.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&local), names(&remote), "{when}");
+    assert!(local == remote, "{when}: the content differs");
+}
+
+fn assert_quiet(ended: &Ended, when: &str) {
+    for word in ["COPY", "DELETE", "CONFLICT", "RENAME"] {
+        assert!(!ended.stdout.contains(word), "{when}: {}", ended.stdout);
+    }
+}
+
+/// The whole round: upload and download, nothing to do, changes on both sides, renames, deletions, a glance, another place.
+fn round(kind: Kind, greeting: Option<&'static str>, connections: &str) {
+    let when = format!("{} as {greeting:?} with {connections}", kind.name());
+    let place = Place::new("stranger");
+    let extra = match kind {
+        // It would not see what this test does behind its back.
+        Kind::Rclone => vec!["--dir-cache-time=100ms".to_owned()],
+        _ => Vec::new(),
+    };
+    let server = Server::start(
+        kind,
+        Options {
+            greeting,
+            extra,
+            ..Options::default()
+        },
+    );
+    let names: Vec<&str> = match kind {
+        Kind::Twisted => PLAIN.to_vec(),
+        _ => PLAIN.iter().chain(&FOREIGN).copied().collect(),
+    };
+    for (age, name) in names.iter().enumerate() {
+        put(
+            &place.local(),
+            name,
+            format!("local {name}"),
+            10_000 + age as u64,
+        );
+    }
+    put(&place.local(), "empty", "", 9_000);
+    put(&place.local(), "big", vec![7; 1_500_000], 9_000);
+    put(server.root(), "there/r", "remote", 400 * 86_400);
+    put(server.root(), "s", "remote, too", 8_000);
+    server.own_files();
+    let url = server.url("");
+    let sync = |options: &[&str]| {
+        let options = [options, &["--connections", connections, "--timeout", "10"]].concat();
+        let ended = place.with("sync", &url, &options).expect(0);
+        assert_same(&place, &server, &when);
+        ended
+    };
+    sync(&[]);
+    assert_eq!(tree(&place.local()).len(), names.len() + 4, "{when}");
+    assert_quiet(&sync(&[]), &when);
+
+    put(&place.local(), "a.txt", "changed here, and longer", 100);
+    put(server.root(), "s", "changed there, and longer", 100);
+    server.own_files();
+    fs::remove_file(place.local().join("d/b.txt")).unwrap();
+    fs::remove_file(server.root().join("there/r")).unwrap();
+    fs::rename(place.local().join("big"), place.local().join("large")).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    sync(&[]);
+    assert_eq!(
+        tree(&place.local())["s"],
+        b"changed there, and longer",
+        "{when}"
+    );
+    assert!(!server.root().join("d/b.txt").exists(), "{when}");
+    assert_quiet(&sync(&[]), &when);
+    assert_quiet(&sync(&["--quick-scan"]), &when);
+
+    let other = Place::new("stranger");
+    other
+        .with("download", &url, &["--connections", connections])
+        .expect(0);
+    assert_same(&other, &server, &when);
+}
+
+fn rounds(kind: Kind) {
+    for connections in ["1", "4"] {
+        round(kind, None, connections);
+    }
+}
+
+#[test]
+fn twisted() {
+    rounds(Kind::Twisted);
+}
+
+#[test]
+fn aioftp() {
+    rounds(Kind::Aioftp);
+}
+
+#[test]
+fn rclone() {
+    rounds(Kind::Rclone);
+}
+
+/// With TLS from the first byte it refuses `PROT P`, and sends files readable by everyone: none is sent or taken.
+#[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
+#[test]
+fn rclone_protects_no_data_and_gets_none() {
+    use support::tls::{Variant, authority};
+    let variant = Variant {
+        kind: Kind::Rclone,
+        strict: false,
+        version: None,
+    };
+    let place = Place::new("stranger");
+    let server = Server::start(Kind::Rclone, variant.options(authority().good()));
+    put(&place.local(), "a", "mine", 1_000);
+    put(server.root(), "b", "yours", 1_000);
+    let url = server.url("").replace("ftp://", "ftps://");
+    let ca_file = format!("--ca-file={}", authority().file().display());
+    place
+        .with("sync", &url, &["--tls=implicit", &ca_file])
+        .expect(7)
+        .complains("does not protect files and listings");
+    assert_eq!(tree(&place.local()).len(), 1);
+    assert_eq!(tree(server.root()).len(), 1);
+}
+
+#[test]
+fn ftp_srv() {
+    if std::process::Command::new("npm")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        // `tests/run` says so.
+        return;
+    }
+    rounds(Kind::FtpSrv);
+}
+
+#[test]
+fn nothing_rests_on_the_name_in_a_greeting() {
+    const GREETINGS: [&str; 3] = ["(vsFTPd 3.0.5)", "pyftpdlib 2.2.0 ready.", "Welcome"];
+    for kind in Kind::startable() {
+        for greeting in GREETINGS {
+            round(kind, Some(greeting), "4");
+        }
+    }
+}
+
+#[test]
+fn a_mangled_name_is_told_and_loses_nothing() {
+    let place = Place::new("mangled");
+    let server = Server::start(Kind::Twisted, Options::default());
+    put(&place.local(), "Übung", "mine", 1_000);
+    put(&place.local(), "plain", "plain", 1_000);
+    let url = server.url("");
+    for _ in 0..2 {
+        place.with("sync", &url, &["--timeout", "10"]).expect(1);
+        assert_eq!(fs::read(place.local().join("Übung")).unwrap(), b"mine");
+        assert_eq!(fs::read(server.root().join("plain")).unwrap(), b"plain");
+    }
+}

@@ -1,0 +1,419 @@
+//! The program over SSH: it syncs, and each thing that can go wrong before the first file ends it with a sentence and a code.
+#![cfg(feature = "sftp")]
+
+mod support;
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use support::program::{Ended, Place, content, put};
+use support::ssh::{Daemon, PASSWORD, SshClient, SshServer, USER, client_command};
+
+/// Both clients.
+const CLIENTS: [SshClient; 2] = [SshClient::Ssh, SshClient::Dbclient];
+
+struct Scene {
+    server: SshServer,
+    place: Place,
+}
+
+impl Scene {
+    fn new(daemon: Daemon) -> Self {
+        Self::with(SshServer::start(daemon))
+    }
+
+    fn with(server: SshServer) -> Self {
+        let place = Place::new("sftp");
+        Self { server, place }
+    }
+
+    fn run(&self, verb: &str, client: SshClient, options: &[&str]) -> Ended {
+        let command = self.server.command(client);
+        self.run_by(verb, &command, options)
+    }
+
+    fn run_by(&self, verb: &str, command: &str, options: &[&str]) -> Ended {
+        let url = self.server.url("");
+        let fixed = ["--ssh-command", command, "--timeout", "8", "--retries", "0"];
+        self.place.with(verb, &url, &[&fixed[..], options].concat())
+    }
+
+    /// A client that knows no host.
+    fn stranger(&self, client: SshClient, with_key: bool) -> String {
+        let home = self.place.home();
+        fs::create_dir_all(home.join(".ssh")).unwrap();
+        for key in ["key", "key.pub", "dropbear_key"] {
+            let _ = fs::copy(self.server.home().join(key), home.join(key));
+        }
+        client_command(client, &home, with_key)
+    }
+
+    fn known_hosts(&self) -> String {
+        let file = self.place.home().join(".ssh/known_hosts");
+        fs::read_to_string(file).unwrap_or_default()
+    }
+}
+
+#[test]
+fn syncs_both_ways_with_both_clients() {
+    for client in CLIENTS {
+        let scene = Scene::new(Daemon::OpenSsh);
+        put(&scene.place.local(), "a/one.txt", "one", 1000);
+        put(&scene.place.local(), "large.bin", vec![7; 3_000_000], 900);
+        scene.run("upload", client, &[]).expect(0);
+        assert_eq!(content(&scene.server.root(), "a/one.txt"), "one");
+        put(&scene.server.root(), "b/two.txt", "two", 500);
+        put(&scene.place.local(), "a/one.txt", "one more", 10);
+        scene.server.own_files();
+        scene.run("sync", client, &[]).expect(0);
+        assert_eq!(content(&scene.place.local(), "b/two.txt"), "two");
+        assert_eq!(content(&scene.server.root(), "a/one.txt"), "one more");
+        let again = scene.run("sync", client, &["-v"]).expect(0);
+        assert!(!again.stdout.contains("copied"), "{again}");
+    }
+}
+
+#[test]
+fn the_login_directory_is_found() {
+    let scene = Scene::new(Daemon::OpenSsh);
+    put(&scene.place.local(), "f", "f", 100);
+    let url = format!("sftp://{USER}@{}/~/root", scene.server.address());
+    let command = scene.server.command(SshClient::Ssh);
+    scene
+        .place
+        .with("upload", &url, &["--ssh-command", &command])
+        .expect(0);
+    assert_eq!(content(&scene.server.root(), "f"), "f");
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Host keys
+// ---------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn an_unknown_host_key_is_refused_with_what_accepts_it() {
+    for client in CLIENTS {
+        let scene = Scene::new(Daemon::OpenSsh);
+        put(&scene.place.local(), "f", "f", 100);
+        let command = scene.stranger(client, true);
+        let refused = scene.run_by("upload", &command, &[]).expect(7);
+        assert!(
+            refused.stderr.contains("is not known: SHA256:"),
+            "{refused}"
+        );
+        assert!(
+            refused.stderr.contains("--accept-new-host-key"),
+            "{refused}"
+        );
+        let refused = refused.reads_as_prose();
+
+        // What it names is what helps.
+        let (_, rest) = refused
+            .stderr
+            .split_once("--pin ")
+            .expect("it names the pin");
+        let pin = rest.split_whitespace().next().unwrap();
+        scene.run_by("upload", &command, &["--pin", pin]).expect(0);
+        assert_eq!(scene.known_hosts(), "");
+        scene
+            .run_by("upload", &command, &["--accept-new-host-key"])
+            .expect(0);
+        assert!(scene.known_hosts().contains("ssh-ed25519"));
+        scene.run_by("upload", &command, &[]).expect(0);
+    }
+}
+
+#[test]
+fn a_wrong_pin_is_refused() {
+    for client in CLIENTS {
+        let scene = Scene::new(Daemon::OpenSsh);
+        let pin = format!("sha256:{}", "07".repeat(32));
+        let command = scene.stranger(client, true);
+        scene
+            .run_by("upload", &command, &["--pin", &pin])
+            .expect(7)
+            .complains("is not one that --pin names, but sha256:")
+            .reads_as_prose();
+    }
+}
+
+#[test]
+fn a_changed_host_key_is_refused_whatever_is_accepted() {
+    for client in CLIENTS {
+        let scene = Scene::new(Daemon::OpenSsh);
+        let other = SshServer::start(Daemon::OpenSsh);
+        let key = fs::read_to_string(other.home().join("host_key.pub")).unwrap();
+        let command = scene.stranger(client, true);
+        let (ip, port) = (scene.server.address().ip(), scene.server.address().port());
+        let known = format!("[{ip}]:{port} {key}{ip} {key}");
+        let file = scene.place.home().join(".ssh/known_hosts");
+        fs::write(file, known).unwrap();
+        for options in [&[][..], &["--accept-new-host-key"]] {
+            scene
+                .run_by("upload", &command, options)
+                .expect(7)
+                .complains("has CHANGED to SHA256:")
+                .reads_as_prose();
+        }
+        scene
+            .run_by("upload", &command, &["--no-verify-host-keys"])
+            .expect(0)
+            .complains("any server is accepted");
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Logging in
+// ---------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_password_is_typed_where_it_is_asked_for() {
+    for (daemon, client) in [
+        (Daemon::Proftpd, SshClient::Ssh),
+        (Daemon::Proftpd, SshClient::Dbclient),
+        (Daemon::Asyncssh, SshClient::Ssh),
+    ] {
+        let scene = Scene::new(daemon);
+        put(&scene.place.local(), "f", "f", 100);
+        let file = scene.place.path().join("password");
+        fs::write(&file, PASSWORD).unwrap();
+        let with_file = ["--password-file", file.to_str().unwrap()];
+        let done = scene
+            .run("upload", client, &with_file)
+            .expect(0)
+            .hides(PASSWORD);
+        assert_eq!(content(&scene.server.root(), "f"), "f", "{done}");
+
+        fs::write(&file, "wrong-one").unwrap();
+        let refused = scene.run("upload", client, &with_file).expect(7);
+        assert!(
+            refused.stderr.contains("does not accept the password"),
+            "{daemon:?} {client:?} {refused}"
+        );
+        refused.hides("wrong-one").reads_as_prose();
+
+        scene
+            .run("upload", client, &[])
+            .expect(7)
+            .complains("the server wants the password of sailor@127.0.0.1, and there is none")
+            .reads_as_prose();
+    }
+}
+
+#[test]
+fn a_refused_key_names_what_the_server_takes() {
+    for client in CLIENTS {
+        let scene = Scene::with(SshServer::start_with(
+            Daemon::OpenSsh,
+            &[
+                "PasswordAuthentication no",
+                "KbdInteractiveAuthentication no",
+            ],
+        ));
+        scene.server.know_host();
+        fs::write(scene.server.home().join(".ssh/authorized_keys"), "").unwrap();
+        let refused = scene.run("upload", client, &[]).expect(7);
+        assert!(refused.stderr.contains("login refused"), "{refused}");
+        refused.reads_as_prose();
+    }
+}
+
+#[test]
+fn a_locked_key_asks_for_its_phrase_and_nobody_is_there() {
+    let scene = Scene::new(Daemon::OpenSsh);
+    let key = scene.server.home().join("key");
+    let locked = Command::new("ssh-keygen")
+        .args(["-q", "-p", "-P", "", "-N", "a phrase", "-f"])
+        .arg(&key)
+        .stdin(Stdio::null())
+        .status();
+    assert!(locked.unwrap().success());
+    scene
+        .run("upload", SshClient::Ssh, &[])
+        .expect(7)
+        .complains("asks \"Enter passphrase for key")
+        .reads_as_prose();
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// What is not there
+// ---------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_server_that_is_not_there_is_told_as_with_ftp() {
+    for client in CLIENTS {
+        let mut scene = Scene::new(Daemon::OpenSsh);
+        scene.server.kill();
+        scene
+            .run("upload", client, &[])
+            .expect(6)
+            .complains("connection refused")
+            .reads_as_prose();
+    }
+}
+
+#[test]
+fn a_server_without_sftp_is_told_as_such() {
+    let no_sftp = ["Subsystem other internal-sftp"];
+    let scene = Scene::with(SshServer::start_with(Daemon::OpenSsh, &no_sftp));
+    scene
+        .run("upload", SshClient::Ssh, &[])
+        .expect(6)
+        .complains("the server has no SFTP")
+        .reads_as_prose();
+    let dropbear = scene.run("upload", SshClient::Dbclient, &[]).expect(6);
+    assert!(dropbear.stderr.contains("SFTP"), "{dropbear}");
+    dropbear.reads_as_prose();
+}
+
+#[test]
+fn a_shell_that_prints_is_told_as_such() {
+    for client in CLIENTS {
+        let noisy = ["Subsystem sftp echo Welcome to the harbour;true"];
+        let scene = Scene::with(SshServer::start_with(Daemon::OpenSsh, &noisy));
+        scene
+            .run("upload", client, &[])
+            .expect(6)
+            .complains("its shell prints before SFTP begins: \"Welcome to the harbour\"")
+            .reads_as_prose();
+    }
+}
+
+#[test]
+fn a_missing_program_is_told_as_such() {
+    let place = Place::new("sftp");
+    place
+        .with(
+            "upload",
+            "sftp://nas/x",
+            &["--ssh-command", "/no/such/program"],
+        )
+        .expect(2)
+        .complains("--ssh-command: /no/such/program cannot be started: no such file")
+        .says_one_sentence();
+    let mut command = place.command(&["upload", "local", "sftp://nas/x"]);
+    command.env("PATH", place.path());
+    let program = env!("CARGO_BIN_EXE_coracle");
+    let mut bare = Command::new(program);
+    bare.args(["upload", "local", "sftp://nas/x"])
+        .current_dir(place.path())
+        .env_clear()
+        .env("PATH", place.path())
+        .env("HOME", place.home());
+    support::program::finish(bare)
+        .expect(2)
+        .complains("install OpenSSH's ssh or dropbear's dbclient")
+        .says_one_sentence();
+}
+
+#[test]
+fn odd_hosts_and_users_start_nothing() {
+    let place = Place::new("sftp");
+    let fake = place.path().join("fake");
+    fs::write(&fake, "#!/bin/sh\necho started >> \"$0.log\"\n").unwrap();
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    fs::set_permissions(&fake, mode).unwrap();
+    for url in [
+        "sftp://-Jtouch/x",
+        "sftp://-oProxyCommand=x@nas/x",
+        "sftp://a,b/x",
+    ] {
+        let command = fake.to_str().unwrap();
+        place
+            .with("upload", url, &["--ssh-command", command])
+            .expect(2)
+            .says_one_sentence();
+    }
+    assert!(!place.path().join("fake.log").exists());
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// The child process
+// ---------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_silent_program_is_ended_in_time() {
+    let place = Place::new("sftp");
+    let fake = place.path().join("fake");
+    let script = "#!/bin/sh\ncase \"$*\" in *-V*) echo OpenSSH >&2; exit;; esac\necho $$ > \"$0.pid\"\ntrap '' TERM\nsleep 100 & wait; wait\n";
+    fs::write(&fake, script).unwrap();
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    fs::set_permissions(&fake, mode).unwrap();
+    let started = Instant::now();
+    let options = [
+        "--ssh-command",
+        fake.to_str().unwrap(),
+        "--timeout",
+        "2",
+        "--retries",
+        "0",
+    ];
+    place
+        .with("upload", "sftp://nas/x", &options)
+        .expect(6)
+        .complains("timed out waiting for the login")
+        .reads_as_prose();
+    assert!(
+        started.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        started.elapsed()
+    );
+    let pid = content(place.path(), "fake.pid");
+    let left = fs::exists(format!("/proc/{}", pid.trim())).unwrap();
+    assert!(!left, "process {pid} is left");
+}
+
+#[test]
+fn no_secret_is_where_others_can_read_it() {
+    let place = Place::new("sftp");
+    let fake = place.path().join("fake");
+    let script = "#!/bin/sh\ncase \"$*\" in *-V*) echo OpenSSH >&2; exit;; esac\n\
+        tr '\\0' '\\n' < /proc/$$/environ > \"$0.environ\"\necho \"$*\" > \"$0.arguments\"\n\
+        printf \"me@nas's password: \" > /dev/tty\nread answer < /dev/tty\n[ \"$answer\" = seaworthy ] && touch \"$0.told\"\n\
+        printf \"me@nas's password: \" > /dev/tty\nread answer < /dev/tty\n";
+    fs::write(&fake, script).unwrap();
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    fs::set_permissions(&fake, mode).unwrap();
+    let mut command = place.command(&[
+        "upload",
+        "local",
+        "sftp://me@nas/x",
+        "--ssh-command",
+        fake.to_str().unwrap(),
+        "--retries",
+        "0",
+        "-vvv",
+    ]);
+    command.env("CORACLE_PASSWORD", PASSWORD);
+    support::program::finish(command)
+        .expect(7)
+        .complains("does not accept the password of me@nas")
+        .hides(PASSWORD);
+    assert!(place.path().join("fake.told").exists(), "it was told once");
+    for file in ["fake.environ", "fake.arguments"] {
+        assert!(!content(place.path(), file).contains(PASSWORD), "{file}");
+    }
+}
+
+#[test]
+fn a_jump_hosts_question_is_not_answered_with_our_password() {
+    let place = Place::new("sftp");
+    let fake = place.path().join("fake");
+    let script = "#!/bin/sh\ncase \"$*\" in *-V*) echo OpenSSH >&2; exit;; esac\n\
+        printf \"me@jump's password: \" > /dev/tty\nread answer < /dev/tty\necho \"$answer\" > \"$0.told\"\n";
+    fs::write(&fake, script).unwrap();
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    fs::set_permissions(&fake, mode).unwrap();
+    let url = format!("sftp://me:{PASSWORD}@nas/x");
+    place
+        .with(
+            "upload",
+            &url,
+            &["--ssh-command", fake.to_str().unwrap(), "--retries", "0"],
+        )
+        .expect(7)
+        .complains("asks \"me@jump's password:\", and there is nobody to answer")
+        .hides(PASSWORD);
+    assert!(!place.path().join("fake.told").exists());
+}
