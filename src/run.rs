@@ -18,7 +18,7 @@ use crate::side::{Side, Sides};
 use crate::sync::event::{Ask, Event};
 use crate::sync::plan::guard;
 use crate::sync::record::{
-    Home, HomeLock, JobId, Mode, PeerKey, Register, Remembered, Servers, open, state_dir,
+    Home, HomeLock, JobId, Mode, PeerKey, Register, Remembered, Servers, open, save, state_dir,
 };
 use crate::sync::workers::Stop;
 use crate::sync::{self, Setting, Summary};
@@ -91,14 +91,21 @@ impl<'a> Run<'a> {
             None => None,
         };
         let peer = &place.id.peer;
-        let opened = open(
-            &place.home,
-            place.elsewhere.as_ref(),
-            &place.id.local,
-            peer,
-            mode_of(job),
-            job.migrate,
-        )?;
+        let open_archive = || {
+            open(
+                &place.home,
+                place.elsewhere.as_ref(),
+                &place.id.local,
+                peer,
+                mode_of(job),
+                job.migrate,
+            )
+        };
+        let mut opened = open_archive()?;
+        if !job.dry_run && sync::settle_moves(&opened, remote.connect.get())? {
+            save(&place.home, &opened.archive, &opened.journal)?;
+            opened = open_archive()?;
+        }
         for notice in &opened.notices {
             tell(Event::Warning(notice));
         }

@@ -31,7 +31,7 @@ use crate::sync::look::filter::Filter;
 use crate::sync::look::quick::{Findings, glance_over};
 use crate::sync::plan::walk::{Walk, walk};
 use crate::sync::plan::{Plan, guard};
-use crate::sync::record::{Archive, Change, Home, Journal, Opened, save};
+use crate::sync::record::{Change, Home, Opened, save};
 use crate::sync::workers::{Failure, Stop, Workers};
 use crate::time::Timestamp;
 
@@ -93,7 +93,6 @@ pub fn run(
         let workers = Workers::new(scope, connect, setting.stop, most, job.limits.retries)?;
         tell(Event::Started);
         find_check_file(job, &workers)?;
-        settle_moves(journal, archive, &workers)?;
         let findings = match job.policy.remote_scan {
             RemoteScan::Quick => glance_over(&workers, &terms, &job.selection.only, setting.now)?,
             RemoteScan::Full | RemoteScan::Trusted => Findings::new(),
@@ -203,18 +202,24 @@ fn find_check_file<'env>(job: &'env Job, workers: &Workers<'_, 'env>) -> Result<
     looked.map_err(Failure::into_error)
 }
 
-/// Finds out what became of directories that a cut-off run was renaming on the remote side.
-fn settle_moves(journal: &Journal, archive: &Archive, workers: &Workers<'_, '_>) -> Result<()> {
-    for (from, to) in journal.unfinished_moves() {
-        let paths = [from.clone(), to.clone()];
-        let looked = workers.call(move |hands| Ok(hands.of(Side::Remote)?.look_up(&paths)));
-        let answers = looked.map_err(Failure::into_error)?;
+/// Finds out what became of directories that a cut-off run was renaming on the remote side, and notes it. Says whether one got
+/// there: the archive is to be written, and read again, before anybody looks.
+pub(crate) fn settle_moves(opened: &Opened, remote: &dyn Connect) -> Result<bool> {
+    let moves = opened.journal.unfinished_moves();
+    if moves.is_empty() {
+        return Ok(false);
+    }
+    let mut remote = remote.connect()?;
+    let mut has_moved = false;
+    for (from, to) in moves {
+        let answers = remote.look_up(&[from.clone(), to.clone()]);
         let is_moved = matches!(answers.as_slice(), [Ok(None), Ok(Some(_))]);
-        if is_moved && archive.holds(&from) {
-            journal.note(&to, &Change::MovedFrom(from))?;
+        if is_moved && opened.archive.holds(&from) {
+            opened.journal.note(&to, &Change::MovedFrom(from))?;
+            has_moved = true;
         }
     }
-    Ok(())
+    Ok(has_moved)
 }
 
 /// Lets the guards look at the finished plan, before anything is done.
