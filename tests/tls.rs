@@ -567,7 +567,9 @@ fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy();
             if path.is_dir() {
-                waiting.push(path);
+                if name != ".coracle" {
+                    waiting.push(path);
+                }
             } else if !name.starts_with(".pyftpsync") && !name.starts_with(".coracle") {
                 let below = path.strip_prefix(root).unwrap().display().to_string();
                 found.insert(below, fs::read(&path).unwrap());

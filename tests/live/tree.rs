@@ -18,6 +18,9 @@ const TOLERANCE_SECS: i64 = 1;
 /// The file beside the user's files that coracle keeps its records in.
 const METADATA: &str = ".pyftpsync-meta.json";
 
+/// The directory in a local root that holds its archives.
+const ARCHIVE_DIR: &str = ".coracle";
+
 /// Most files are smaller; the last one of a tree is not.
 const MAX_SMALL_BYTES: u64 = 8 * 1024;
 
@@ -225,7 +228,9 @@ fn look_below(root: &Path, dir: &Path, tree: &mut Tree) {
 /// The user's part of a tree: what is not the record of a run.
 pub(crate) fn users(tree: &Tree) -> Tree {
     tree.iter()
-        .filter(|(path, _)| !path.ends_with(METADATA.as_bytes()))
+        .filter(|(path, _)| {
+            !path.ends_with(METADATA.as_bytes()) && !path.starts_with(ARCHIVE_DIR.as_bytes())
+        })
         .map(|(path, seen)| (path.clone(), seen.clone()))
         .collect()
 }
