@@ -158,6 +158,8 @@ pub(crate) fn assert_only_listings(sessions: &[Vec<String>], dirs: usize, metada
             .filter(|command| wanted.contains(&verb(command)))
             .count()
     };
+    // A server that loses times gives files the time of their upload, told to the minute.
+    let has_young_minutes = metadata > 0 && count(&["LIST"]) > 0;
     for command in commands() {
         let is_allowed = match verb(command) {
             "USER" | "PASS" | "FEAT" | "SYST" | "OPTS" | "CLNT" | "PWD" | "TYPE" => true,
@@ -166,16 +168,20 @@ pub(crate) fn assert_only_listings(sessions: &[Vec<String>], dirs: usize, metada
             "CWD" | "MDTM" => count(&["LIST"]) > 0,
             // A question mark may stand for what the server cannot express; and a day to come, which is all that
             // `LIST` tells of such a time, proves nothing.
-            "SIZE" => command.contains('?') || command.ends_with(FROM_2039_NAME),
+            // Where files have the time of their upload, a minute proves nothing right after it.
+            "SIZE" => {
+                command.contains('?') || command.ends_with(FROM_2039_NAME) || has_young_minutes
+            }
             "RETR" => command.ends_with("/.pyftpsync-meta.json"),
             _ => false,
         };
         assert!(is_allowed, "{command} has no place here; {}", excerpt());
     }
     assert_eq!(count(&["MLSD", "LIST"]), dirs, "listings; {}", excerpt());
-    assert_eq!(count(&["RETR"]), metadata, "metadata; {}", excerpt());
+    // True times are read for what is new or changed alone.
+    assert!(count(&["RETR"]) <= metadata, "metadata; {}", excerpt());
     assert!(
-        count(&["MDTM"]) <= ZONE_PROBES * sessions.len(),
+        count(&["MDTM"]) <= ZONE_PROBES * sessions.len() || has_young_minutes,
         "{}",
         excerpt()
     );
