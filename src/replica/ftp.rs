@@ -25,10 +25,11 @@ use self::learnt::Learnt;
 pub use self::learnt::Memory;
 use self::look::{is_demanding, unkept_name};
 use self::paths::{ancestors, join, last_name, root_path};
-use crate::error::{Doing, Error, ErrorKind, Result, Scope};
+use crate::error::{Doing, ErrorKind, Result, Scope};
 use crate::ftp::{Command, Reply, Session, Software};
 use crate::job::{Encoding, FtpLocation, Limits};
 use crate::path::RelPath;
+use crate::replica::checks::taken;
 use crate::replica::{
     Algorithm, Capabilities, CaseSensitivity, Connect, Digest, Kind, Listing, Mtime, NewFile,
     Removal, Renaming, Replica, Source, Stat, Times, Watch, Written,
@@ -447,8 +448,4 @@ impl Drop for FtpReplica {
     fn drop(&mut self) {
         self.connector.publish(self.learnt);
     }
-}
-
-fn taken() -> Error {
-    ErrorKind::Changed("there is something under the new name already").into()
 }

@@ -4,6 +4,7 @@
 //! done for good, so that a protocol can send all the commands it takes back to back and wait once. No rule of
 //! syncing lives here; a replica says what is there and does what it is told, all or nothing.
 
+mod checks;
 mod digest;
 mod ftp;
 mod listing;

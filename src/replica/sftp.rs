@@ -21,6 +21,7 @@ use self::flights::{NONSENSE, ask_all};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::job::{Limits, ServerPath, SftpLocation};
 use crate::path::{Escaped, RelPath};
+use crate::replica::checks::taken;
 use crate::replica::{
     Algorithm, Capabilities, CaseSensitivity, Connect, Digest, Kind, Listing, NewFile, Removal,
     Renaming, Replica, Source, Staging, Stat, Times, Watch, Written,
@@ -409,10 +410,6 @@ impl Replica for SftpReplica {
             _ => Ok(None),
         }
     }
-}
-
-fn taken() -> Error {
-    ErrorKind::Changed("there is something under the new name already").into()
 }
 
 const fn digest_name(algorithm: Algorithm) -> &'static str {

@@ -2,11 +2,11 @@
 
 use super::FtpReplica;
 use super::learnt::Looks;
-use super::write::check_replaced;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ftp::{Command, Reply};
 use crate::path::Escaped;
 use crate::replica::Stat;
+use crate::replica::checks::{check_replaced, misplaced};
 
 /// What the old file is called while the new one takes its name, on servers that do not rename over a file: a partial
 /// name, so that it is never synced.
@@ -152,18 +152,6 @@ fn refused(replies: &[Reply]) -> Option<&Reply> {
     replies
         .iter()
         .find(|reply| !reply.is_success() && !reply.is_intermediate())
-}
-
-/// The rename was confirmed, and yet the file is not there: Pure-FTPd writes some names in another way.
-fn misplaced(shown: Option<Stat>) -> Error {
-    let text = match shown {
-        None => "the server confirmed the rename, but does not show the file; it may not keep such a name".to_owned(),
-        Some(stat) => format!(
-            "the server confirmed the rename, but shows another file there ({} bytes)",
-            stat.size
-        ),
-    };
-    ErrorKind::Verify(text).into()
 }
 
 fn unmoved() -> Error {

@@ -12,6 +12,7 @@ use super::paths::{last_name, parent};
 use super::{FtpReplica, SetTime, Setter, names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ftp::{Command, Reply, Transfer};
+use crate::replica::checks::{Litter, check_aside, check_replaced, misread};
 use crate::replica::{Listing, NewFile, Source, Stat, Times, Watch, Written};
 use crate::time::Timestamp;
 
@@ -274,13 +275,13 @@ impl FtpReplica {
             }
             left = left
                 .checked_sub(count as u64)
-                .ok_or_else(|| misread(source))?;
+                .ok_or_else(|| Stop::Source(misread(source)))?;
             transfer.write_all(&buffer[..count]).map_err(Stop::Data)?;
             sent += count as u64;
             watch.moved(count as u64).map_err(Stop::Source)?;
         }
         if left > 0 {
-            return Err(misread(source));
+            return Err(Stop::Source(misread(source)));
         }
         Ok(())
     }
@@ -316,10 +317,7 @@ impl FtpReplica {
         let stored = self.inspect(partial, &paths, file.mtime)?;
         check_size(&stored, file)?;
         check_replaced(file.replaces, stored.present)?;
-        if stored.aside.is_some() {
-            let what = "something is already where the old file is to go";
-            return Err(ErrorKind::Changed(what).into());
-        }
+        check_aside(stored.aside)?;
         watch.placing(&stored.partial, stored.times)?;
         let stat = match (&aside, stored.present) {
             (Some(aside), Some(_)) => {
@@ -446,34 +444,6 @@ enum Stop {
     Refused(Error),
 }
 
-/// A source that does not have the size it should have; where it knows better why, it says so itself.
-fn misread(source: &mut dyn Source) -> Stop {
-    let text = "the source is not as long as it was listed";
-    Stop::Source(match source.finish() {
-        Err(error) => error,
-        Ok(()) => ErrorKind::Verify(text.to_owned()).into(),
-    })
-}
-
-/// What a failed transfer left under the partial name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Litter {
-    /// The beginning of the file: the next try can go on.
-    Resumable,
-    /// Nothing, or something else.
-    Useless,
-}
-
-impl Litter {
-    fn after(error: &Error) -> Self {
-        match error.kind() {
-            ErrorKind::Changed(_) | ErrorKind::Verify(_) => Self::Useless,
-            _ if error.is_full() => Self::Useless,
-            _ => Self::Resumable,
-        }
-    }
-}
-
 fn check_size(stored: &Stored, file: &NewFile<'_>) -> Result<()> {
     let size = stored.partial.size;
     if size == file.size {
@@ -482,39 +452,4 @@ fn check_size(stored: &Stored, file: &NewFile<'_>) -> Result<()> {
     let wanted = file.size;
     let text = format!("the server confirmed the file, but shows {size} bytes of {wanted}");
     Err(ErrorKind::Verify(text).into())
-}
-
-/// Whether what is under the final name is what the caller meant to replace.
-pub(super) fn check_replaced(expected: Option<Stat>, present: Option<Stat>) -> Result<()> {
-    let what = match (expected, present) {
-        (None, None) => return Ok(()),
-        (Some(expected), Some(present)) if present.may_equal(&expected) => return Ok(()),
-        (Some(_), Some(_)) => "the file there has changed since it was listed",
-        (Some(_), None) => "the file there has vanished since it was listed",
-        (None, Some(_)) => "something of that name has appeared there since it was listed",
-    };
-    Err(ErrorKind::Changed(what).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Scope;
-
-    #[test]
-    fn only_what_was_listed_is_replaced() {
-        let listed = Stat::file(5, Timestamp::from_secs(100));
-        let other = Stat::file(6, Timestamp::from_secs(100));
-        assert!(check_replaced(None, None).is_ok());
-        assert!(check_replaced(Some(listed), Some(listed)).is_ok());
-        for (expected, present) in [
-            (Some(listed), Some(other)),
-            (Some(listed), None),
-            (None, Some(listed)),
-        ] {
-            let error = check_replaced(expected, present).unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::Changed(_)));
-            assert_eq!(error.scope(), Scope::Entry);
-        }
-    }
 }

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::flights::{NONSENSE, ask_all, drive};
-use super::place::{Names, Renamed, Stored, check_replaced, is_loss, rename_requests, written};
+use super::place::{Names, Renamed, Stored, is_loss, rename_requests, written};
 use super::storing::{Storing, Waiting};
-use super::write::misread;
 use super::{SftpReplica, is_ok, refusal};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::path::RelPath;
+use crate::replica::checks::{check_replaced, misread};
 use crate::replica::{NewFile, Removal, Source, Staging, Stat, Watch, Written};
 use crate::sftp::{Reply, Request, code};
 

@@ -5,6 +5,7 @@ use super::look::{SPECIAL, stat_of};
 use super::{SftpReplica, is_ok, refusal};
 use crate::error::{Error, ErrorKind, Result, Scope};
 use crate::path::Escaped;
+use crate::replica::checks::{check_replaced, misplaced};
 use crate::replica::{NewFile, Stat, Times, Written};
 use crate::sftp::{Attributes, Reply, Request, code};
 use crate::time::Timestamp;
@@ -73,18 +74,6 @@ pub(super) fn rename_requests<'a>(names: &'a Names, replaces: bool) -> [Request<
         Request::Rename(partial, place)
     };
     [rename, Request::Lstat(place), Request::Lstat(partial)]
-}
-
-/// Whether what is under the final name is what the caller meant to replace.
-pub(super) fn check_replaced(expected: Option<Stat>, present: Option<Stat>) -> Result<()> {
-    let what = match (expected, present) {
-        (None, None) => return Ok(()),
-        (Some(expected), Some(present)) if present.may_equal(&expected) => return Ok(()),
-        (Some(_), Some(_)) => "the file there has changed since it was listed",
-        (Some(_), None) => "the file there has vanished since it was listed",
-        (None, Some(_)) => "something of that name has appeared there since it was listed",
-    };
-    Err(ErrorKind::Changed(what).into())
 }
 
 impl SftpReplica {
@@ -203,18 +192,6 @@ pub(super) const fn written(stat: Stat, stored: &Stored) -> Written {
     }
 }
 
-/// The rename was confirmed, and yet the file is not there.
-fn misplaced(shown: Option<Stat>) -> Error {
-    let text = match shown {
-        None => "the server confirmed the rename, but does not show the file; it may not keep such a name".to_owned(),
-        Some(stat) => format!(
-            "the server confirmed the rename, but shows another file there ({} bytes)",
-            stat.size
-        ),
-    };
-    ErrorKind::Verify(text).into()
-}
-
 /// Whether the session is lost with this error.
 pub(super) fn is_loss(error: &Error) -> bool {
     error.scope() == Scope::Session
@@ -223,22 +200,6 @@ pub(super) fn is_loss(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_was_listed_is_replaced() {
-        let listed = Stat::file(5, Timestamp::from_secs(100));
-        let other = Stat::file(6, Timestamp::from_secs(100));
-        assert!(check_replaced(None, None).is_ok());
-        assert!(check_replaced(Some(listed), Some(listed)).is_ok());
-        for (expected, present) in [
-            (Some(listed), Some(other)),
-            (Some(listed), None),
-            (None, Some(listed)),
-        ] {
-            let error = check_replaced(expected, present).unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::Changed(_)));
-        }
-    }
 
     #[test]
     fn times_beyond_32_bits_are_not_set() {

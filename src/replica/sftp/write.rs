@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 
 use super::flights::{NONSENSE, ask_all};
 use super::look::stat_of;
-use super::place::{Names, Stored, check_replaced, wire_times};
+use super::place::{Names, Stored, wire_times};
 use super::{PIECE_BYTES, SftpReplica, WINDOW_BYTES, is_ok, refusal};
 use crate::error::{Error, ErrorKind, Result};
+use crate::replica::checks::{Litter, check_aside, check_replaced, misread};
 use crate::replica::{Kind, NewFile, Source, Stat, Watch, Written};
 use crate::sftp::{Access, Attributes, Handle, Reply, Request, Status, code};
 
@@ -45,13 +46,8 @@ impl SftpReplica {
         };
         self.learn_times(&stored);
         let placed = check_replaced(file.replaces, present)
-            .and_then(|()| match aside {
-                Some(_) => {
-                    let what = "something is already where the old file is to go";
-                    Err(ErrorKind::Changed(what).into())
-                }
-                None => watch.placing(&stored.stat, stored.times),
-            })
+            .and_then(|()| check_aside(aside))
+            .and_then(|()| watch.placing(&stored.stat, stored.times))
             .and_then(|()| self.give_name(&names, &stored, present.is_some()));
         if placed.is_err() {
             self.clean_up(&names.partial);
@@ -379,25 +375,6 @@ impl Ahead {
     }
 }
 
-/// What a failed transfer left under the partial name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Litter {
-    /// The beginning of the file: the next try can go on.
-    Resumable,
-    /// Nothing, or something else.
-    Useless,
-}
-
-impl Litter {
-    fn after(error: &Error) -> Self {
-        match error.kind() {
-            ErrorKind::Changed(_) | ErrorKind::Verify(_) => Self::Useless,
-            _ if error.is_full() => Self::Useless,
-            _ => Self::Resumable,
-        }
-    }
-}
-
 /// The rights that a file takes over from another; programs are made executable for others again by whoever trusts them.
 pub(super) const fn mode_only(mode: u32) -> Attributes {
     Attributes {
@@ -421,15 +398,6 @@ pub(super) fn mode_of(look: Option<Reply>) -> Option<u32> {
 /// The mode of a partial file while it is written.
 pub(super) fn first_mode(replaces: Option<Stat>) -> Option<u32> {
     replaces.map(|_| PRIVATE_MODE)
-}
-
-/// A source that does not have the size it should have; where it knows better why, it says so itself.
-pub(super) fn misread(source: &mut dyn Source) -> Error {
-    let text = "the source is not as long as it was listed";
-    match source.finish() {
-        Err(error) => error,
-        Ok(()) => ErrorKind::Verify(text.to_owned()).into(),
-    }
 }
 
 fn other_partial() -> Error {

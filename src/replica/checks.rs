@@ -1,0 +1,96 @@
+//! What replicas on servers are held to, whatever the protocol: what may be replaced, what a failed transfer leaves, what a
+//! confirmation is worth.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::replica::{Source, Stat};
+
+/// Whether what is under the final name is what the caller meant to replace.
+pub(super) fn check_replaced(expected: Option<Stat>, present: Option<Stat>) -> Result<()> {
+    let what = match (expected, present) {
+        (None, None) => return Ok(()),
+        (Some(expected), Some(present)) if present.may_equal(&expected) => return Ok(()),
+        (Some(_), Some(_)) => "the file there has changed since it was listed",
+        (Some(_), None) => "the file there has vanished since it was listed",
+        (None, Some(_)) => "something of that name has appeared there since it was listed",
+    };
+    Err(ErrorKind::Changed(what).into())
+}
+
+/// Whether the place where the old file is to go is free.
+pub(super) fn check_aside(present: Option<Stat>) -> Result<()> {
+    match present {
+        Some(_) => {
+            Err(ErrorKind::Changed("something is already where the old file is to go").into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Something has the new name of what was to be renamed: nothing is replaced by a rename.
+pub(super) fn taken() -> Error {
+    ErrorKind::Changed("there is something under the new name already").into()
+}
+
+/// The rename was confirmed, and yet the file is not there: Pure-FTPd, for one, writes some names in another way.
+pub(super) fn misplaced(shown: Option<Stat>) -> Error {
+    let text = match shown {
+        None => "the server confirmed the rename, but does not show the file; it may not keep such a name".to_owned(),
+        Some(stat) => format!(
+            "the server confirmed the rename, but shows another file there ({} bytes)",
+            stat.size
+        ),
+    };
+    ErrorKind::Verify(text).into()
+}
+
+/// A source that does not have the size it should have; where it knows better why, it says so itself.
+pub(super) fn misread(source: &mut dyn Source) -> Error {
+    let text = "the source is not as long as it was listed";
+    match source.finish() {
+        Err(error) => error,
+        Ok(()) => ErrorKind::Verify(text.to_owned()).into(),
+    }
+}
+
+/// What a failed transfer left under the partial name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Litter {
+    /// The beginning of the file: the next try can go on.
+    Resumable,
+    /// Nothing, or something else.
+    Useless,
+}
+
+impl Litter {
+    pub(super) fn after(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::Changed(_) | ErrorKind::Verify(_) => Self::Useless,
+            _ if error.is_full() => Self::Useless,
+            _ => Self::Resumable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Scope;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn only_what_was_listed_is_replaced() {
+        let listed = Stat::file(5, Timestamp::from_secs(100));
+        let other = Stat::file(6, Timestamp::from_secs(100));
+        assert!(check_replaced(None, None).is_ok());
+        assert!(check_replaced(Some(listed), Some(listed)).is_ok());
+        for (expected, present) in [
+            (Some(listed), Some(other)),
+            (Some(listed), None),
+            (None, Some(listed)),
+        ] {
+            let error = check_replaced(expected, present).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Changed(_)));
+            assert_eq!(error.scope(), Scope::Entry);
+        }
+    }
+}
