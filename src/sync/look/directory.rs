@@ -175,16 +175,15 @@ impl Found {
         }
         self.is_trash |= listing.find(TRASH_MARK).is_some();
         let all = listing.len();
-        let is_trash = |name: Name<'_>| {
-            let trash = terms.trash.as_ref();
-            trash.is_some_and(|trash| dir.join(name) == *trash)
-        };
+        let trash = terms.trash.as_ref();
+        let trash = trash.filter(|trash| trash.parent() == *dir);
+        let trash = trash.and_then(RelPath::name);
         let partials = self.partials.of_mut(side);
         listing.retain(|entry| {
             if entry.name.is_partial() && entry.stat.kind == Kind::File {
                 partials.push((dir.join(entry.name), entry.stat.size));
             }
-            !entry.name.is_reserved() && !is_trash(entry.name)
+            !entry.name.is_reserved() && trash != Some(entry.name)
         });
         self.has_reserved |= side == Side::Remote && listing.len() < all;
         *self.listings.of_mut(side) = listing;
@@ -193,11 +192,14 @@ impl Found {
     /// Finds recorded names that the remote side shows in another spelling than it was given: decomposed, in other case, without
     /// blanks or dots at their end. A name that a listing lacks, and that the server does not deny, is there all the same.
     fn find_spellings(&mut self, hands: &mut Hands<'_>, dir: &RelPath) -> Result<()> {
-        let unknown = recall::unrecorded(self);
-        let lacking = recall::lacking(self);
-        if !self.complete.remote || unknown.is_empty() || lacking.is_empty() {
+        if !self.complete.remote {
             return Ok(());
         }
+        let unknown = recall::unrecorded(self);
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let lacking = recall::lacking(self);
         for names in lacking.chunks(SPELLINGS_BATCH) {
             let paths: Vec<RelPath> = names
                 .iter()
@@ -329,11 +331,11 @@ impl Found {
             let meant = times.get(name, entry.stat.size, entry.shown.mtime)?;
             let is_as_recorded =
                 (shown.remote.mtime).is_some_and(|mtime| mtime.is_same(Mtime::exact(meant)));
-            (is_as_recorded && shown.remote.size == entry.stat.size).then(|| Change::Set {
-                name: name.into(),
-                remote_name: record.remote_name.map(|name| name.as_bytes().into()),
-                what: What::File(Sides::new(shown.local, Shown::of(&entry.shown))),
-                ids: record.ids,
+            (is_as_recorded && shown.remote.size == entry.stat.size).then(|| {
+                Change::set(&Record {
+                    what: What::File(Sides::new(shown.local, Shown::of(&entry.shown))),
+                    ..record
+                })
             })
         });
         let seen: Vec<Change> = seen.collect();

@@ -196,8 +196,11 @@ impl Draft {
 
     /// Notes a file of which the time moved and not the size, for a shift that may be accepted.
     pub fn note_retimed(&mut self, dir: &Dir, pair: &Pair<'_>, moved: Sides<Option<i64>>) {
+        if moved == Sides::new(None, None) {
+            return;
+        }
         let step = step(pair, Todo::Record);
-        if !step.is_of_one_size() || moved == Sides::new(None, None) {
+        if !step.is_of_one_size() {
             return;
         }
         let dir = self.planned(dir);
