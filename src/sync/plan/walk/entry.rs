@@ -215,28 +215,15 @@ impl Walker<'_, '_, '_> {
             Verdict::Accepted | Verdict::Rejected => self.walk.job.policy.delete,
         };
         let action = decide_unmatched(self.walk.job.direction, delete, entry.pair.there());
-        if matches!(action, Action::Skip(_)) && entry.pair.record.is_some() {
+        if let (Action::Skip(_), Some(record)) = (action, &entry.pair.record) {
             seen.is_partial = true;
-            let is_as_recorded = entry.status == Sides::new(Status::Unmodified, Status::Unmodified);
-            match entry.pair.record.as_ref().map(|record| record.what) {
-                Some(What::Dir) if is_as_recorded => {
-                    let record = entry.pair.record.as_ref();
-                    let name = record.map_or(entry.pair.name, |record| record.name);
-                    self.note_left_out(visit.dir.recorded.join(name))?;
-                }
-                Some(What::File(_)) if is_as_recorded => {}
-                Some(What::Dir) => {
-                    // A disk that is away may have been mounted in it: what is known of it stays.
-                    let record = entry.pair.record.as_ref();
-                    let name = record.map_or(entry.pair.name, |record| record.name);
-                    self.note_left_out(visit.dir.recorded.join(name))?;
-                    let todo = Todo::Forget { is_gone: false };
-                    self.draft.add_step(&visit.dir, &entry.pair, todo);
-                }
-                Some(What::File(_)) | None => {
-                    let todo = Todo::Forget { is_gone: false };
-                    self.draft.add_step(&visit.dir, &entry.pair, todo);
-                }
+            if record.what == What::Dir {
+                // A disk that is away may have been mounted in it: what is known of it stays.
+                self.note_left_out(visit.dir.recorded.join(record.name))?;
+            }
+            if entry.status != Sides::new(Status::Unmodified, Status::Unmodified) {
+                let todo = Todo::Forget { is_gone: false };
+                self.draft.add_step(&visit.dir, &entry.pair, todo);
             }
         }
         self.take_action(visit, found, &entry, action, below, seen)
