@@ -216,4 +216,25 @@ impl Change {
             ids: record.ids,
         }
     }
+
+    /// The record that is set; none where none is, or where a name of it is none: that has no place in an archive, and no
+    /// entry can have it.
+    pub(super) fn record(&self) -> Option<Record<'_>> {
+        let Self::Set {
+            name,
+            remote_name,
+            what,
+            ids,
+        } = self
+        else {
+            return None;
+        };
+        let remote_name = remote_name.as_deref().map(Name::new);
+        Some(Record {
+            name: Name::new(name).ok()?,
+            remote_name: remote_name.transpose().ok()?,
+            what: *what,
+            ids: *ids,
+        })
+    }
 }

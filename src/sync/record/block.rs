@@ -115,20 +115,9 @@ impl Block {
     /// Makes a change to a record, or to what is known of the directory.
     pub fn apply(&mut self, change: &Change) {
         match change {
-            Change::Set {
-                name,
-                remote_name,
-                what,
-                ids,
-            } => {
-                let remote_name = remote_name.as_deref().map(Name::new);
-                if let (Ok(name), Ok(remote_name)) = (Name::new(name), remote_name.transpose()) {
-                    self.set(&Record {
-                        name,
-                        remote_name,
-                        what: *what,
-                        ids: *ids,
-                    });
+            Change::Set { .. } => {
+                if let Some(record) = change.record() {
+                    self.set(&record);
                 }
             }
             Change::Forget { name } => self.forget(name),

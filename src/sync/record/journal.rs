@@ -11,8 +11,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Doing, Error, ErrorKind, Result};
-use crate::path::{Name, RelPath};
-use crate::sync::record::archive::{Change, Intent, Record};
+use crate::path::RelPath;
+use crate::sync::record::archive::{Change, Intent};
 use crate::sync::record::format;
 use crate::sync::record::header::{Header, HeaderOf, Seal};
 use crate::sync::record::home::{self, Home, Names};
@@ -108,9 +108,11 @@ impl Journal {
 
     /// A journal that goes on with what was left; it keeps nothing where there is no home.
     pub(super) fn of(keeper: Option<Keeper>, left: Left) -> Self {
-        let boot = current_boot();
         let is_same_boot = match &left.file {
-            Some(file) => !boot.is_empty() && file.boots.iter().all(|of_left| *of_left == boot),
+            Some(file) => {
+                let boot = current_boot();
+                !boot.is_empty() && file.boots.iter().all(|of_left| *of_left == boot)
+            }
             None => !left.is_foreign,
         };
         Self {
@@ -385,21 +387,8 @@ impl State {
         self.lines += 1;
         let out = &mut self.pending;
         match change {
-            Change::Set {
-                name,
-                remote_name,
-                what,
-                ids,
-            } => {
-                // A name that is none has no place in an archive, and no entry can have it.
-                if let Ok(name) = Name::new(name) {
-                    let remote_name = remote_name.as_deref();
-                    let record = Record {
-                        name,
-                        remote_name: remote_name.and_then(|name| Name::new(name).ok()),
-                        what: *what,
-                        ids: *ids,
-                    };
+            Change::Set { .. } => {
+                if let Some(record) = change.record() {
                     format::write_record(&record, out);
                 }
             }
