@@ -16,7 +16,7 @@ use crate::sync::event::{DeletedFor, Event};
 use crate::sync::plan::moved::Place;
 use crate::sync::plan::{DirPlan, Step, Todo};
 use crate::sync::record::Change;
-use crate::sync::workers::{Failure, Turn};
+use crate::sync::workers::{Failure, Hands, Turn};
 use crate::time::Timestamp;
 
 /// How often waiting for workers is interrupted to tell how far they are.
@@ -70,7 +70,7 @@ impl Staged {
     }
 }
 
-impl Run<'_, '_, '_> {
+impl<'env> Run<'_, '_, 'env> {
     /// Renames files on one side that were renamed on the other. Those that cannot be renamed are copied.
     pub(super) fn rename_files(&mut self) {
         for by in Side::BOTH {
@@ -233,16 +233,10 @@ impl Run<'_, '_, '_> {
             Todo::KeepBoth { winner } => {
                 let mut both = self.keep_both(at, winner);
                 let terms = self.work.copying;
-                let workers = self.work.workers;
-                workers.send(
-                    &mut self.copies,
-                    Errand::Copy(at),
-                    Turn::Last,
-                    move |hands| {
-                        let (loser, winner) = both.run(hands, terms)?;
-                        Ok(Brought::Both(loser, winner))
-                    },
-                );
+                self.send(Errand::Copy(at), move |hands| {
+                    let (loser, winner) = both.run(hands, terms)?;
+                    Ok(Brought::Both(loser, winner))
+                });
             }
         }
     }
@@ -256,13 +250,19 @@ impl Run<'_, '_, '_> {
             copy.set_aside = Some(trash::place(trash, self.work.now, path));
         }
         let terms = self.work.copying;
+        self.send(Errand::Copy(at), move |hands| {
+            Ok(Brought::Copied(copy.run(hands, terms)?))
+        });
+    }
+
+    /// Sends a worker on an errand, from which [`Run::take_result`] takes what it brings.
+    fn send(
+        &mut self,
+        errand: Errand,
+        task: impl FnMut(&mut Hands<'env>) -> Result<Brought> + Send + 'env,
+    ) {
         let workers = self.work.workers;
-        workers.send(
-            &mut self.copies,
-            Errand::Copy(at),
-            Turn::Last,
-            move |hands| Ok(Brought::Copied(copy.run(hands, terms)?)),
-        );
+        workers.send(&mut self.copies, errand, Turn::Last, task);
     }
 
     fn keep_both(&self, at: Place, winner: Side) -> KeepBoth {
@@ -319,9 +319,7 @@ impl Run<'_, '_, '_> {
             return;
         };
         let journal = self.work.journal;
-        let errand = Errand::Place(side, files);
-        let workers = self.work.workers;
-        workers.send(&mut self.copies, errand, Turn::Last, move |hands| {
+        self.send(Errand::Place(side, files), move |hands| {
             let placed = place_staged(hands.of(side)?, &copies, journal);
             whole(placed).map(Brought::Placed)
         });
@@ -402,12 +400,12 @@ impl Run<'_, '_, '_> {
                 let change = copied(&step.name, name, step, from, &written);
                 self.count_written(at, from);
                 self.leave_time(at, from, &written);
-                self.note_step(at, vec![change]);
+                self.note_step(at, [change]);
             }
             (Todo::KeepBoth { winner }, Brought::Both(loser, won)) => {
                 let aside = aside_name(&self.work.plan.dirs[at.dir], step, self.work.now);
                 let name = step.remote_name.as_deref();
-                let changes = vec![
+                let changes = [
                     copied(&aside, None, step, winner.peer(), &loser),
                     copied(&step.name, name, step, winner, &won),
                 ];

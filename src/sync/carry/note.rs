@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Run;
 use crate::path::{METADATA_NAME, Name, RelPath};
-use crate::replica::{Removal, Stat, Times, Written, save};
+use crate::replica::{Removal, Replica, Stat, Times, Written, save};
 use crate::side::{Side, Sides};
 use crate::sync::event::Event;
 use crate::sync::look::directory::load_remote_times;
@@ -79,15 +79,15 @@ pub(super) fn time_of_copy(
 impl Run<'_, '_, '_> {
     /// Notes what is true from now on. That it could not be kept is told at the end, by whoever writes the archive.
     pub(super) fn note(&mut self, dir: &RelPath, change: &Change) {
-        if let Err(error) = self.work.journal.note(dir, change) {
-            self.stopped_by.get_or_insert(error);
-        }
+        let noted = self.work.journal.note(dir, change);
+        self.stopped_by = self.stopped_by.take().or(noted.err());
     }
 
     /// The same for a directory of the plan.
     pub(super) fn note_in(&mut self, dir: usize, change: &Change) {
-        let path = self.work.plan.dirs[dir].paths.local.clone();
-        self.note(&path, change);
+        let path = &self.work.plan.dirs[dir].paths.local;
+        let noted = self.work.journal.note(path, change);
+        self.stopped_by = self.stopped_by.take().or(noted.err());
     }
 
     /// Notes what a cut-off run had done in a directory, and what is gone from it on both sides.
@@ -134,6 +134,7 @@ impl Run<'_, '_, '_> {
         for (dir, facts) in std::mem::take(&mut self.work.plan.left_out) {
             self.note(&dir, &Change::Facts(facts));
         }
+        let mut local = None;
         for index in 0..self.work.plan.dirs.len() {
             if self.states[index].unmade || self.states[index].removed {
                 continue;
@@ -143,7 +144,7 @@ impl Run<'_, '_, '_> {
             }
             self.note_respelling(index);
             self.note_own_record(index);
-            if let Some(facts) = self.facts_of(index) {
+            if let Some(facts) = self.facts_of(index, &mut local) {
                 self.note_in(index, &Change::Facts(facts));
             }
         }
@@ -188,18 +189,20 @@ impl Run<'_, '_, '_> {
         }
     }
 
-    /// What is to be known of a directory: less than planned where something in it failed.
-    fn facts_of(&mut self, index: usize) -> Option<DirFacts> {
+    /// What is to be known of a directory: less than planned where something in it failed. `local` is opened when it is needed.
+    fn facts_of(&self, index: usize, local: &mut Option<Box<dyn Replica>>) -> Option<DirFacts> {
         let plan = &self.work.plan.dirs[index];
         let mut facts = plan.facts?;
         let is_over = !self.states[index].failed && self.stopped_by.is_none();
         // What is not done yet, and has no record, must not look like something new to the next run.
         facts.settled = plan.was_settled || facts.settled && is_over;
         if plan.make_on == Some(Side::Local) {
-            let path = plan.paths.local.clone();
-            let made = self.work.workers.open(Side::Local);
-            let identity = made.and_then(|mut local| local.identify(&path));
-            facts.inode = identity.ok().flatten().map_or(0, |identity| identity.inode);
+            if local.is_none() {
+                *local = self.work.workers.open(Side::Local).ok();
+            }
+            let replica = local.as_mut();
+            let identity = replica.and_then(|local| local.identify(&plan.paths.local).ok()?);
+            facts.inode = identity.map_or(0, |identity| identity.inode);
         }
         Some(facts)
     }
@@ -257,7 +260,7 @@ impl Run<'_, '_, '_> {
     }
 
     /// Notes that a step came to its end.
-    pub(super) fn note_step(&mut self, at: Place, changes: Vec<Change>) {
+    pub(super) fn note_step(&mut self, at: Place, changes: impl IntoIterator<Item = Change>) {
         for change in changes {
             self.note_in(at.dir, &change);
         }
