@@ -94,7 +94,7 @@ impl<'a> Run<'a> {
         let open_archive = || {
             open(
                 &place.home,
-                place.elsewhere.as_ref(),
+                Some(&place.elsewhere),
                 &place.id.local,
                 peer,
                 mode_of(job),
@@ -235,7 +235,7 @@ impl Connector<'_> {
 struct Place {
     home: Home,
     /// The other place where an archive may be.
-    elsewhere: Option<Home>,
+    elsewhere: Home,
     register: Register,
     id: JobId,
 }
@@ -255,7 +255,7 @@ impl Place {
         };
         Ok(Self {
             home,
-            elsewhere: Some(elsewhere),
+            elsewhere,
             register: Register::of(&state),
             id: JobId { local, peer },
         })
