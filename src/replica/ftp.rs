@@ -215,18 +215,7 @@ impl Replica for FtpReplica {
 
     fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>> {
         self.renew()?;
-        self.open_path(&self.full(file), offset, None)
-    }
-
-    fn open_listed<'a>(
-        &'a mut self,
-        file: &RelPath,
-        offset: u64,
-        listed: &Stat,
-    ) -> Result<Box<dyn Source + 'a>> {
-        self.renew()?;
-        let listed = self.is_stranger().then_some(*listed);
-        self.open_path(&self.full(file), offset, listed)
+        self.open_path(&self.full(file), offset)
     }
 
     fn write(

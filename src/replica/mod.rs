@@ -80,18 +80,6 @@ pub trait Replica: Send {
     /// A source dropped before [`Source::finish`] ends its transfer, and the target stays usable.
     fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>>;
 
-    /// Opens a file that was listed like this: where the target can tell cheaply, and is not known to be true, it looks again
-    /// when all was read, and [`Source::finish`] fails with `Changed` where the file has changed meanwhile.
-    fn open_listed<'a>(
-        &'a mut self,
-        file: &RelPath,
-        offset: u64,
-        listed: &Stat,
-    ) -> Result<Box<dyn Source + 'a>> {
-        let _ = listed;
-        self.open(file, offset)
-    }
-
     /// Writes a file: partial name, bytes, [`Source::finish`], size check, mtime, [`Watch::placing`], rename, and
     /// a look at the result. All or nothing: after a failure the final name holds what it held before. The partial
     /// file stays only where it can serve to go on (see [`NewFile::keep_partial`]).

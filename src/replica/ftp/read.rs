@@ -7,7 +7,7 @@ use super::lines::network_kind;
 use crate::error::{Error, ErrorKind, Result, Scope};
 use crate::ftp::{Command, Meaning, Transfer};
 use crate::net::Pipe;
-use crate::replica::{Source, Stat};
+use crate::replica::Source;
 
 impl FtpReplica {
     /// Opens a full path for reading.
@@ -15,14 +15,12 @@ impl FtpReplica {
         &'a mut self,
         path: &[u8],
         offset: u64,
-        listed: Option<Stat>,
     ) -> Result<Box<dyn Source + 'a>> {
         match self.start_reading(path, offset) {
             Ok(transfer) => Ok(Box::new(FtpSource {
                 target: self,
                 path: path.to_vec(),
                 offset,
-                listed,
                 transfer: Some(transfer),
                 at_end: false,
             })),
@@ -56,8 +54,6 @@ struct FtpSource<'a> {
     target: &'a mut FtpReplica,
     path: Vec<u8>,
     offset: u64,
-    /// What it was listed as, where it is looked at again when all is read.
-    listed: Option<Stat>,
     /// None once it has ended.
     transfer: Option<Transfer>,
     at_end: bool,
@@ -100,26 +96,13 @@ impl Source for FtpSource<'_> {
         }
         let Some(transfer) = self.transfer.take() else {
             // It was cut off and found whole.
-            return self.look_again();
+            return Ok(());
         };
         let reply = self.target.session.end(transfer)?;
         if reply.is_success() {
-            return self.look_again();
+            return Ok(());
         }
         Err(self.target.session.refusal(&reply))
-    }
-}
-
-impl FtpSource<'_> {
-    /// What was read while it was being written is neither the old file nor the new one.
-    fn look_again(&mut self) -> Result<()> {
-        let Some(listed) = self.listed else {
-            return Ok(());
-        };
-        match self.target.look_at_one(&self.path)? {
-            Some(stat) if stat.may_equal(&listed) => Ok(()),
-            _ => Err(ErrorKind::Changed("the file has changed while it was read").into()),
-        }
     }
 }
 

@@ -130,7 +130,7 @@ impl FtpReplica {
             .map_err(ErrorKind::Disk)?;
         let mut tail = Vec::with_capacity(known.len());
         let mut buffer = [0; TAIL_BYTES as usize];
-        let mut remote = self.open_path(partial, start, None)?;
+        let mut remote = self.open_path(partial, start)?;
         while tail.len() <= known.len() {
             match remote.read(&mut buffer)? {
                 0 => break,
