@@ -843,16 +843,7 @@ fn read(target: &mut dyn Replica, file: &str, offset: u64) -> Vec<u8> {
 
 fn read_path(target: &mut dyn Replica, file: &RelPath, offset: u64) -> Vec<u8> {
     let mut source = target.open(file, offset).unwrap();
-    let mut content = Vec::new();
-    let mut buffer = [0; 8192];
-    loop {
-        match source.read(&mut buffer).unwrap() {
-            0 => break,
-            count => content.extend_from_slice(&buffer[..count]),
-        }
-    }
-    source.finish().unwrap();
-    content
+    support::read_all(source.as_mut()).unwrap()
 }
 
 fn look_up(target: &mut dyn Replica, name: &str) -> Option<Stat> {

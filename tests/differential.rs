@@ -22,9 +22,10 @@ use std::{env, fs, thread};
 use coracle::side::{Side, Sides};
 use serde_json::{Value, json};
 
+use support::random::Random;
 use support::servers::{self, Kind, Options, Server};
 use support::temp::TempDir;
-use support::tree::{self, Content, Edit, MOMENTS, Node, Rng, Row, TOLERANCE_SECS, Tree};
+use support::tree::{self, Content, Edit, MOMENTS, Node, Row, TOLERANCE_SECS, Tree};
 use support::{connections, is_long};
 
 const WORKERS: usize = 2;
@@ -206,7 +207,7 @@ const MAX_DEPTH: usize = 3;
 
 /// One random history, lived by two copies of the trees: the first by pyftpsync, the second by coracle.
 struct Case {
-    rng: Rng,
+    rng: Random,
     home: TempDir,
     place: Place,
     /// What pyftpsync has recorded, of directories too that were since deleted on the local side.
@@ -287,7 +288,7 @@ impl Case {
     fn new(seed: u64, server: Option<&Server>) -> Self {
         let home = TempDir::new("differential");
         Self {
-            rng: Rng::new(seed),
+            rng: Random::new(seed),
             place: Place::new(seed, home.path(), server),
             home,
             records: BTreeMap::new(),
@@ -330,7 +331,7 @@ impl Case {
         };
         let entries = self.rng.below(26);
         for _ in 0..entries {
-            let on = *self.rng.pick(sides);
+            let on = self.rng.pick(sides);
             let Some(path) = self.free_path(on) else {
                 continue;
             };
@@ -360,14 +361,14 @@ impl Case {
 
     /// Makes one random change on a random side.
     fn change(&mut self) {
-        let on = *self.rng.pick(&Side::BOTH);
+        let on = self.rng.pick(&Side::BOTH);
         let trees = self.place.trees(0);
         let tree = trees.of(on);
         let files: Vec<String> = paths(tree, |node| *node != Node::Dir);
         let dirs: Vec<String> = paths(tree, |node| *node == Node::Dir);
         match self.rng.below(100) {
             0..30 if !files.is_empty() => {
-                let path = self.rng.pick(&files).clone();
+                let path = self.rng.pick(&files);
                 let mut content = self.written(on);
                 if self.rng.percent(25)
                     && matches!(trees.of(on.peer()).get(&path), Some(Node::File { .. }))
@@ -388,7 +389,7 @@ impl Case {
             }
             30..42 if !files.is_empty() => {
                 // Another time, the same size: for every fifth size, the same bytes, too.
-                let path = self.rng.pick(&files).clone();
+                let path = self.rng.pick(&files);
                 let Some(Node::File { bytes, .. }) = tree.get(&path) else {
                     unreachable!("it was listed as a file");
                 };
@@ -399,7 +400,7 @@ impl Case {
                 self.edit(Edit::Write { on, path, content });
             }
             42..60 if !files.is_empty() => {
-                let path = self.rng.pick(&files).clone();
+                let path = self.rng.pick(&files);
                 if self.rng.percent(20) && trees.of(on.peer()).contains_key(&path) {
                     self.edit(Edit::Remove {
                         on: on.peer(),
@@ -435,7 +436,7 @@ impl Case {
                 }
             }
             83..90 if !tree.is_empty() => {
-                let from = self.rng.pick(&paths(tree, |_| true)).clone();
+                let from = self.rng.pick(&paths(tree, |_| true));
                 if let Some(to) = self.free_path(on).filter(|to| !to.starts_with(&from)) {
                     let rewritten = self.is_server(on).then(|| self.written(on).moment);
                     self.edit(Edit::Rename {
@@ -447,12 +448,12 @@ impl Case {
                 }
             }
             90..96 if !dirs.is_empty() => {
-                let path = self.rng.pick(&dirs).clone();
+                let path = self.rng.pick(&dirs);
                 self.edit(Edit::Remove { on, path });
             }
             96..100 if !tree.is_empty() => {
                 // A file becomes a directory, a directory a file.
-                let path = self.rng.pick(&paths(tree, |_| true)).clone();
+                let path = self.rng.pick(&paths(tree, |_| true));
                 let was_dir = tree[&path] == Node::Dir;
                 self.edit(Edit::Remove {
                     on,
@@ -545,7 +546,7 @@ impl Case {
 
     fn random_job(&mut self) -> Job {
         let rng = &mut self.rng;
-        let command = *rng.pick(&["upload", "download", "sync"]);
+        let command = rng.pick(&["upload", "download", "sync"]);
         let resolve: &[&str] = match command {
             "upload" => &["local", "skip"],
             "download" => &["remote", "skip"],
@@ -559,8 +560,8 @@ impl Case {
             delete: is_mirror && rng.percent(50),
             delete_unmatched: is_mirror && rng.percent(15),
             dry_run: rng.percent(8),
-            matched: rng.percent(20).then(|| *rng.pick(&PATTERNS)),
-            excluded: rng.percent(25).then(|| *rng.pick(&PATTERNS)),
+            matched: rng.percent(20).then(|| rng.pick(&PATTERNS)),
+            excluded: rng.percent(25).then(|| rng.pick(&PATTERNS)),
         }
     }
 

@@ -5,10 +5,10 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use support::ftp_server::{Config, FtpServer};
-use support::program::{Ended, Place, Snapshot, content, finish, put};
+use support::program::{Ended, Place, Snapshot, content, put, with_mounts};
 
 const DAY_SECS: u64 = 86_400;
 
@@ -182,31 +182,6 @@ fn a_folder_that_was_gone_on_both_sides_may_come_back_where_the_archive_is_elsew
         pair.run("sync", &state).expect(0);
         pair.assert_both(&[("d/a", "a"), ("d/b", "b")]);
     }
-}
-
-/// Runs a shell command where file systems can be mounted, seen by nobody else. `$0` is the program.
-fn with_mounts(place: &Place, script: &str) -> Ended {
-    let mut command = Command::new("unshare");
-    if !nix::unistd::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    let as_run = place.command(&[]);
-    let variables = as_run
-        .get_envs()
-        .filter_map(|(name, value)| Some((name, value?)));
-    command
-        .args([
-            "--mount",
-            "sh",
-            "-ec",
-            script,
-            env!("CARGO_BIN_EXE_coracle"),
-        ])
-        .current_dir(place.path())
-        .env_clear()
-        .envs(variables)
-        .stdin(Stdio::null());
-    finish(command)
 }
 
 const MOUNTED: &str = "mkdir -p local/a/photos; mount -t tmpfs none local/a/photos;

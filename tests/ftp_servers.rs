@@ -17,6 +17,7 @@ use coracle::replica::{
     Replica, Source, Stat, Times, Unwatched, Watch, Written,
 };
 use coracle::time::Timestamp;
+use support::read_all;
 use support::servers::{Kind as Brand, Options, Server};
 use support::temp::TempDir;
 
@@ -112,17 +113,7 @@ fn names(target: &mut FtpReplica, dir: &str) -> Vec<String> {
 }
 
 fn read(target: &mut FtpReplica, path: &str, offset: u64) -> Result<Vec<u8>> {
-    let mut source = target.open(&rel(path), offset)?;
-    let mut content = Vec::new();
-    let mut buffer = [0; 1000];
-    loop {
-        match source.read(&mut buffer)? {
-            0 => break,
-            count => content.extend_from_slice(&buffer[..count]),
-        }
-    }
-    source.finish()?;
-    Ok(content)
+    read_all(target.open(&rel(path), offset)?.as_mut())
 }
 
 #[test]

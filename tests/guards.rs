@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use support::ftp_server::{Config, Effect, Fault, FtpServer};
-use support::program::{Ended, Place, Snapshot, content, faketime, finish, put};
+use support::program::{Ended, Place, Snapshot, content, faketime, finish, put, with_mounts};
 
 const DAY_SECS: u64 = 86_400;
 
@@ -203,32 +203,6 @@ fn a_first_level_directory_that_became_empty_is_refused() {
         assert!(!synced.place.local().join("photos/f10").exists());
         assert!(synced.place.local().join("other/f10").exists());
     }
-}
-
-/// Runs a shell command where a file system can be mounted over a directory, seen by nobody else.
-fn with_mounts(place: &Place, script: &str) -> Ended {
-    let mut command = Command::new("unshare");
-    if !nix::unistd::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    let as_run = place.command(&[]);
-    command
-        .args([
-            "--mount",
-            "sh",
-            "-ec",
-            script,
-            env!("CARGO_BIN_EXE_coracle"),
-        ])
-        .current_dir(place.path())
-        .env_clear()
-        .envs(
-            as_run
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .stdin(std::process::Stdio::null());
-    finish(command)
 }
 
 #[test]

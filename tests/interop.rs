@@ -11,8 +11,9 @@ use coracle::side::Side::{self, Local, Remote};
 use support::couple::Tool::{self, Coracle, Pyftpsync};
 use support::couple::{Couple, LATER};
 use support::is_long;
+use support::random::Random;
 use support::servers::{Kind, Options, Server};
-use support::tree::{self, Rng};
+use support::tree;
 
 /// Servers that keep times, and one that does not.
 fn servers() -> Vec<(&'static str, Server)> {
@@ -195,7 +196,7 @@ fn hand_over_all(name: &str, first: u64, make: impl Fn() -> Couple) {
                 couple.take(side, entry.file_name().to_str().unwrap());
             }
         }
-        hand_over(&couple, &mut Rng::new(seed));
+        hand_over(&couple, &mut Random::new(seed));
     }
 }
 
@@ -211,11 +212,11 @@ fn files_of(couple: &Couple, side: Side) -> Files {
     files.collect()
 }
 
-fn hand_over(couple: &Couple, rng: &mut Rng) {
+fn hand_over(couple: &Couple, rng: &mut Random) {
     for dir in ["", "d/", "d/e/", "f/", "g/h/"] {
         for name in ["a", "b", "c", "x"] {
             if rng.percent(70) {
-                let side = *rng.pick(&[Local, Remote]);
+                let side = rng.pick(&[Local, Remote]);
                 let time = 1 + rng.below(50);
                 couple.put(side, &format!("{dir}{name}={name}{time}@{time}"));
             }
@@ -257,7 +258,7 @@ fn hand_over(couple: &Couple, rng: &mut Rng) {
 }
 
 /// Changes, deletes and adds files, each on one side, at the times of that phase; says how many are to be copied.
-fn change(couple: &Couple, rng: &mut Rng, phase: usize, expected: &mut Files) -> usize {
+fn change(couple: &Couple, rng: &mut Random, phase: usize, expected: &mut Files) -> usize {
     // No two phases write at one time: of one size, too, nobody could tell their files apart.
     let later = LATER.parse::<usize>().unwrap() + phase * 100;
     let mut copies = 0;
@@ -274,7 +275,7 @@ fn change(couple: &Couple, rng: &mut Rng, phase: usize, expected: &mut Files) ->
     may_change.values_mut().for_each(|files| *files /= 3);
     for path in paths {
         let left = may_change.get_mut(&dir_of(&path)).unwrap();
-        let side = *rng.pick(if *left > 0 {
+        let side = rng.pick(if *left > 0 {
             &[Local, Remote][..]
         } else {
             &[Local]
@@ -299,8 +300,8 @@ fn change(couple: &Couple, rng: &mut Rng, phase: usize, expected: &mut Files) ->
         }
     }
     for n in 0..rng.below(4) {
-        let side = *rng.pick(&[Local, Remote]);
-        let dir = *rng.pick(&["", "d/", "new/", "new/deep/"]);
+        let side = rng.pick(&[Local, Remote]);
+        let dir = rng.pick(&["", "d/", "new/", "new/deep/"]);
         let (path, time) = (format!("{dir}n{n}-{}", rng.below(1000)), later + n);
         couple.put(side, &format!("{path}=new{n}@{time}"));
         expected.insert(path, format!("new{n}@{time}"));

@@ -42,6 +42,8 @@ mod life_tree;
 mod life_world;
 #[path = "support/mounts.rs"]
 mod mounts;
+#[path = "support/random.rs"]
+mod random;
 #[path = "support/temp.rs"]
 mod temp;
 

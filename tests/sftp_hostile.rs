@@ -397,17 +397,7 @@ fn list(replica: &mut SftpReplica) -> Result<(Vec<String>, Option<String>)> {
 }
 
 fn read(replica: &mut SftpReplica, name: &str) -> Result<Vec<u8>> {
-    let mut source = replica.open(&path(name), 0)?;
-    let mut content = Vec::new();
-    let mut buffer = [0; 5000];
-    loop {
-        match source.read(&mut buffer)? {
-            0 => break,
-            count => content.extend_from_slice(&buffer[..count]),
-        }
-    }
-    source.finish()?;
-    Ok(content)
+    support::read_all(replica.open(&path(name), 0)?.as_mut())
 }
 
 /// Writes "f" over the old one, as a large or as a small file.

@@ -15,6 +15,7 @@ use crate::life_events::Snapshot;
 use crate::life_model::{Asked, Both, End, Model, Side};
 use crate::life_tree::{Contents, TRASH};
 use crate::life_world::{Kind, World};
+use crate::random::Random;
 
 /// Exit codes that a life may come to: done, some entries failed, a guard refused.
 const ALLOWED_CODES: [i32; 3] = [0, 1, 4];
@@ -33,34 +34,6 @@ const NANOS: u64 = 1_000_000_000;
 /// One file in this many is large: a run can be killed in the middle of it.
 const LARGE_EVERY: usize = 40;
 const LARGE_SIZE: usize = 150_000;
-
-/// A generator of random numbers (SplitMix64): the same seed gives the same numbers on every machine.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    pub fn percent(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    pub fn pick<T: Clone>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())].clone()
-    }
-}
 
 /// What came of lives.
 #[derive(Clone, Copy, Debug, Default)]

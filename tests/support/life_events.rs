@@ -7,10 +7,11 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use crate::life::{Life, Random};
+use crate::life::Life;
 use crate::life_model::Side;
 use crate::life_tree::{self, ARCHIVE_DIR, Seen, can_hold, is_at_or_below, is_below, parent};
 use crate::life_world::Kind;
+use crate::random::Random;
 
 /// Directories of a life. Few, so that events meet one another.
 const DIRS: [&str; 9] = ["", "a", "b", "c", "a/d", "a/e", "b/d", "c/d/e", "b/m"];

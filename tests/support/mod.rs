@@ -8,6 +8,7 @@ pub mod faulty;
 pub mod ftp_server;
 pub mod memory;
 pub mod program;
+pub mod random;
 pub mod scenario;
 pub mod servers;
 #[cfg(feature = "sftp")]
@@ -29,4 +30,18 @@ pub fn connections(usual: u8) -> u8 {
 /// Whether the tests that go through random or many cases go through all of them: `tests/run --long` sets `CORACLE_LONG`.
 pub fn is_long() -> bool {
     std::env::var_os("CORACLE_LONG").is_some()
+}
+
+/// All that a source yields, if it ends well.
+pub fn read_all(source: &mut dyn coracle::replica::Source) -> coracle::error::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let mut buffer = [0; 5000];
+    loop {
+        match source.read(&mut buffer)? {
+            0 => break,
+            count => content.extend_from_slice(&buffer[..count]),
+        }
+    }
+    source.finish()?;
+    Ok(content)
 }

@@ -178,6 +178,32 @@ impl fmt::Display for Ended {
     }
 }
 
+/// Runs a shell command where file systems can be mounted, seen by nobody else. `$0` is the program.
+pub fn with_mounts(place: &Place, script: &str) -> Ended {
+    let mut command = Command::new("unshare");
+    if !nix::unistd::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let as_run = place.command(&[]);
+    command
+        .args([
+            "--mount",
+            "sh",
+            "-ec",
+            script,
+            env!("CARGO_BIN_EXE_coracle"),
+        ])
+        .current_dir(place.path())
+        .env_clear()
+        .envs(
+            as_run
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .stdin(std::process::Stdio::null());
+    finish(command)
+}
+
 /// Runs a command to its end. One that hangs is killed and fails the test.
 pub fn finish(mut command: Command) -> Ended {
     let started = Instant::now();

@@ -10,44 +10,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use coracle::side::{Side, Sides};
 use serde_json::Value;
 
+use super::random::Random;
+
 /// Times that differ by no more than this are the same to both programs, in seconds.
 pub const TOLERANCE_SECS: u64 = 2;
 
 const METADATA: &str = ".pyftpsync-meta.json";
 const LOCK: &str = ".pyftpsync-lock.json";
-
-/// A generator of random numbers (SplitMix64): the same seed gives the same numbers on every machine.
-pub struct Rng(u64);
-
-impl Rng {
-    /// The generator of this seed.
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
-    }
-
-    /// Any number.
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    /// True in so many of a hundred cases.
-    pub fn percent(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    /// One of these.
-    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
-    }
-}
 
 /// What a file is made of: its size and time, of which its bytes follow.
 ///
@@ -89,7 +58,7 @@ impl Content {
         } else {
             self.moment
         };
-        let mut rng = Rng::new((self.size * (MOMENTS + 1) + moment) as u64);
+        let mut rng = Random::new((self.size * (MOMENTS + 1) + moment) as u64);
         (0..self.size).map(|_| rng.next() as u8).collect()
     }
 }

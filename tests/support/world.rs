@@ -11,10 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use coracle::error::Result;
-use coracle::job::{
-    Case, DataMode, Delete, Direction, Job, Limits, Links, Location, MaxDelete, Overrides, Policy,
-    RemoteScan, Resolve, Selection, StateDir, Verify,
-};
+use coracle::job::{DataMode, Direction, Job, Limits, Location, Resolve};
 use coracle::path::RelPath;
 use coracle::replica::{
     Algorithm, Capabilities, Connect, Digest, FileIdentity, Listing, NewFile, Removal, Replica,
@@ -343,44 +340,18 @@ impl Ran {
 
 /// A job between the two trees with nothing but defaults, that skips conflicts.
 pub fn plain_job(direction: Direction) -> Job {
+    let remote = Location::Path(PathBuf::from("/remote"));
+    let limits = Limits {
+        connections: NonZeroU8::new(connections(1)).expect("CORACLE_CONNECTIONS is not 0"),
+        timeout: Duration::from_secs(5),
+        retries: 0,
+        max_duration: None,
+        bytes_per_sec: None,
+        data: DataMode::Passive,
+    };
     Job {
-        direction,
-        local: PathBuf::from("/local"),
-        remote: Location::Path(PathBuf::from("/remote")),
-        policy: Policy {
-            force: false,
-            delete: Delete::Never,
-            resolve: Resolve::Skip,
-            case: Case::Refuse,
-            links: Links::Skip,
-            min_age: Duration::ZERO,
-            trash: None,
-            verify: Verify::Size,
-            remote_scan: RemoteScan::Full,
-            remote_times: true,
-            allow: Overrides {
-                empty: false,
-                disk: false,
-                time_shift: false,
-                new_times: false,
-                older: false,
-                delete: MaxDelete::Half,
-            },
-        },
-        selection: Selection::default(),
-        limits: Limits {
-            connections: NonZeroU8::new(connections(1)).expect("CORACLE_CONNECTIONS is not 0"),
-            timeout: Duration::from_secs(5),
-            retries: 0,
-            max_duration: None,
-            bytes_per_sec: None,
-            data: DataMode::Passive,
-        },
-        state: StateDir::InRoot,
-        create_folder: false,
-        migrate: false,
-        dry_run: false,
-        check_file: None,
+        limits,
+        ..Job::new(direction, "/local", remote)
     }
 }
 
