@@ -9,7 +9,7 @@ use crate::replica::{Kind, Stat, Times};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Deed, DeletedFor, Event};
 use crate::sync::plan::OldName;
-use crate::sync::record::{Change, DirFacts, Intent};
+use crate::sync::record::{Change, DirFacts};
 use crate::sync::workers::Failure;
 
 impl Run<'_, '_, '_> {
@@ -96,13 +96,6 @@ impl Run<'_, '_, '_> {
             times: Times::Unknown,
             name: Box::default(),
         };
-        let intent = Intent::MoveDir {
-            from: from.local.clone(),
-            to: to.local.clone(),
-        };
-        if let Err(error) = self.work.journal.intend(&intent) {
-            self.warn(&error.to_string());
-        }
         let journal = self.work.journal;
         let moved = self.each(1, move |hands| {
             move_batch(hands, Side::Local, journal, std::slice::from_ref(&moving))

@@ -181,8 +181,6 @@ impl<'env> Run<'_, '_, 'env> {
             if self.is_stopped() {
                 break;
             }
-            self.states[dir].begun = true;
-            self.note_found(dir);
             for step in 0..self.work.plan.dirs[dir].steps.len() {
                 if self.is_stopped() {
                     break;

@@ -97,6 +97,7 @@ pub fn carry(carrying: Carrying<'_, '_, '_>) -> Result<Done> {
         run.take_lock()?;
         run.prepare();
         run.make_dirs();
+        run.note_found();
         run.rename_files();
         run.copy_files();
         run.keep_unmoved();
@@ -121,8 +122,6 @@ struct DirState {
     unmade: bool,
     /// It is gone from the side it was to be removed from.
     removed: bool,
-    /// What a cut-off run had done in it is noted.
-    begun: bool,
 }
 
 struct Run<'w, 'scope, 'env> {

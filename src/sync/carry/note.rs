@@ -90,8 +90,17 @@ impl Run<'_, '_, '_> {
         self.stopped_by = self.stopped_by.take().or(noted.err());
     }
 
-    /// Notes what a cut-off run had done in a directory, and what is gone from it on both sides.
-    pub(super) fn note_found(&mut self, dir: usize) {
+    /// Notes what a cut-off run had done, and what is gone on both sides: before anything else is noted of these names, which
+    /// comes after it.
+    pub(super) fn note_found(&mut self) {
+        for dir in 0..self.work.plan.dirs.len() {
+            if !self.states[dir].unmade {
+                self.note_found_in(dir);
+            }
+        }
+    }
+
+    fn note_found_in(&mut self, dir: usize) {
         let plan = &mut self.work.plan.dirs[dir];
         let notes = std::mem::take(&mut plan.notes);
         let gone = std::mem::take(&mut plan.forgotten_dirs);
@@ -138,9 +147,6 @@ impl Run<'_, '_, '_> {
         for index in 0..self.work.plan.dirs.len() {
             if self.states[index].unmade || self.states[index].removed {
                 continue;
-            }
-            if !self.states[index].begun {
-                self.note_found(index);
             }
             self.note_respelling(index);
             self.note_own_record(index);

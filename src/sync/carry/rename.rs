@@ -3,7 +3,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::path::RelPath;
-use crate::replica::{Renaming, Stat, Times, Written};
+use crate::replica::{Kind, Renaming, Stat, Times, Written};
 use crate::side::{Side, Sides};
 use crate::sync::record::{Intent, Journal, Shown};
 use crate::sync::workers::Hands;
@@ -20,7 +20,7 @@ pub struct Moving {
     pub listed: Sides<Stat>,
     /// Whether the side keeps the times it is given.
     pub times: Times,
-    /// The name it is recorded by from now on.
+    /// The name that a file is recorded by from now on.
     pub name: Box<[u8]>,
 }
 
@@ -124,6 +124,12 @@ fn check_peer(one: &Moving, on: Side, old: Option<Stat>, new: Option<Stat>) -> R
 
 /// A file that is about to get its new name is one that is about to be placed there.
 fn intent_of(one: &Moving, on: Side, shown: &Stat) -> Intent {
+    if shown.kind == Kind::Dir {
+        return Intent::MoveDir {
+            from: one.from.local.clone(),
+            to: one.to.local.clone(),
+        };
+    }
     Intent::Place {
         dir: one.to.local.parent(),
         name: one.name.clone(),
