@@ -583,13 +583,7 @@ fn a_side_that_cannot_tell_case_apart_is_synced_all_the_same() {
 
 #[test]
 fn a_file_here_and_a_directory_there_is_a_conflict_that_loses_nothing() {
-    for rule in [
-        Resolve::Skip,
-        Resolve::Local,
-        Resolve::Remote,
-        Resolve::New,
-        Resolve::Both,
-    ] {
+    for rule in [Resolve::Skip, Resolve::New, Resolve::Old] {
         let mut world = World::synced("a=1@1 d/x=1@1").resolve(rule);
         world.take(Local, "a d");
         world.put_local("a/inside=2@5 d=3@5");
@@ -597,6 +591,51 @@ fn a_file_here_and_a_directory_there_is_a_conflict_that_loses_nothing() {
         assert_eq!(ran.said_of("a"), ["conflict"]);
         world.assert_trees("a/inside=2@5 d=3@5", "a=1@1 d/x=1@1");
         world.assert_settled();
+    }
+}
+
+/// The file and the directory of two names, once on each side; who has them in the end, and under which names.
+#[test]
+fn a_file_or_a_directory_that_gives_way_gets_another_name() {
+    for (rule, kept, aside) in [
+        (Resolve::Local, "a/inside=2@5 d=3@5", ["a", "d/x"]),
+        (Resolve::Remote, "a=1@1 d/x=1@1", ["a/inside", "d"]),
+        (Resolve::Both, "a/inside=2@5 d/x=1@1", ["a", "d"]),
+    ] {
+        let mut world = World::synced("a=1@1 d/x=1@1").resolve(rule);
+        world.take(Local, "a d");
+        world.put_local("a/inside=2@5 d=3@5");
+        world.run().expect_clean();
+        let there = world.words(Local);
+        assert_eq!(there, world.words(Remote), "{rule:?}");
+        for file in kept.split(' ') {
+            assert!(
+                there.split(' ').any(|word| word == file),
+                "{rule:?}: {file} in {there}"
+            );
+        }
+        for path in aside {
+            let (name, below) = path.split_once('/').unwrap_or((path, ""));
+            let renamed =
+                |file: &str| file.starts_with(&format!("{name}.conflict-")) && file.contains(below);
+            assert!(there.split(' ').any(renamed), "{rule:?}: {path} in {there}");
+        }
+        world.assert_settled();
+    }
+}
+
+#[test]
+fn a_mirror_moves_aside_on_its_follower_alone() {
+    let mut world = World::synced("a=1@1 d/x=1@1")
+        .command(Direction::Upload)
+        .resolve(Resolve::Local);
+    world.take(Local, "a d");
+    world.put_local("a/inside=2@5 d=3@5");
+    world.run().expect_clean();
+    assert_eq!(world.words(Local), "a/inside=2@5 d=3@5");
+    let there = world.words(Remote);
+    for kept in ["a/inside=2@5", "d=3@5", "a.conflict-", "d.conflict-"] {
+        assert!(there.contains(kept), "{kept} in {there}");
     }
 }
 

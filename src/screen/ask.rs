@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Write};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::replica::Stat;
+use crate::replica::{Kind, Stat};
 use crate::screen::{ERASE_LINE, LIGHT_RED, RESET, grouped};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Answer, Ask, Choice, Choices, Conflict};
@@ -288,13 +288,16 @@ fn describe(conflict: &Conflict<'_>, style: AskStyle) -> String {
     format!(
         "{begin}{red}CONFLICT: '{}' {what} since last sync.{reset}\n    {before}\n    Local:  {}\n    Remote: {}",
         conflict.path,
-        local.map_or_else(absent, |stat| describe_file(&stat)),
-        remote.map_or_else(absent, |stat| describe_file(&stat)
+        local.map_or_else(absent, |stat| describe_entry(&stat)),
+        remote.map_or_else(absent, |stat| describe_entry(&stat)
             + &against(&stat, local.as_ref())),
     )
 }
 
-fn describe_file(stat: &Stat) -> String {
+fn describe_entry(stat: &Stat) -> String {
+    if stat.kind == Kind::Dir {
+        return "a directory".to_owned();
+    }
     let time = match stat.mtime {
         Some(mtime) => format!("{} UTC", mtime.at),
         None => "time unknown".to_owned(),
@@ -304,7 +307,7 @@ fn describe_file(stat: &Stat) -> String {
 
 /// ` (older, smaller)`.
 fn against(stat: &Stat, other: Option<&Stat>) -> String {
-    let Some(other) = other else {
+    let Some(other) = other.filter(|other| other.kind == stat.kind) else {
         return String::new();
     };
     let age = match (stat.mtime, other.mtime) {

@@ -66,10 +66,14 @@ impl Line {
                     Resolved::Deleted { on: Side::Remote } => ("delete", "x>*"),
                     Resolved::KeptBoth {
                         winner: Side::Local,
+                    }
+                    | Resolved::MovedAside {
+                        loser: Side::Remote,
                     } => ("both", "*>+"),
                     Resolved::KeptBoth {
                         winner: Side::Remote,
-                    } => ("both", "+<*"),
+                    }
+                    | Resolved::MovedAside { loser: Side::Local } => ("both", "+<*"),
                 };
                 Self::new(action, "conflict", symbol, V::WRITES)
             }
@@ -135,7 +139,7 @@ pub(super) fn is_copy(deed: Deed) -> bool {
         | Deed::Renamed { .. }
         | Deed::Deleted { .. }
         | Deed::Forgotten
-        | Deed::Resolved(Resolved::Deleted { .. })
+        | Deed::Resolved(Resolved::Deleted { .. } | Resolved::MovedAside { .. })
         | Deed::ConflictSkipped
         | Deed::Skipped(_) => false,
     }

@@ -130,6 +130,11 @@ pub enum Resolved {
         /// The side whose file kept its name.
         winner: Side,
     },
+    /// A file gave way to a directory or the other way round; it has another name now.
+    MovedAside {
+        /// The side whose entry gave way.
+        loser: Side,
+    },
 }
 
 /// Why nothing was done.

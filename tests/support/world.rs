@@ -450,6 +450,10 @@ fn words_for(deed: Deed) -> &'static str {
             Resolved::Deleted { on: Local } => "resolve by delete <",
             Resolved::KeptBoth { winner: Local } => "both >",
             Resolved::KeptBoth { winner: Remote } => "both <",
+            Resolved::MovedAside { loser } => match loser {
+                Local => "aside <",
+                Remote => "aside >",
+            },
         },
         Deed::ConflictSkipped => "conflict",
         Deed::Skipped(skipped) => match skipped {

@@ -139,6 +139,11 @@ impl Run<'_, '_, '_> {
     /// Nothing is done in a directory that has not got its new name, nor with what has the old one.
     fn leave_unmoved(&mut self, index: usize, old: &OldName) {
         self.keep(old.parent);
+        self.leave_unmade(index);
+    }
+
+    /// Nothing is done in a directory that is not where it should be, nor below it.
+    pub(super) fn leave_unmade(&mut self, index: usize) {
         self.states[index].unmade = true;
         // Parents stand before their children.
         for below in index..self.work.plan.dirs.len() {

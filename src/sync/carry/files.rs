@@ -13,6 +13,7 @@ use crate::path::Name;
 use crate::replica::{Kind, Staging, Times, Written};
 use crate::side::{Side, Sides};
 use crate::sync::event::{DeletedFor, Event};
+use crate::sync::plan::aside::aside_name;
 use crate::sync::plan::moved::Place;
 use crate::sync::plan::{DirPlan, Step, Todo};
 use crate::sync::record::Change;
@@ -267,7 +268,7 @@ impl<'env> Run<'_, '_, 'env> {
         let plan = &self.work.plan.dirs[at.dir];
         let step = &plan.steps[at.step];
         let loser = winner.peer();
-        let aside = aside_name(plan, step, self.work.now);
+        let aside = aside_of(plan, step, self.work.now);
         let aside = Name::new(&aside).expect("a good name with a time in it is a good name");
         let listed = "both files of a kept conflict are there";
         let source = step.stat_on(loser).expect(listed);
@@ -401,7 +402,7 @@ impl<'env> Run<'_, '_, 'env> {
                 self.note_step(at, [change]);
             }
             (Todo::KeepBoth { winner }, Brought::Both(loser, won)) => {
-                let aside = aside_name(&self.work.plan.dirs[at.dir], step, self.work.now);
+                let aside = aside_of(&self.work.plan.dirs[at.dir], step, self.work.now);
                 let name = step.remote_name.as_deref();
                 let changes = [
                     copied(&aside, None, step, winner.peer(), &loser),
@@ -507,53 +508,7 @@ fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {
 
 /// The name under which the loser of a conflict is kept. A run that was killed within this second may have left a file
 /// of that name, and something is to be done with it.
-fn aside_name(plan: &DirPlan, step: &Step, now: Timestamp) -> Vec<u8> {
-    (0..)
-        .map(|secs| conflict_name(&step.name, now.plus_secs(secs)))
-        .find(|name| plan.steps.iter().all(|other| *other.name != **name))
-        .expect("there are more seconds than steps")
-}
-
-/// The longest ending that is kept behind the time: `.jpeg`, `.tar.gz` loses a part, a sentence is none.
-const MAX_ENDING_BYTES: usize = 12;
-
-/// `NAME.conflict-20231114-221320.EXT`, within what a name may be long.
-fn conflict_name(name: &[u8], now: Timestamp) -> Vec<u8> {
-    let at = now.to_ftp();
-    let dot = name.iter().rposition(|byte| *byte == b'.');
-    let (stem, ending) = match dot {
-        Some(dot) if dot > 0 && name.len() - dot <= MAX_ENDING_BYTES => name.split_at(dot),
-        Some(_) | None => (name, &b""[..]),
-    };
-    let mark = format!(".conflict-{}-{}", &at[..8], &at[8..]);
-    let room = 255 - mark.len() - ending.len();
-    let mut kept = &stem[..stem.len().min(room)];
-    // A character is not cut in two.
-    while kept.len() < stem.len()
-        && !kept.is_empty()
-        && std::str::from_utf8(kept).is_err()
-        && std::str::from_utf8(stem).is_ok()
-    {
-        kept = &kept[..kept.len() - 1];
-    }
-    [kept, mark.as_bytes(), ending].concat()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_conflict_name_says_when_and_stays_within_a_names_length() {
-        let now = Timestamp::from_secs(1_700_000_000);
-        let name = |name: &str| String::from_utf8(conflict_name(name.as_bytes(), now)).unwrap();
-        assert_eq!(name("a.txt"), "a.conflict-20231114-221320.txt");
-        assert_eq!(name("Makefile"), "Makefile.conflict-20231114-221320");
-        assert_eq!(name(".netrc"), ".netrc.conflict-20231114-221320");
-        assert_eq!(
-            name("a. long sentence"),
-            "a. long sentence.conflict-20231114-221320"
-        );
-        assert!(name(&"é".repeat(127)).len() <= 255);
-    }
+fn aside_of(plan: &DirPlan, step: &Step, now: Timestamp) -> Box<[u8]> {
+    let is_taken = |name: &[u8]| plan.steps.iter().any(|other| *other.name == *name);
+    aside_name(&step.name, now, is_taken)
 }

@@ -1,12 +1,14 @@
-//! Carries a plan out, in the order that loses nothing: make directories ▸ rename ▸ copy ▸ delete, deepest first. One failing
-//! entry does not stop the others; what ends the run ends it between two steps, and what was done by then is noted.
+//! Carries a plan out, in the order that loses nothing: move losers aside ▸ make directories ▸ rename ▸ copy ▸ delete, deepest
+//! first. One failing entry does not stop the others; what ends the run ends it between two steps, and what was done by then
+//! is noted.
 //!
 //! Nothing is deleted before the other side has denied that exact name and the entry was seen unchanged, and never in
 //! a directory in which an earlier step failed.
 //!
-//! `dirs` makes and removes directories, `files` sees to renames, copies and deletions, `note` to what is to be
-//! remembered of all of them.
+//! `aside` gives other names to the losers of conflicts, `dirs` makes and removes directories, `files` sees to renames, copies
+//! and deletions, `note` to what is to be remembered of all of them.
 
+mod aside;
 pub mod copy;
 pub mod delete;
 mod dirs;
@@ -96,6 +98,7 @@ pub fn carry(carrying: Carrying<'_, '_, '_>) -> Result<Done> {
         run.check_room()?;
         run.take_lock()?;
         run.prepare();
+        run.move_aside();
         run.make_dirs();
         run.note_found();
         run.rename_files();

@@ -3,11 +3,19 @@
 use crate::replica::Kind;
 use crate::side::Side;
 use crate::sync::event::{Deed, Event, Resolved};
+use crate::sync::plan::aside::Aside;
 use crate::sync::plan::status::Status;
 use crate::sync::plan::{Plan, Step, Todo};
 
 /// Tells what would be done.
 pub fn tell_plan(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) {
+    for aside in &plan.asides {
+        tell(Event::Entry {
+            path: &plan.path_aside(aside, &aside.name),
+            kind: aside.kind,
+            deed: moved_aside(aside),
+        });
+    }
     for dir in &plan.dirs {
         let path = &dir.paths.local;
         let mut tell_dir = |deed| {
@@ -41,6 +49,10 @@ pub fn tell_plan(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) {
             });
         }
     }
+}
+
+pub(super) const fn moved_aside(aside: &Aside) -> Deed {
+    Deed::Resolved(Resolved::MovedAside { loser: aside.on })
 }
 
 pub(super) const fn made(on: Side) -> Deed {

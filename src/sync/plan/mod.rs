@@ -4,6 +4,7 @@
 //! A plan holds only what changes; an unchanged tree of any size makes an empty plan. It is complete before anything is done:
 //! the guards count it, a dry run prints it, `carry` carries it out.
 
+pub mod aside;
 pub mod decide;
 pub mod draft;
 pub mod guard;
@@ -12,10 +13,13 @@ pub mod resolve;
 pub mod status;
 pub mod walk;
 
+use std::collections::HashMap;
+
 use crate::path::{Name, RelPath};
 use crate::replica::{Kind, Stat};
 use crate::side::{Side, Sides};
 use crate::sync::event::{DeletedFor, Totals};
+use crate::sync::plan::aside::Aside;
 use crate::sync::plan::guard::{Changes, Copies, Losses};
 use crate::sync::plan::moved::{Appeared, Gone, Move, Place};
 use crate::sync::plan::status::Status;
@@ -44,6 +48,8 @@ pub struct Plan {
     pub lock_seen: bool,
     /// Directories that a filter leaves out from now on, with what is known of them.
     pub left_out: Vec<(RelPath, DirFacts)>,
+    /// What gives way to an entry of another kind.
+    pub asides: Vec<Aside>,
     /// Why parts of the tree are left alone.
     pub refusals: Vec<String>,
 }
@@ -236,13 +242,14 @@ impl Plan {
 
     /// Whether anything is to be written on that side, records aside.
     pub fn writes(&self, side: Side) -> bool {
-        self.dirs.iter().any(|dir| {
-            dir.make_on == Some(side)
-                || (side == Side::Remote && dir.moved_from.is_some())
-                || dir.remove_on.is_some_and(|(on, _)| on == side)
-                || !dir.litter.of(side).is_empty()
-                || dir.steps.iter().any(|step| *step.writes().of(side))
-        })
+        self.asides.iter().any(|aside| aside.on == side)
+            || self.dirs.iter().any(|dir| {
+                dir.make_on == Some(side)
+                    || (side == Side::Remote && dir.moved_from.is_some())
+                    || dir.remove_on.is_some_and(|(on, _)| on == side)
+                    || !dir.litter.of(side).is_empty()
+                    || dir.steps.iter().any(|step| *step.writes().of(side))
+            })
     }
 
     /// How many steps there are.
@@ -365,6 +372,12 @@ impl Plan {
         };
     }
 
+    /// The path of what gives way, under that one of its names.
+    pub fn path_aside(&self, aside: &Aside, name: &[u8]) -> RelPath {
+        let name = Name::new(name).expect("a listed name, or one with a time in it");
+        self.dirs[aside.dir].paths.of(aside.on).join(name)
+    }
+
     /// All renames of files that were made on that side: the new place and the old one.
     pub fn renames_by(&self, side: Side) -> Vec<(Place, Place)> {
         let mut renames = Vec::new();
@@ -407,23 +420,33 @@ impl Plan {
         }
     }
 
-    /// Says where everything is on the remote side once the directories have their new names. While they were planned
-    /// they had the old ones.
+    /// Says where everything is once directories have their new names: those that were renamed have them on the remote side, those
+    /// that give way on theirs. While all was planned they had the old ones.
     pub fn settle_moved(&mut self) {
-        if self.dirs.iter().all(|dir| dir.moved_from.is_none()) {
+        let dirs_aside = self
+            .asides
+            .iter()
+            .filter_map(|aside| Some((aside.plan?, aside)));
+        let asides: HashMap<usize, &Aside> = dirs_aside.collect();
+        if asides.is_empty() && self.dirs.iter().all(|dir| dir.moved_from.is_none()) {
             return;
         }
         // Parents stand before their children.
         for index in 0..self.dirs.len() {
             let dir = &self.dirs[index];
-            let own = match dir.moved_from {
-                Some(_) => dir.paths.local.name(),
-                None => dir.paths.remote.name(),
-            };
-            if let (Some(parent), Some(name)) = (dir.parent, own) {
-                let path = self.dirs[parent].paths.remote.join(name);
-                self.dirs[index].paths.remote = path;
-            }
+            let Some(parent) = dir.parent else { continue };
+            let settled = Sides::new(Side::Local, Side::Remote).map(|side| {
+                let own = match asides.get(&index) {
+                    Some(aside) if aside.on == side => Name::new(&aside.other).ok(),
+                    Some(_) | None if side == Side::Remote && dir.moved_from.is_some() => {
+                        dir.paths.local.name()
+                    }
+                    Some(_) | None => dir.paths.of(side).name(),
+                };
+                let own = own.expect("only the root has no name");
+                self.dirs[parent].paths.of(side).join(own)
+            });
+            self.dirs[index].paths = settled;
         }
     }
 

@@ -32,12 +32,17 @@ pub enum Resolution {
         /// The side whose file keeps its name.
         winner: Side,
     },
+    /// A file against a directory: the loser gets another name on its side, and the winner is copied to where it was.
+    MoveAside {
+        /// The side whose entry gives way.
+        loser: Side,
+    },
 }
 
 /// What the rule makes of a conflict between these two entries.
 ///
-/// Rules that cannot apply (older and newer where a file is gone or the times are equal) fall back: to asking where a
-/// user can be asked (the rule was chosen by a person at a terminal), else to skipping.
+/// Rules that cannot apply (older and newer where a file is gone, is a directory, or the times are equal) fall back: with equal
+/// times to asking where a user can be asked (the rule was chosen by a person at a terminal), else to skipping.
 pub fn resolve(
     rule: Resolve,
     direction: Direction,
@@ -45,24 +50,16 @@ pub fn resolve(
     stats: Sides<Option<Stat>>,
 ) -> Resolution {
     let choice = match rule {
-        Resolve::Ask => {
-            return if are_of_one_kind(stats) {
-                Resolution::Ask
-            } else {
-                Resolution::Skip
-            };
-        }
+        Resolve::Ask => return Resolution::Ask,
         Resolve::Skip => Choice::Skip,
         Resolve::Local => Choice::Use(Side::Local),
         Resolve::Remote => Choice::Use(Side::Remote),
         Resolve::Old if can_tell_by_time(stats) => Choice::Older,
         Resolve::New if can_tell_by_time(stats) => Choice::Newer,
         Resolve::Old | Resolve::New => {
-            let both_there = stats.local.is_some() && stats.remote.is_some();
-            return if both_there && are_of_one_kind(stats) {
-                Resolution::Ask
-            } else {
-                Resolution::Skip
+            return match (stats.local, stats.remote) {
+                (Some(local), Some(remote)) if local.kind == remote.kind => Resolution::Ask,
+                (Some(_) | None, Some(_) | None) => Resolution::Skip,
             };
         }
         Resolve::Both => return keep_both(direction, stats),
@@ -77,10 +74,6 @@ pub fn apply(
     delete: Delete,
     stats: Sides<Option<Stat>>,
 ) -> Resolution {
-    // A file against a directory: whichever won, a whole tree could be lost.
-    if !are_of_one_kind(stats) {
-        return Resolution::Skip;
-    }
     let winner = match choice {
         Choice::Skip => return Resolution::Skip,
         Choice::Use(side) => side,
@@ -90,7 +83,13 @@ pub fn apply(
     };
     let loser = winner.peer();
     match (stats.of(winner), stats.of(loser)) {
-        (Some(_), Some(_)) if direction.writes(loser) => Resolution::Copy { from: winner },
+        (Some(one), Some(other)) if direction.writes(loser) => {
+            if one.kind == other.kind {
+                Resolution::Copy { from: winner }
+            } else {
+                Resolution::MoveAside { loser }
+            }
+        }
         (Some(_), None) if direction.writes(loser) => Resolution::Restore { from: winner },
         // Upload and download delete only what they were told to.
         (None, Some(_)) if direction.writes(loser) && may_delete(direction, delete) => {
@@ -122,10 +121,18 @@ pub fn choices(direction: Direction, stats: Sides<Option<Stat>>) -> Choices {
 }
 
 fn keep_both(direction: Direction, stats: Sides<Option<Stat>>) -> Resolution {
-    if !are_of_one_kind(stats) || direction != Direction::Sync {
+    if direction != Direction::Sync {
         return Resolution::Skip;
     }
     match (stats.local, stats.remote) {
+        // All that is in a directory keeps its path.
+        (Some(local), Some(remote)) if local.kind != remote.kind => Resolution::MoveAside {
+            loser: if local.kind == Kind::File {
+                Side::Local
+            } else {
+                Side::Remote
+            },
+        },
         (Some(_), Some(_)) => Resolution::KeepBoth {
             winner: if can_tell_by_time(stats) {
                 newer(stats)
@@ -144,16 +151,11 @@ fn may_delete(direction: Direction, delete: Delete) -> bool {
     direction == Direction::Sync || delete != Delete::Never
 }
 
-fn are_of_one_kind(stats: Sides<Option<Stat>>) -> bool {
-    match (stats.local, stats.remote) {
-        (Some(local), Some(remote)) => local.kind == remote.kind && local.kind == Kind::File,
-        (Some(one), None) | (None, Some(one)) => one.kind == Kind::File,
-        (None, None) => false,
-    }
-}
-
 fn can_tell_by_time(stats: Sides<Option<Stat>>) -> bool {
-    let times = stats.map(|stat| stat.and_then(|stat| stat.mtime));
+    let times = stats.map(|stat| {
+        let file = stat.filter(|stat| stat.kind == Kind::File);
+        file.and_then(|stat| stat.mtime)
+    });
     matches!((times.local, times.remote), (Some(local), Some(remote)) if !local.may_be(remote.at) && !remote.may_be(local.at))
 }
 
@@ -235,14 +237,19 @@ mod tests {
     }
 
     #[test]
-    fn a_file_against_a_directory_is_always_skipped() {
-        for rule in RULES {
-            assert_eq!(
-                sync(rule, file(100), Some(Stat::dir())),
-                Resolution::Skip,
-                "{rule:?}"
-            );
-        }
+    fn a_file_against_a_directory_gives_way_or_is_asked_about() {
+        let resolved = RULES.map(|rule| sync(rule, file(100), Some(Stat::dir())));
+        let aside = |loser| Resolution::MoveAside { loser };
+        let expected = [
+            Resolution::Skip,
+            Resolution::Skip,
+            aside(Remote),
+            aside(Local),
+            Resolution::Skip,
+            Resolution::Ask,
+            aside(Local),
+        ];
+        assert_eq!(resolved, expected);
     }
 
     #[test]
@@ -254,6 +261,8 @@ mod tests {
                     (file(9), file(1)),
                     (file(1), None),
                     (None, file(1)),
+                    (file(1), Some(Stat::dir())),
+                    (Some(Stat::dir()), file(1)),
                 ] {
                     match resolve(rule, Direction::Upload, delete, Sides::new(local, remote)) {
                         Resolution::Copy { from } | Resolution::Restore { from } => {
@@ -263,6 +272,7 @@ mod tests {
                             assert_eq!(on, Remote);
                             assert_ne!(delete, Delete::Never);
                         }
+                        Resolution::MoveAside { loser } => assert_eq!(loser, Remote),
                         Resolution::KeepBoth { .. } => panic!("a mirror cannot keep both"),
                         Resolution::Skip | Resolution::Ask => {}
                     }

@@ -6,18 +6,19 @@ use std::time::Duration;
 use super::{Doom, Seen, Vanished, Visit, Walker};
 use crate::error::Result;
 use crate::job::Delete;
-use crate::path::RelPath;
+use crate::path::{Name, RelPath};
 use crate::replica::{Algorithm, Kind, Precision, same_bytes};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Answer, Choice, Conflict, Deed, DeletedFor, Event, Skipped};
 use crate::sync::look::filter::Verdict;
 use crate::sync::look::{Found, Pair};
+use crate::sync::plan::aside::{Aside, aside_name};
 use crate::sync::plan::decide::{Action, decide, decide_unmatched};
 use crate::sync::plan::draft::Dir;
 use crate::sync::plan::resolve::{self, Resolution};
 use crate::sync::plan::status::{Status, statuses};
 use crate::sync::plan::{OwnRecord, Todo};
-use crate::sync::record::{DirFacts, What};
+use crate::sync::record::{DirFacts, Record, What};
 use crate::sync::workers::Failure;
 
 /// An entry on its way from its statuses to the plan.
@@ -81,11 +82,8 @@ impl Walker<'_, '_, '_> {
             return Ok(());
         }
         if matches!((kinds.local, kinds.remote), (Some(local), Some(remote)) if local != remote) {
-            // A file here, a directory there: whichever won, something would be lost.
             seen.is_partial = true;
-            self.draft.plan.totals.conflicts += 1;
-            self.skip_conflict(dir, &entry.path, kind);
-            return Ok(());
+            return self.settle_kinds(visit, found, entry, below);
         }
         self.decide_accepted(visit, found, entry, below, seen)
     }
@@ -470,6 +468,140 @@ impl Walker<'_, '_, '_> {
         }
     }
 
+    /// A file here, a directory there: the loser gets another name on its side, and both are copied as new ones are.
+    fn settle_kinds(
+        &mut self,
+        visit: &Visit,
+        found: &Found,
+        mut entry: Decided<'_>,
+        below: &mut Vec<Visit>,
+    ) -> Result<()> {
+        let dir = &visit.dir;
+        let resolution = self.resolve(dir, &entry)?;
+        let Resolution::MoveAside { loser } = resolution else {
+            self.skip_conflict(dir, &entry.path, entry.kind);
+            return Ok(());
+        };
+        let other = aside_name(entry.pair.name.as_bytes(), self.walk.now, |name| {
+            let is_there = |side: &Side| found.listings.of(*side).find(name).is_some();
+            Side::BOTH.iter().any(is_there)
+        });
+        let mut aside = Pair {
+            name: Name::new(&other).expect("a good name with a time in it is a good name"),
+            remote_name: None,
+            entries: Sides::new(None, None),
+            record: None,
+        };
+        let name = entry.pair.name_on(loser);
+        let given_up = entry.pair.entries.of_mut(loser).take();
+        *aside.entries.of_mut(loser) = given_up;
+        self.draft.keep(dir);
+        let kind = given_up.map_or(entry.kind, |entry| entry.stat.kind);
+        let at = self.draft.planned(dir);
+        let won = Dir::below(dir, &entry.pair, entry.pair.there());
+        self.bring(visit, found, &entry.pair, won, below);
+        let mut gone = Dir::below(dir, &aside, aside.there());
+        *gone.paths.of_mut(loser) = dir.paths.of(loser).join(name);
+        let plan = self.bring(visit, found, &aside, gone, below);
+        self.draft.plan.asides.push(Aside {
+            dir: at,
+            on: loser,
+            name: name.as_bytes().into(),
+            other: other.clone(),
+            kind,
+            plan,
+        });
+        let was_dir = |record: &Record<'_>| record.what == What::Dir && kind == Kind::Dir;
+        if let Some(record) = entry.pair.record.filter(was_dir) {
+            let name = record.name.as_bytes().into();
+            self.draft.plan_of(dir).forgotten_dirs.push(name);
+        }
+        Ok(())
+    }
+
+    /// Has what is new on one side brought to the other, where that is written; the plan of what is a directory.
+    fn bring(
+        &mut self,
+        visit: &Visit,
+        found: &Found,
+        pair: &Pair<'_>,
+        dir: Dir,
+        below: &mut Vec<Visit>,
+    ) -> Option<usize> {
+        let from = if *dir.there.of(Side::Local) {
+            Side::Local
+        } else {
+            Side::Remote
+        };
+        if !self.walk.job.direction.writes(from.peer()) {
+            return self.give_up(visit, pair, dir, from, below);
+        }
+        if *pair.kinds().of(from) != Some(Kind::Dir) {
+            self.draft
+                .add_copy(&visit.dir, found, pair, from, Status::New, false);
+            return None;
+        }
+        let mut visit = descend_to(visit, dir, Doom::Spared);
+        // That a file took the place of a directory deletes nothing of what was in it.
+        visit.was_left_out = true;
+        self.draft.ensure_there(&visit.dir, from.peer());
+        let plan = self.draft.planned(&visit.dir);
+        below.push(visit);
+        Some(plan)
+    }
+
+    /// What a mirror moved aside is surplus, which goes where that was asked for; the plan of what is a directory.
+    fn give_up(
+        &mut self,
+        visit: &Visit,
+        pair: &Pair<'_>,
+        dir: Dir,
+        on: Side,
+        below: &mut Vec<Visit>,
+    ) -> Option<usize> {
+        if self.walk.job.policy.delete == Delete::Never || visit.is_protected {
+            return None;
+        }
+        let why = DeletedFor::Missing;
+        if *pair.kinds().of(on) == Some(Kind::Dir) {
+            let visit = descend_to(visit, dir, Doom::Spared);
+            self.doom(&visit.dir, on, why);
+            let plan = self.draft.planned(&visit.dir);
+            below.push(visit);
+            return Some(plan);
+        }
+        let losses = self.draft.plan.losses.of_mut(on);
+        losses.lost += 1;
+        losses.files += 1;
+        let is_resolution = true;
+        let todo = Todo::Delete {
+            on,
+            why,
+            is_resolution,
+        };
+        self.draft.add_step(&visit.dir, pair, todo);
+        None
+    }
+
+    /// What is to be done about a conflict: by rule, or as the user says.
+    fn resolve(&mut self, dir: &Dir, entry: &Decided<'_>) -> Result<Resolution> {
+        self.draft.plan.totals.conflicts += 1;
+        let stats = entry.pair.stats();
+        let job = self.walk.job;
+        let (direction, delete) = (job.direction, job.policy.delete);
+        let by_rule = match self.standing_answer {
+            Some(choice) => resolve::apply(choice, direction, delete, stats),
+            None => resolve::resolve(job.policy.resolve, direction, delete, stats),
+        };
+        match by_rule {
+            Resolution::Ask => {
+                let choice = self.ask_user(dir, entry)?;
+                Ok(resolve::apply(choice, direction, delete, stats))
+            }
+            settled => Ok(settled),
+        }
+    }
+
     fn settle_conflict(&mut self, visit: &Visit, found: &Found, entry: &Decided<'_>) -> Result<()> {
         let dir = &visit.dir;
         let pair = &entry.pair;
@@ -479,22 +611,10 @@ impl Walker<'_, '_, '_> {
             self.draft.add_step(dir, pair, Todo::Record);
             return Ok(());
         }
-        self.draft.plan.totals.conflicts += 1;
-        let job = self.walk.job;
-        let (direction, delete) = (job.direction, job.policy.delete);
-        let by_rule = match self.standing_answer {
-            Some(choice) => resolve::apply(choice, direction, delete, stats),
-            None => resolve::resolve(job.policy.resolve, direction, delete, stats),
-        };
-        let resolution = match by_rule {
-            Resolution::Ask => {
-                let choice = self.ask_user(dir, entry)?;
-                resolve::apply(choice, direction, delete, stats)
+        match self.resolve(dir, entry)? {
+            Resolution::Ask | Resolution::Skip | Resolution::MoveAside { .. } => {
+                self.skip_conflict(dir, &entry.path, Kind::File)
             }
-            settled => settled,
-        };
-        match resolution {
-            Resolution::Ask | Resolution::Skip => self.skip_conflict(dir, &entry.path, Kind::File),
             Resolution::Delete { on } if visit.is_protected => {
                 self.skip(dir, &entry.path, Kind::File, Skipped::Protected { on });
             }
@@ -596,8 +716,12 @@ fn descend(visit: &Visit, pair: &Pair<'_>, doom: Doom) -> Visit {
 }
 
 fn descend_into(visit: &Visit, pair: &Pair<'_>, doom: Doom, there: Sides<bool>) -> Visit {
+    descend_to(visit, Dir::below(&visit.dir, pair, there), doom)
+}
+
+fn descend_to(visit: &Visit, dir: Dir, doom: Doom) -> Visit {
     Visit {
-        dir: Rc::new(Dir::below(&visit.dir, pair, there)),
+        dir: Rc::new(dir),
         doom,
         is_protected: visit.is_protected,
         is_fresh: false,
