@@ -519,6 +519,8 @@ pub struct Overrides {
     pub new_times: bool,
     /// Most files may be older than what was synced, or copies of it.
     pub older: bool,
+    /// Another run may seem to hold the remote lock; it is broken.
+    pub lock: bool,
     /// How many files may be deleted.
     pub delete: MaxDelete,
 }
@@ -587,6 +589,18 @@ pub struct Limits {
     pub bytes_per_sec: Option<std::num::NonZeroU64>,
     /// Who opens data connections.
     pub data: DataMode,
+    /// How often the remote lock is refreshed; it counts as stale after an hour. Long transfers are suspended for it.
+    pub lock_refresh: Duration,
+}
+
+impl Job {
+    /// Whether uploads are written under their final names at once.
+    pub const fn writes_in_place(&self) -> bool {
+        match &self.remote {
+            Location::Ftp(location) => location.habits.in_place,
+            Location::Path(_) | Location::Sftp(_) => false,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -598,6 +612,7 @@ impl Default for Limits {
             max_duration: None,
             bytes_per_sec: None,
             data: DataMode::Passive,
+            lock_refresh: Duration::from_secs(20 * 60),
         }
     }
 }

@@ -11,6 +11,8 @@ use std::hash::{Hash, Hasher};
 pub const METADATA_NAME: &[u8] = b".pyftpsync-meta.json";
 /// Where earlier versions put a metadata file that they could not read.
 const CORRUPT_METADATA_NAME: &[u8] = b".pyftpsync-meta.json.corrupt";
+/// The directory in a remote root that holds the marks of those who write there.
+pub const LOCK_DIR_NAME: &[u8] = b".coracle-lock";
 /// The lock file in a remote root, as pyftpsync names it.
 pub const LOCK_NAME: &[u8] = b".pyftpsync-lock.json";
 /// What the names of all that is coracle's own start with: the archive's directory, partial files, the mark of a trash.

@@ -111,7 +111,7 @@ impl<'a> Run<'a> {
         }
         let holder = match job.dry_run {
             true => String::new(),
-            false => place.register.holder()?,
+            false => place.register.holder(&place.id.local),
         };
         let local = LocalConnector::new(&place.id.local, job.policy.links);
         let setting = Setting {

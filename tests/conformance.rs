@@ -12,8 +12,8 @@ use coracle::error::{Error, ErrorKind, Result};
 use coracle::job::{DataMode, FtpLocation, Habits, Limits, Links, Protection, Secret, ServerPath};
 use coracle::path::{RelPath, partial_name};
 use coracle::replica::{
-    Algorithm, Bytes, FtpReplica, Hasher, Kind, Listing, LocalReplica, NewFile, Removal, Replica,
-    Source, Staging, Stat, Times, Unwatched, Watch, Written, load,
+    Algorithm, Bytes, FtpReplica, Hasher, Kind, Listing, LocalReplica, Mtime, NewFile, Removal,
+    Replica, Source, Staging, Stat, Times, Unwatched, Watch, Written, load,
 };
 use coracle::time::Timestamp;
 use support::faulty::{Fault, FaultyReplica, Moment, Script};
@@ -70,6 +70,7 @@ macro_rules! conforms {
             sets_the_replaced_file_aside
             sets_nothing_aside_over_another_file
             makes_directories
+            shows_marks_and_when_they_were_made
             a_failed_directory_does_not_stop_the_others
             removes_files_and_empty_directories
             never_removes_what_is_in_a_directory
@@ -558,6 +559,37 @@ fn makes_directories(target: &mut dyn Replica) {
     assert_eq!(names(target, "a/b"), ["c"]);
 }
 
+fn shows_marks_and_when_they_were_made(target: &mut dyn Replica) {
+    let mut put = |name: &str| -> Vec<(String, Option<i64>)> {
+        let mut seen = Vec::new();
+        let mut see = |name: &[u8], made: Option<Mtime>| {
+            let name = String::from_utf8_lossy(name).into_owned();
+            seen.push((name, made.map(|made| made.at.as_secs())));
+        };
+        target.put_mark(&path(name), &mut see).unwrap();
+        seen.sort();
+        seen
+    };
+    assert!(matches!(&put("one")[..], [(name, _)] if name == "one"));
+    let both = put("two");
+    let [(one, first), (two, second)] = &both[..] else {
+        panic!("{both:?}");
+    };
+    assert_eq!([one.as_str(), two], ["one", "two"]);
+    // A minute may begin in between, and nothing else can come between them.
+    let apart = first.zip(*second).map(|(first, second)| second - first);
+    assert!(
+        apart.is_none_or(|secs| (0..=60).contains(&secs)),
+        "{both:?}"
+    );
+    assert_eq!(put("two").len(), 2, "it is there already");
+    assert!(
+        target
+            .put_mark(&path("none/three"), &mut |_, _| {})
+            .is_err()
+    );
+}
+
 fn a_failed_directory_does_not_stop_the_others(target: &mut dyn Replica) {
     put(target, "f", b"");
     let made = target.make_dirs(&["f", "no/such", "d"].map(path));
@@ -926,6 +958,7 @@ fn limits() -> Limits {
         max_duration: None,
         bytes_per_sec: None,
         data: DataMode::Passive,
+        ..Limits::default()
     }
 }
 

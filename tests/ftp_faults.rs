@@ -483,6 +483,7 @@ fn connector(server: &FtpServer, timeout: Duration) -> FtpConnector {
         max_duration: None,
         bytes_per_sec: None,
         data: DataMode::Passive,
+        ..Limits::default()
     };
     FtpConnector::new(&location, &limits).unwrap()
 }

@@ -45,6 +45,7 @@ fn limits(data: DataMode) -> Limits {
         max_duration: None,
         bytes_per_sec: None,
         data,
+        ..Limits::default()
     }
 }
 

@@ -390,7 +390,7 @@ fn a_file_that_changed_after_it_was_listed_is_not_deleted() {
     let server = synced.server.as_ref().unwrap();
     fs::remove_file(server.root().join("a")).unwrap();
     let local = synced.place.local();
-    // The lock is written after the listing and before the deletions; b is what makes it necessary.
+    // b goes up after the listing and before the deletions.
     put(&local, "b", "new content", 100);
     server.hook(move |command| {
         if command.verb == "RNTO" && command.argument.ends_with(b"b") {

@@ -16,7 +16,9 @@ use support::ftp_server::{Close, Config, Effect, Fault, FtpServer};
 use support::program::{Ended, Place, Snapshot, content, put, wait};
 
 const DAY_SECS: u64 = 86_400;
-const LOCK: &str = ".pyftpsync-lock.json";
+/// The lock of the remote root, and that of pyftpsync.
+const LOCK: &str = ".coracle-lock";
+const LOCK_FILE: &str = ".pyftpsync-lock.json";
 const PARTIAL: &str = ".coracle-part-";
 
 /// What is waited for comes within this time, on a loaded machine too.
@@ -103,7 +105,7 @@ fn now_secs() -> u64 {
 fn put_lock(root: &Path, age_secs: u64) {
     let time = now_secs() - age_secs;
     let text = format!("{{\"lock_time\": {time}.5, \"lock_holder\": \"somebody else\"}}");
-    put(root, LOCK, text, age_secs);
+    put(root, LOCK_FILE, text, age_secs);
 }
 
 /// No lock and no partial file anywhere.
@@ -111,10 +113,11 @@ fn put_lock(root: &Path, age_secs: u64) {
 fn assert_tidy(place: &Place) {
     for root in [place.local(), place.remote()] {
         let held = Snapshot::of(&root);
+        let ours = [PARTIAL, LOCK, LOCK_FILE];
         let own: Vec<_> = held
             .own_names()
             .into_iter()
-            .filter(|name| name.contains(PARTIAL) || name.contains(LOCK))
+            .filter(|name| ours.iter().any(|own| name.contains(own)))
             .map(str::to_owned)
             .collect();
         assert_eq!(own, Vec::<String>::new(), "in {}", root.display());
@@ -183,7 +186,29 @@ fn a_stale_remote_lock_is_broken() {
     put(&place.local(), "a", "a", DAY_SECS);
     put_lock(&place.remote(), 3700);
     let server = FtpServer::start(Config::serving(place.remote()));
-    place.with("sync", &server.url(""), &[]).expect(0);
+    place
+        .with("sync", &server.url(""), &[])
+        .expect(0)
+        .prints("was broken");
+    assert_eq!(content(&place.remote(), "a"), "a");
+    assert_tidy(&place);
+}
+
+#[test]
+fn a_fresh_remote_lock_is_broken_where_that_was_asked_for() {
+    let place = Place::new("break-lock");
+    put(&place.local(), "a", "a", DAY_SECS);
+    put_lock(&place.remote(), 60);
+    let server = FtpServer::start(Config::serving(place.remote()));
+    let url = server.url("");
+    place
+        .with("sync", &url, &[])
+        .expect(5)
+        .complains("--break-lock");
+    place
+        .with("sync", &url, &["--break-lock"])
+        .expect(0)
+        .prints("was broken");
     assert_eq!(content(&place.remote(), "a"), "a");
     assert_tidy(&place);
 }
@@ -196,12 +221,9 @@ fn the_remote_lock_is_there_while_files_are_written_and_gone_at_the_end() {
     let gate = Gate::at(&server, "RNTO", "/a");
     let run = Running::start(&place, &["upload", "local", &server.url("")]);
     gate.wait();
-    let lock = content(&place.remote(), LOCK);
-    assert!(
-        lock.contains("lock_holder") && lock.contains("lock_time"),
-        "{lock}"
-    );
-    assert!(!lock.contains("guest"), "no password: {lock}");
+    let marks = fs::read_dir(place.remote().join(LOCK)).unwrap().flatten();
+    let marks: Vec<_> = marks.map(|mark| mark.file_name()).collect();
+    assert_eq!(marks.len(), 1, "{marks:?}");
     gate.go_on.send(()).unwrap();
     run.end().expect(0);
     assert_tidy(&place);
@@ -240,7 +262,9 @@ fn a_run_with_nothing_to_do_takes_no_lock() {
     assert_eq!(place.snapshot(), before);
     let asked = server.take_commands();
     assert!(
-        !asked.iter().any(|line| line.starts_with("STOR")),
+        !asked
+            .iter()
+            .any(|line| line.starts_with("STOR") || line.starts_with("MKD")),
         "{asked:?}"
     );
 }
@@ -296,6 +320,7 @@ fn an_interrupted_run_is_continued_by_the_next_one() {
                 .complains("interrupted");
             assert!(interrupted.elapsed() < Duration::from_secs(10), "{ended}");
             assert!(!target.join("z-big").exists());
+            assert!(!place.remote().join(LOCK).exists());
             assert!(
                 has_partial(&target, 1000),
                 "what came across waits for the next run"
@@ -306,16 +331,15 @@ fn an_interrupted_run_is_continued_by_the_next_one() {
             assert_tidy(&place);
             assert_eq!(fs::metadata(target.join("z-big")).unwrap().len(), 3_000_000);
             let again = server.take_commands();
-            // An upload writes its lock as well, and reads back the tail of what lies there.
+            // An upload reads back the tail of what lies there.
             let verbs = if upload {
                 ["STOR", "APPE"]
             } else {
                 ["RETR", "RETR"]
             };
-            let moved = again.iter().filter(|line| {
-                let is_ours = line.contains(".pyftpsync") || line.contains(".coracle-lock");
-                verbs.iter().any(|verb| line.starts_with(verb)) && !is_ours
-            });
+            let moved = again
+                .iter()
+                .filter(|line| verbs.iter().any(|verb| line.starts_with(verb)));
             let most = if upload { 2 } else { 1 };
             assert!(
                 moved.count() <= most,

@@ -219,6 +219,7 @@ fn connector(address: SocketAddr) -> FtpConnector {
         max_duration: None,
         bytes_per_sec: None,
         data: DataMode::Passive,
+        ..Limits::default()
     };
     FtpConnector::new(&location, &limits).expect("nothing is read for a session in the clear")
 }

@@ -71,6 +71,7 @@ fn play(name: &str, act: impl FnOnce(Result<FtpReplica>)) {
         max_duration: None,
         bytes_per_sec: None,
         data: DataMode::Passive,
+        ..Limits::default()
     };
     act(FtpConnector::new(&location, &limits)
         .map(|connector| connector.with_memory(acquainted()))

@@ -334,6 +334,7 @@ fn invocation(
                 time_shift: options.accept_time_shift,
                 new_times: options.accept_new_times,
                 older: options.allow_older,
+                lock: options.break_lock,
                 delete: options.max_delete,
             },
         },
@@ -354,6 +355,7 @@ fn invocation(
             } else {
                 DataMode::Passive
             },
+            ..Limits::default()
         },
         state: options.state_dir.map_or(StateDir::InRoot, StateDir::Below),
         create_folder: options.create_folder,

@@ -115,6 +115,10 @@ pub(super) struct Options {
     #[argh(switch)]
     pub(super) allow_older: bool,
 
+    /// take the lock of the remote root although another run seems to hold it
+    #[argh(switch)]
+    pub(super) break_lock: bool,
+
     /// work only if this file exists in both roots: proof that both disks are mounted
     #[argh(option, arg_name = "path", from_str_fn(path_below_root))]
     pub(super) check_file: Option<RelPath>,

@@ -194,6 +194,7 @@ impl Replica for FtpReplica {
         let path = self.full(dir);
         self.list_path(&path, listing)
             .doing(|| format!("listing {dir}"))?;
+        listing.forget_times_of_dirs();
         listing.sort();
         self.connector.publish(self.learnt);
         Ok(())
@@ -251,6 +252,17 @@ impl Replica for FtpReplica {
         );
         results.sort_by_key(|(place, _)| *place);
         results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    fn put_mark(
+        &mut self,
+        mark: &RelPath,
+        see: &mut dyn FnMut(&[u8], Option<Mtime>),
+    ) -> Result<()> {
+        self.renew()?;
+        let marked = self.put_mark_at(&self.full(mark), see);
+        self.connector.publish(self.learnt);
+        marked
     }
 
     fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {

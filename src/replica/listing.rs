@@ -395,6 +395,13 @@ impl Listing {
         );
     }
 
+    /// Forgets when directories were changed: that is told by some servers alone, and nothing that is synced.
+    pub fn forget_times_of_dirs(&mut self) {
+        for row in self.rows.iter_mut().filter(|row| row.kind == Kind::Dir) {
+            (row.mtime_nanos, row.precision) = (0, None);
+        }
+    }
+
     /// Leaves only the entries for which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(Entry<'_>) -> bool) {
         let arena = &self.arena;

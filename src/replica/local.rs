@@ -311,6 +311,25 @@ impl Replica for LocalReplica {
         name_each(made, dirs, "making")
     }
 
+    fn put_mark(
+        &mut self,
+        mark: &RelPath,
+        see: &mut dyn FnMut(&[u8], Option<Mtime>),
+    ) -> Result<()> {
+        self.make_dirs(std::slice::from_ref(mark))
+            .into_iter()
+            .collect::<Result<()>>()?;
+        let place = self.enter(&mark.parent())?;
+        let dir = system::open_dir_at(place.as_fd(), b".").map_err(failure)?;
+        system::read_dir(dir, |name, _| {
+            // What has gone since its name was read is not there.
+            if let Ok(status) = system::status_at(place.as_fd(), name) {
+                see(name, Some(Mtime::exact(status.mtime)));
+            }
+        })
+        .map_err(failure)
+    }
+
     fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {
         let mut parents = Parents::default();
         let mut removed: Vec<Result<()>> = removals

@@ -126,6 +126,25 @@ pub trait Replica: Send {
     /// Makes directories, parents before children as given. One that is there already is a success.
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>>;
 
+    /// Makes the directory `mark`, and tells what stands beside it then, itself included: each name, and when it was made by this
+    /// target's own clock, in whatever zone, where it tells. In one go where the protocol can: it is what a lock is made of. That
+    /// `mark` is there already is a success. Whether what is told is all shows by whether `mark` is among it.
+    fn put_mark(
+        &mut self,
+        mark: &RelPath,
+        see: &mut dyn FnMut(&[u8], Option<Mtime>),
+    ) -> Result<()> {
+        self.make_dirs(std::slice::from_ref(mark))
+            .into_iter()
+            .collect::<Result<()>>()?;
+        let mut listing = Listing::new();
+        self.list(&mark.parent(), &mut listing)?;
+        listing
+            .iter()
+            .for_each(|entry| see(entry.name.as_bytes(), entry.stat.mtime));
+        Ok(())
+    }
+
     /// Removes files, and directories that are empty; never more. Something that is gone already is a success.
     fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>>;
 

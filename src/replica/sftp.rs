@@ -23,8 +23,8 @@ use crate::job::{Limits, ServerPath, SftpLocation};
 use crate::path::{Escaped, RelPath};
 use crate::replica::checks::taken;
 use crate::replica::{
-    Algorithm, Capabilities, CaseSensitivity, Connect, Digest, Kind, Listing, NewFile, Removal,
-    Renaming, Replica, Source, Staging, Stat, Times, Watch, Written,
+    Algorithm, Capabilities, CaseSensitivity, Connect, Digest, Kind, Listing, Mtime, NewFile,
+    Removal, Renaming, Replica, Source, Staging, Stat, Times, Watch, Written,
 };
 use crate::sftp::packet::{parse_check_file, parse_free_bytes};
 use crate::sftp::{Answers, Client, Program, Reply, Request, Session, Status, Terms, code};
@@ -312,6 +312,17 @@ impl Replica for SftpReplica {
         }
         let requests: Vec<Request<'_>> = paths.iter().map(|path| Request::MakeDir(path)).collect();
         self.settle(&requests, &paths, is_dir)
+    }
+
+    fn put_mark(
+        &mut self,
+        mark: &RelPath,
+        see: &mut dyn FnMut(&[u8], Option<Mtime>),
+    ) -> Result<()> {
+        self.make_dirs(std::slice::from_ref(mark))
+            .into_iter()
+            .collect::<Result<()>>()?;
+        self.see_times(&self.full(&mark.parent()), see)
     }
 
     fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {

@@ -47,7 +47,7 @@ pub struct Setting<'env> {
     pub home: &'env Home,
     /// Whether the roots are known from elsewhere to have held files.
     pub held_files: Sides<bool>,
-    /// What this run calls itself in the remote lock.
+    /// What this run calls itself in the remote lock; no other run that goes on has this name.
     pub holder: &'env str,
     /// The wall clock at the start.
     pub now: Timestamp,
@@ -86,6 +86,11 @@ pub fn run(
         verify: job.policy.verify,
         trusts_local_partials: journal.is_same_boot(),
         moved: copy::Moved::default(),
+        lock: carry::lock::Keeping::new(
+            setting.holder,
+            job.limits.lock_refresh,
+            !job.writes_in_place(),
+        ),
     };
     let ran = thread::scope(|scope| -> Result<carry::Done> {
         let most = usize::from(job.limits.connections.get());
@@ -126,7 +131,6 @@ pub fn run(
                 workers: &workers,
                 is_disk: connect.map(Connect::is_disk),
                 tell,
-                holder: setting.holder,
                 now: setting.now,
                 plan,
             })?

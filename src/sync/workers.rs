@@ -122,7 +122,7 @@ impl Stop<'_> {
     }
 
     /// Waits, but not beyond the end of the run.
-    fn pause(&self, span: Duration) -> Result<()> {
+    pub fn pause(&self, span: Duration) -> Result<()> {
         let until = Instant::now() + span;
         while Instant::now() < until {
             self.check()?;

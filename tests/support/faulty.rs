@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use coracle::error::{Error, ErrorKind, Phase, Result};
 use coracle::path::RelPath;
 use coracle::replica::{
-    Algorithm, Capabilities, Digest, FileIdentity, Listing, NewFile, Removal, Replica, Source,
-    Stat, Watch, Written,
+    Algorithm, Capabilities, Digest, FileIdentity, Listing, Mtime, NewFile, Removal, Replica,
+    Source, Stat, Watch, Written,
 };
 
 /// What goes wrong.
@@ -180,6 +180,14 @@ impl<T: Replica> Replica for FaultyReplica<T> {
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
         self.script
             .around_batch(dirs.len(), || self.target.make_dirs(dirs))
+    }
+
+    fn put_mark(
+        &mut self,
+        mark: &RelPath,
+        see: &mut dyn FnMut(&[u8], Option<Mtime>),
+    ) -> Result<()> {
+        self.script.around(|| self.target.put_mark(mark, see))
     }
 
     fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {

@@ -14,8 +14,8 @@ use coracle::error::Result;
 use coracle::job::{DataMode, Direction, Job, Limits, Location, Resolve};
 use coracle::path::RelPath;
 use coracle::replica::{
-    Algorithm, Capabilities, Connect, Digest, FileIdentity, Listing, NewFile, Removal, Replica,
-    Source, Stat, Watch, Written,
+    Algorithm, Capabilities, Connect, Digest, FileIdentity, Listing, Mtime, NewFile, Removal,
+    Replica, Source, Stat, Watch, Written,
 };
 use coracle::side::{Side, Sides};
 use coracle::sync::event::{
@@ -348,6 +348,7 @@ pub fn plain_job(direction: Direction) -> Job {
         max_duration: None,
         bytes_per_sec: None,
         data: DataMode::Passive,
+        ..Limits::default()
     };
     Job {
         limits,
@@ -564,6 +565,15 @@ impl Replica for Watched {
             self.note("mkdir", dir);
         }
         self.target.make_dirs(dirs)
+    }
+
+    fn put_mark(
+        &mut self,
+        mark: &RelPath,
+        see: &mut dyn FnMut(&[u8], Option<Mtime>),
+    ) -> Result<()> {
+        self.note("mkdir", mark);
+        self.target.put_mark(mark, see)
     }
 
     fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {

@@ -22,10 +22,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::learnt::Looks;
 use super::list::{mtime_of_list, stat_of_list};
+use super::paths::{last_name, parent};
 use super::{FtpReplica, names};
 use crate::error::{ErrorKind, Result};
-use crate::ftp::{Command, Facts, FactsKind, ListLine, Software, parse_line};
-use crate::replica::{Mtime, Stat};
+use crate::ftp::{Command, Facts, FactsKind, ListLine, Reply, Software, parse_line};
+use crate::replica::{Listing, Mtime, Stat};
 use crate::time::Timestamp;
 
 /// Questions at the end of a batch: who guesses their order is right once in 65,536 times.
@@ -66,31 +67,19 @@ impl FtpReplica {
         if commands.is_empty() {
             return Ok(dirs.iter().map(|_| None).collect());
         }
-        let questions = commands.len();
-        let is_pwd = fence();
-        commands.extend(is_pwd.map(|is_pwd| match is_pwd {
-            true => Command::Pwd,
-            false => Command::TypeImage,
-        }));
         let now = Timestamp::now();
-        let mut replies = self.session.ask_long(&commands, &mut |index, line| {
+        let replies = self.ask_fenced(&commands, &mut |index, line| {
             let line = line.strip_prefix(b" ").unwrap_or(line);
-            match (commands[index], places.get(index)) {
-                (Command::Stat(_) | Command::StatAll(_), Some(place)) => {
+            match (commands.get(index), places.get(index)) {
+                (Some(Command::Stat(_) | Command::StatAll(_)), Some(place)) => {
                     glances[*place].take_line(line, now, &mut |name, stat| {
                         see(*place, &names::decode(name, encoding), stat);
                     });
                 }
-                (Command::Mlst(_), Some(place)) => glances[*place].take_facts(line),
+                (Some(Command::Mlst(_)), Some(place)) => glances[*place].take_facts(line),
                 _ => {}
             }
         })?;
-        for (reply, is_pwd) in replies.split_off(questions).into_iter().zip(is_pwd) {
-            if reply?.code != if is_pwd { 257 } else { 200 } {
-                let text = "its replies are out of step with the commands".to_owned();
-                return Err(self.session.fail(ErrorKind::Protocol(text).into()));
-            }
-        }
         for ((reply, place), command) in replies.into_iter().zip(places).zip(&commands) {
             let is_stat = matches!(command, Command::Stat(_) | Command::StatAll(_));
             match reply {
@@ -108,6 +97,76 @@ impl FtpReplica {
             }
         }
         Ok(glances.into_iter().map(Glance::changed).collect())
+    }
+
+    /// Asks for listings on the control connection, and then what shows that the replies are still in step.
+    fn ask_fenced(
+        &mut self,
+        commands: &[Command<'_>],
+        take: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<Vec<Result<Reply>>> {
+        let is_pwd = fence();
+        let fence = is_pwd.map(|is_pwd| match is_pwd {
+            true => Command::Pwd,
+            false => Command::TypeImage,
+        });
+        let mut replies = self.session.ask_long(&[commands, &fence].concat(), take)?;
+        for (reply, is_pwd) in replies.split_off(commands.len()).into_iter().zip(is_pwd) {
+            if reply?.code != if is_pwd { 257 } else { 200 } {
+                let text = "its replies are out of step with the commands".to_owned();
+                return Err(self.session.fail(ErrorKind::Protocol(text).into()));
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Makes the directory at this full path and shows what is in the one that it is in, see
+    /// [`Replica::put_mark`](crate::replica::Replica::put_mark): by `STAT` in one go where that is known, else by a listing.
+    pub(super) fn put_mark_at(
+        &mut self,
+        mark: &[u8],
+        see: &mut dyn FnMut(&[u8], Option<Mtime>),
+    ) -> Result<()> {
+        let dir = parent(mark).expect("a mark is in a directory");
+        let dialect = Dialect::of(self.session.software());
+        let stat = match dialect {
+            Dialect::PathsWithBlanks => Some(Command::Stat(dir)),
+            Dialect::AllByOption if !dir.contains(&b' ') => Some(Command::StatAll(dir)),
+            Dialect::AllByOption | Dialect::Unknown => None,
+        };
+        let is_plain = !dir.iter().any(|byte| WILD.contains(byte));
+        let commands: Vec<Command<'_>> = [Some(Command::Mkd(mark)), stat.filter(|_| is_plain)]
+            .into_iter()
+            .flatten()
+            .collect();
+        let now = Timestamp::now();
+        let mut seen: Vec<(Vec<u8>, Option<Mtime>)> = Vec::new();
+        let mut replies = match commands.len() {
+            1 => self.session.ask_all(&commands)?,
+            _ => self.ask_fenced(&commands, &mut |index, line| {
+                let line = line.strip_prefix(b" ").unwrap_or(line);
+                if index == 1
+                    && let ListLine::Entry(entry) = parse_line(line, now)
+                    && !matches!(entry.name, b"." | b"..")
+                {
+                    seen.push((entry.name.to_vec(), mtime_of_list(&entry)));
+                }
+            })?,
+        };
+        let made = replies.swap_remove(0)?;
+        if !seen.iter().any(|(name, _)| name == last_name(mark)) {
+            if !made.is_success() && self.look_at_one(mark)?.is_none() {
+                return Err(self.session.refusal(&made));
+            }
+            let mut listing = Listing::new();
+            self.read_listing(dir, &mut listing)?;
+            let entries = listing.iter();
+            seen = entries
+                .map(|entry| (entry.name.as_bytes().to_vec(), entry.stat.mtime))
+                .collect();
+        }
+        seen.iter().for_each(|(name, mtime)| see(name, *mtime));
+        Ok(())
     }
 }
 

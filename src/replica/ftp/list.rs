@@ -119,7 +119,11 @@ impl FtpReplica {
                         _ => 0,
                     };
                     let name = names::decode(facts.name, encoding);
-                    listing.push_with_id(&name, stat_of_facts(&facts), id);
+                    let mut stat = stat_of_facts(&facts);
+                    if stat.kind == Kind::Dir {
+                        stat.mtime = facts.modify.map(Mtime::exact);
+                    }
+                    listing.push_with_id(&name, stat, id);
                 }
             }
         })?;

@@ -32,15 +32,37 @@ pub(super) fn stat_of(attributes: &Attributes) -> Option<Stat> {
         FILE => Some(Stat {
             kind: Kind::File,
             size: attributes.size?,
-            mtime: attributes
-                .times
-                .map(|(_, changed)| Mtime::exact(Timestamp::from_secs(i64::from(changed)))),
+            mtime: mtime_of(attributes),
         }),
         _ => Some(SPECIAL),
     }
 }
 
+fn mtime_of(attributes: &Attributes) -> Option<Mtime> {
+    attributes
+        .times
+        .map(|(_, changed)| Mtime::exact(Timestamp::from_secs(i64::from(changed))))
+}
+
 impl SftpReplica {
+    /// Tells the names in a full path, with their times, directories' too.
+    pub(super) fn see_times(
+        &mut self,
+        path: &[u8],
+        see: &mut dyn FnMut(&[u8], Option<Mtime>),
+    ) -> Result<()> {
+        let mut scans = [Scan::new(path)];
+        super::flights::drive(&mut self.session, &mut scans, 1)?;
+        let [scan] = scans;
+        if let Some(error) = scan.failed {
+            return Err(error);
+        }
+        for NamedAttributes { name, attributes } in scan.names {
+            see(&name, mtime_of(&attributes));
+        }
+        Ok(())
+    }
+
     /// Lists a full path.
     pub(super) fn list_path(&mut self, path: &[u8], listing: &mut Listing) -> Result<()> {
         let scan = match self.ahead.take_dir(path) {

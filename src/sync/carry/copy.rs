@@ -5,11 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::job::Verify;
 use crate::path::{Name, RelPath};
 use crate::replica::{Algorithm, NewFile, Removal, Replica, Staging, Stat, Times, Watch, Written};
 use crate::side::{Side, Sides};
+use crate::sync::carry::lock::Keeping;
 use crate::sync::look::partial_path;
 use crate::sync::record::{Intent, Journal, Shown};
 use crate::sync::workers::{Hands, Stop};
@@ -33,6 +34,8 @@ pub struct Terms<'env> {
     pub trusts_local_partials: bool,
     /// Bytes moved since somebody last asked.
     pub moved: Moved,
+    /// The lock that is kept fresh meanwhile.
+    pub lock: Keeping<'env>,
 }
 
 /// A count of bytes that many threads add to. A lock keeps it, because MIPS and older ARM have no 64-bit atomics.
@@ -123,6 +126,9 @@ impl Copy {
     ) -> Result<Staging> {
         let to = self.from.peer();
         let Sides { local, remote } = hands.both()?;
+        if terms.lock.is_due() {
+            terms.lock.keep(remote)?;
+        }
         let (source_side, target_side) = match self.from {
             Side::Local => (local, remote),
             Side::Remote => (remote, local),
@@ -169,6 +175,8 @@ impl Copy {
             }))
     }
 
+    /// Moves all bytes, in one go or, where the lock has to be refreshed meanwhile, in several: a server may not answer before
+    /// a transfer is over.
     fn transfer(
         &mut self,
         source_side: &mut dyn Replica,
@@ -176,6 +184,52 @@ impl Copy {
         terms: &Terms<'_>,
         may_stage: bool,
     ) -> Result<Staging> {
+        let mut is_continued = false;
+        loop {
+            let moved = self.transfer_some(source_side, target_side, terms, may_stage);
+            match moved {
+                Ok(Part::All(staging)) => return Ok(staging),
+                Ok(Part::Suspended { began_at }) => {
+                    if is_continued && began_at == 0 {
+                        terms.lock.spare_transfers();
+                    }
+                    let kept = match self.from {
+                        Side::Local => terms.lock.keep(target_side),
+                        Side::Remote => terms.lock.keep(source_side),
+                    };
+                    if kept
+                        .as_ref()
+                        .is_err_and(|error| error.scope() == Scope::Session)
+                    {
+                        // It may not outlive that any transfer is broken off.
+                        terms.lock.spare_transfers();
+                    }
+                    kept?;
+                    is_continued = true;
+                    self.tries += 1;
+                }
+                // It would have come to its end, had it not been suspended.
+                Err(error) if is_continued && is_about_resuming(&error) => {
+                    log::info!("{error}; starting over");
+                    terms.lock.spare_transfers();
+                    is_continued = false;
+                    let partial = Removal::File(self.partial());
+                    let removed = target_side.remove(&[partial]);
+                    removed.into_iter().collect::<Result<()>>()?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Moves bytes up to the end, or until the lock wants a pause.
+    fn transfer_some(
+        &mut self,
+        source_side: &mut dyn Replica,
+        target_side: &mut dyn Replica,
+        terms: &Terms<'_>,
+        may_stage: bool,
+    ) -> Result<Part> {
         let partial = self.partial();
         let resume_at = self.resume_at(target_side, &partial, terms)?;
         let mut source = source_side.open(self.paths.of(self.from), resume_at)?;
@@ -186,6 +240,8 @@ impl Copy {
         let mut watch = Watcher {
             copy: &*self,
             terms,
+            at: resume_at,
+            is_suspended: false,
             placed: None,
         };
         let result = if may_stage {
@@ -194,10 +250,17 @@ impl Copy {
             let written = target_side.write(&file, source.as_mut(), &mut watch);
             written.map(Staging::Placed)
         };
-        let placed = watch.placed;
+        let (placed, is_suspended) = (watch.placed, watch.is_suspended);
         drop(source);
         self.placed = placed.or(self.placed);
-        result
+        match result {
+            Err(error) if is_suspended && matches!(error.kind(), ErrorKind::Interrupted(_)) => {
+                Ok(Part::Suspended {
+                    began_at: resume_at,
+                })
+            }
+            other => other.map(Part::All),
+        }
     }
 
     fn partial(&self) -> RelPath {
@@ -306,16 +369,41 @@ impl KeepBoth {
     }
 }
 
+/// How far a transfer came.
+enum Part {
+    /// To its end.
+    All(Staging),
+    /// Not so far, from where it began, because the lock is to be refreshed.
+    Suspended { began_at: u64 },
+}
+
+/// Whether a transfer may have failed only because it was to go on in the middle of a file.
+fn is_about_resuming(error: &Error) -> bool {
+    error.scope() == Scope::Entry && !error.is_full()
+}
+
 struct Watcher<'a> {
     copy: &'a Copy,
     terms: &'a Terms<'a>,
+    /// How many bytes of the file have been moved.
+    at: u64,
+    /// Whether it was stopped to go on at once.
+    is_suspended: bool,
     placed: Option<(Stat, Times)>,
 }
 
 impl Watch for Watcher<'_> {
     fn moved(&mut self, bytes: u64) -> Result<()> {
         self.terms.moved.add(bytes);
-        self.terms.limiter.take(bytes, self.terms.stop)
+        self.terms.limiter.take(bytes, self.terms.stop)?;
+        self.at += bytes;
+        // So much that it can be gone on with, and something is left to do.
+        let is_within = (RESUME_BYTES..self.copy.source.size).contains(&self.at);
+        if is_within && self.terms.lock.wants_a_pause() {
+            self.is_suspended = true;
+            return Err(ErrorKind::Interrupted("the refresh of the remote lock").into());
+        }
+        Ok(())
     }
 
     fn placing(&mut self, stat: &Stat, times: Times) -> Result<()> {

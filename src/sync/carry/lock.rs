@@ -1,31 +1,367 @@
-//! The lock file in the remote root, as pyftpsync writes it: a sign for runs from other machines.
+//! The lock of the remote root: a directory, the one thing that every server makes in one step on the control connection.
 //!
-//! Runs on this machine are kept apart by a lock of the kernel; this one can only be advice, because no FTP server can
-//! create a file atomically. It is written when there is something to write, looked at again to see who won, refreshed
-//! on long runs and removed at the end.
+//! Whoever wants to write makes a mark in `.coracle-lock` and then looks at what is in there: of two who do so, one sees the
+//! other at least. It is theirs who sees no other fresh mark; all others take theirs back. How old a mark is tells the server
+//! alone, which dates mine as well as yours. A mark bears the name of its holder and a number that no mark had before, and is
+//! replaced by the next one in time ([`Keeping`]); one that was not belongs to a run that died.
+//!
+//! Where no directory can be made, pyftpsync's lock file stands for it: advice, as no server creates a file in one step. That
+//! of another counts in any case.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::{ErrorKind, Result};
-use crate::path::{Escaped, LOCK_NAME, Name, RelPath};
-use crate::replica::{self, Removal, Replica};
+use crate::error::{Doing, Error, ErrorKind, Result, Scope};
+use crate::path::{Escaped, LOCK_DIR_NAME, LOCK_NAME, Name, RelPath};
+use crate::replica::{self, Mtime, Removal, Replica};
 use crate::sync::record::json;
 use crate::time::Timestamp;
 
 /// A lock that was not refreshed for this long belongs to a run that died.
 const STALE_AFTER_SECS: i64 = 3600;
 
-/// A lock is refreshed this often: several times within the time after which it counts as stale.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(600);
-
 /// More than any lock file needs.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// A lock that this run holds.
+/// Whoever lets go takes the directory away, perhaps right before a mark is made in it: so often it is made again.
+const MARK_TRIES: usize = 3;
+
+/// A refresh that is due is left to a worker with nothing to do for this share of the interval; then a transfer is suspended.
+const GRACE_SHARE: u32 = 8;
+
+/// What a run claims.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// Who claims it: no other run that goes on bears this name.
+    pub holder: &'a str,
+    /// Whether a lock that another run holds is broken.
+    pub breaks: bool,
+    /// Whether there may be a lock file.
+    pub may_have_file: bool,
+    /// The wall clock.
+    pub now: Timestamp,
+}
+
+/// What came of a claim.
 #[derive(Debug)]
-pub struct RemoteLock {
-    holder: String,
-    written: Instant,
+pub struct Taken {
+    /// What stands for the lock; none where the root cannot be written.
+    pub sign: Option<Sign>,
+    /// What the user is told.
+    pub told: Vec<String>,
+}
+
+/// What stands for a lock that is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sign {
+    /// A mark of that number; or several where it is not known what became of an earlier one.
+    Marks(Vec<i64>),
+    /// A lock file.
+    File,
+}
+
+/// What another name beside our mark means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Other {
+    /// An earlier run of this holder left it.
+    Own,
+    /// It was left so many seconds ago.
+    Stale(i64),
+    /// It is held; for so many seconds, where the server tells.
+    Fresh(Option<i64>),
+}
+
+type Seen = Vec<(Vec<u8>, Option<Mtime>)>;
+
+impl Claim<'_> {
+    /// Takes the lock. Fails with `Locked` when another run has it; then nothing of ours is left there.
+    pub fn take(&self, remote: &mut dyn Replica) -> Result<Taken> {
+        let mut told = Vec::new();
+        if self.may_have_file {
+            told.extend(self.face_file(remote)?);
+        }
+        let number = Timestamp::now().as_nanos();
+        let sign = Sign::Marks(vec![number]);
+        let judged = self
+            .put(remote, number)
+            .and_then(|seen| self.judge(remote, &seen, number));
+        let why = match judged {
+            Ok(notices) => {
+                told.extend(notices);
+                let sign = Some(sign);
+                return Ok(Taken { sign, told });
+            }
+            Err(error) if error.scope() == Scope::Session => return Err(error),
+            Err(error) => error,
+        };
+        // Why there is no lock says more than why the mark stays.
+        let _ = self.release(remote, &sign);
+        if why.scope() != Scope::Entry {
+            return Err(why);
+        }
+        self.refuse_contended(remote)?;
+        if !self.may_have_file {
+            told.extend(self.face_file(remote)?);
+        }
+        let sign = match self.take_file(remote) {
+            Ok(()) => Some(Sign::File),
+            Err(error) if error.scope() == Scope::Entry => {
+                log::info!("{error}");
+                told.push(format!(
+                    "the remote root cannot be locked ({why}); the run goes on without, so let no other machine sync with it meanwhile"
+                ));
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Taken { sign, told })
+    }
+
+    fn take_file(&self, remote: &mut dyn Replica) -> Result<()> {
+        write_file(remote, self.holder, self.now)?;
+        // Whoever wrote last has it; the other one sees that here and leaves.
+        let content = load(remote)?;
+        match content.and_then(|content| self.refusal(&content)) {
+            Some(refusal) => Err(ErrorKind::Locked(refusal).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a mark, and tells what is beside it then.
+    fn put(&self, remote: &mut dyn Replica, number: i64) -> Result<Seen> {
+        let mark = self.mark(number);
+        let mut failed = None;
+        for _ in 0..MARK_TRIES {
+            let mut seen = Seen::new();
+            let made: Result<()> = remote.make_dirs(&[dir()]).into_iter().collect();
+            let put = made.and_then(|()| {
+                remote.put_mark(&mark, &mut |name, mtime| seen.push((name.to_vec(), mtime)))
+            });
+            match put {
+                Ok(()) => return Ok(seen),
+                Err(error) if error.scope() == Scope::Entry => failed = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(failed.expect("it was tried"))
+    }
+
+    /// Whether the lock is ours, now that our mark is there; what others left is removed, and told.
+    fn judge(&self, remote: &mut dyn Replica, seen: &Seen, number: i64) -> Result<Vec<String>> {
+        let others = self.others(seen, number).ok_or_else(|| {
+            let text = "the server does not show what it made".to_owned();
+            Error::new(ErrorKind::Verify(text))
+        })?;
+        let mut told = Vec::new();
+        for (name, other) in &others {
+            match other {
+                Other::Own => {}
+                Other::Stale(secs) => told.push(format!(
+                    "the remote lock of a run that died was broken: it was {} minutes old",
+                    secs.abs() / 60
+                )),
+                Other::Fresh(_) if self.breaks => {
+                    told.push(
+                        "the remote lock of another run was broken (--break-lock)".to_owned(),
+                    );
+                }
+                Other::Fresh(age) => {
+                    return Err(ErrorKind::Locked(locked_by(name, *age)).into());
+                }
+            }
+        }
+        let dirs = others
+            .iter()
+            .filter_map(|(name, _)| Some(Removal::Dir(dir().join(Name::new(name).ok()?))));
+        let removals: Vec<Removal> = dirs.collect();
+        if !removals.is_empty() {
+            for error in remote.remove(&removals).into_iter().filter_map(Result::err) {
+                if error.scope() != Scope::Entry {
+                    return Err(error);
+                }
+                log::info!("removing the mark of a lock: {error}");
+            }
+        }
+        Ok(told)
+    }
+
+    /// What is there beside our mark; none where that is not shown, and so nothing can be told.
+    fn others<'s>(&self, seen: &'s Seen, number: i64) -> Option<Vec<(&'s [u8], Other)>> {
+        let ours = self.mark(number);
+        let ours = ours.name().expect("a mark has a name").as_bytes();
+        let (_, now) = seen.iter().find(|(name, _)| name == ours)?;
+        let others = seen.iter().filter(|(name, _)| name != ours);
+        let judged = others.map(|(name, mtime)| {
+            let is_own = name
+                .strip_prefix(self.holder.as_bytes())
+                .is_some_and(|rest| rest.starts_with(b"-"));
+            let age = match (now, mtime) {
+                (Some(now), Some(made)) => Some(now.at.as_secs() - made.latest().as_secs()),
+                (None, _) | (_, None) => None,
+            };
+            let other = match age {
+                _ if is_own => Other::Own,
+                // One from the future was made before the server's clock was put right.
+                Some(age) if age.abs() >= STALE_AFTER_SECS => Other::Stale(age),
+                age => Other::Fresh(age),
+            };
+            (&name[..], other)
+        });
+        Some(judged.collect())
+    }
+
+    /// Where the marks of others are and none of ours can be, the lock is theirs.
+    fn refuse_contended(&self, remote: &mut dyn Replica) -> Result<()> {
+        match names_in_lock(remote) {
+            Ok(names) => match names.first() {
+                Some(name) if !self.breaks => Err(ErrorKind::Locked(locked_by(name, None)).into()),
+                Some(_) | None => Ok(()),
+            },
+            Err(error) if error.scope() == Scope::Entry => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes what an earlier run of this holder left that was killed.
+    pub fn release_left(&self, remote: &mut dyn Replica) -> Result<()> {
+        let prefix = [self.holder.as_bytes(), b"-"].concat();
+        let names = match names_in_lock(remote) {
+            Err(error) if error.is_not_found() => Vec::new(),
+            other => other?,
+        };
+        let own = names.iter().filter(|name| name.starts_with(&prefix));
+        let marks: Vec<RelPath> = own
+            .filter_map(|name| Some(dir().join(Name::new(name).ok()?)))
+            .collect();
+        if !marks.is_empty() || names.is_empty() {
+            remove_marks(remote, marks)?;
+        }
+        match load(remote)? {
+            Some(content) if content.lock_holder.as_deref() == Some(self.holder) => {
+                self.release(remote, &Sign::File)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Lets go of the lock. The directory stays where others have marks in it.
+    pub fn release(&self, remote: &mut dyn Replica, sign: &Sign) -> Result<()> {
+        match sign {
+            Sign::Marks(numbers) => remove_marks(
+                remote,
+                numbers.iter().map(|number| self.mark(*number)).collect(),
+            ),
+            Sign::File => remote
+                .remove(&[Removal::File(file())])
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    /// Replaces our sign by a fresh one. Fails with `Locked` where another run broke the lock.
+    fn refresh(&self, remote: &mut dyn Replica, old: &[i64], number: i64) -> Result<()> {
+        let seen = self.put(remote, number)?;
+        let stands = |number: &i64| {
+            let mark = self.mark(*number);
+            let name = mark.name().expect("a mark has a name");
+            seen.iter().any(|(seen, _)| seen == name.as_bytes())
+        };
+        // Others may just be trying; whoever broke the lock removed our mark.
+        if stands(&number) && !old.iter().any(stands) {
+            // Why it is lost says more than why the mark stays.
+            let _ = self.release(remote, &Sign::Marks(vec![number]));
+            return Err(lost());
+        }
+        let removals = old.iter().map(|number| Removal::Dir(self.mark(*number)));
+        let removals: Vec<Removal> = removals.collect();
+        remote.remove(&removals).into_iter().collect()
+    }
+
+    fn mark(&self, number: i64) -> RelPath {
+        let name = format!("{}-{number}", self.holder);
+        dir().join(Name::new(name.as_bytes()).expect("our own names are good names"))
+    }
+
+    /// Honours the lock file of another; one that is stale, our own, or to be broken is removed, and told.
+    fn face_file(&self, remote: &mut dyn Replica) -> Result<Option<String>> {
+        let Some(content) = load(remote)? else {
+            return Ok(None);
+        };
+        let refusal = self.refusal(&content);
+        let told = match refusal {
+            Some(refusal) if !self.breaks => return Err(ErrorKind::Locked(refusal).into()),
+            Some(_) => Some("the remote lock of another run was broken (--break-lock)".to_owned()),
+            None if content.lock_holder.as_deref() == Some(self.holder) => None,
+            None => Some("the remote lock of a run that died was broken".to_owned()),
+        };
+        self.release(remote, &Sign::File)?;
+        Ok(told)
+    }
+
+    /// Why a lock file is to be honoured; none where it is stale or this run's own. Its time is that of the machine that wrote
+    /// it: pyftpsync takes no other.
+    fn refusal(&self, content: &Content) -> Option<String> {
+        let age_secs = self.now.as_secs() - content.lock_time.as_secs();
+        let is_own = content.lock_holder.as_deref() == Some(self.holder);
+        // A lock from the future was written by a machine whose clock is ahead of ours.
+        if is_own || age_secs.abs() > STALE_AFTER_SECS {
+            return None;
+        }
+        let who = content
+            .lock_holder
+            .as_deref()
+            .unwrap_or("another program, perhaps pyftpsync");
+        Some(locked_by(who.as_bytes(), Some(age_secs)))
+    }
+}
+
+fn lost() -> Error {
+    let text = "another run took the remote lock meanwhile (--break-lock)";
+    ErrorKind::Locked(text.to_owned()).into()
+}
+
+fn locked_by(who: &[u8], age_secs: Option<i64>) -> String {
+    let who = Escaped(who);
+    match age_secs {
+        Some(age_secs) => format!(
+            "the remote directory is locked by another run ({who}) since {} s; if that run died, the lock counts as stale {} s from \
+             now, or take it with --break-lock",
+            age_secs.max(0),
+            STALE_AFTER_SECS - age_secs.abs(),
+        ),
+        None => format!(
+            "the remote directory is locked by another run ({who}), and the server does not tell since when; if that run died, take it \
+             with --break-lock"
+        ),
+    }
+}
+
+fn dir() -> RelPath {
+    RelPath::root().join(Name::new(LOCK_DIR_NAME).expect("our own names are good names"))
+}
+
+fn file() -> RelPath {
+    RelPath::root().join(Name::new(LOCK_NAME).expect("our own names are good names"))
+}
+
+fn names_in_lock(remote: &mut dyn Replica) -> Result<Vec<Vec<u8>>> {
+    let mut listing = replica::Listing::new();
+    remote.list(&dir(), &mut listing)?;
+    let names = listing.iter().map(|entry| entry.name.as_bytes().to_vec());
+    Ok(names.collect())
+}
+
+/// Removes marks, and the directory where it is empty then.
+fn remove_marks(remote: &mut dyn Replica, marks: Vec<RelPath>) -> Result<()> {
+    let dirs = marks.into_iter().chain([dir()]);
+    let removals: Vec<Removal> = dirs.map(Removal::Dir).collect();
+    let mut removed = remote.remove(&removals);
+    match removed.pop() {
+        Some(Err(error)) if error.scope() != Scope::Entry => return Err(error),
+        Some(Err(error)) => log::debug!("others have marks in the lock: {error}"),
+        Some(Ok(())) | None => {}
+    }
+    removed.into_iter().collect()
 }
 
 /// A lock file. pyftpsync's names no holder.
@@ -35,79 +371,19 @@ struct Content {
     lock_holder: Option<String>,
 }
 
-impl RemoteLock {
-    /// Fails with `Locked` when a fresh lock of another run is there.
-    pub fn check(remote: &mut dyn Replica, holder: &str, now: Timestamp) -> Result<()> {
-        let refusal = load(remote)?.and_then(|content| refusal(&content, holder, now));
-        match refusal {
-            Some(refusal) => Err(ErrorKind::Locked(refusal).into()),
-            None => Ok(()),
-        }
-    }
-
-    /// Removes the lock if an earlier run of this holder was killed before it could do so.
-    pub fn release_left(remote: &mut dyn Replica, holder: &str) -> Result<()> {
-        match load(remote)? {
-            Some(content) if content.lock_holder.as_deref() == Some(holder) => {
-                Self::release(remote)
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Takes the lock. Fails with `Locked` when another run has it.
-    pub fn take(remote: &mut dyn Replica, holder: &str, now: Timestamp) -> Result<()> {
-        Self::check(remote, holder, now)?;
-        write(remote, holder, now)?;
-        // Whoever wrote last has it; the other one sees that here and leaves.
-        Self::check(remote, holder, now)
-    }
-
-    /// The lock just taken.
-    pub fn held_by(holder: &str) -> Self {
-        Self {
-            holder: holder.to_owned(),
-            written: Instant::now(),
-        }
-    }
-
-    /// Whether it is time to refresh the lock.
-    pub fn is_due(&self) -> bool {
-        self.written.elapsed() >= REFRESH_INTERVAL
-    }
-
-    /// Who holds it.
-    pub fn holder(&self) -> &str {
-        &self.holder
-    }
-
-    /// Notes that the lock was refreshed.
-    pub fn refreshed(&mut self) {
-        self.written = Instant::now();
-    }
-
-    /// Removes the lock.
-    pub fn release(remote: &mut dyn Replica) -> Result<()> {
-        remote
-            .remove(&[Removal::File(path())])
-            .into_iter()
-            .collect()
-    }
-}
-
 /// Writes the lock file, for the first time or anew.
-pub fn write(remote: &mut dyn Replica, holder: &str, now: Timestamp) -> Result<()> {
+fn write_file(remote: &mut dyn Replica, holder: &str, now: Timestamp) -> Result<()> {
     let mut content = b"{\"lock_time\":".to_vec();
     json::write_secs(now, &mut content);
     content.extend_from_slice(b",\"lock_holder\":");
     json::write_bytes(holder.as_bytes(), &mut content);
     content.push(b'}');
-    replica::save(remote, &path(), &content)
+    replica::save(remote, &file(), &content)
 }
 
-/// The lock that is there. What is not a lock file locks nothing.
+/// The lock file that is there. What is none locks nothing.
 fn load(remote: &mut dyn Replica) -> Result<Option<Content>> {
-    let file = replica::load(remote, &path(), MAX_BYTES)?;
+    let file = replica::load(remote, &file(), MAX_BYTES)?;
     Ok(file.and_then(|file| parse(&file)))
 }
 
@@ -136,42 +412,166 @@ fn parse(file: &[u8]) -> Option<Content> {
     is_good.then_some(content)
 }
 
-fn path() -> RelPath {
-    RelPath::root().join(Name::new(LOCK_NAME).expect("our own names are good names"))
+/// Keeps the lock fresh while it is held, whoever comes to it first: a worker between two files or with nothing to do, and where
+/// all are in the middle of long transfers the first that can suspend its own. So no server is asked for anything while it
+/// transfers, and none is asked for a connection more.
+#[derive(Debug)]
+pub struct Keeping<'env> {
+    holder: &'env str,
+    every: Duration,
+    state: Mutex<State>,
 }
 
-/// Why the lock is to be honoured; none where it is stale or this run's own.
-fn refusal(content: &Content, holder: &str, now: Timestamp) -> Option<String> {
-    let age_secs = now.as_secs() - content.lock_time.as_secs();
-    let is_own = content.lock_holder.as_deref() == Some(holder);
-    // A lock from the future was written by a machine whose clock is ahead of ours.
-    if is_own || age_secs.abs() > STALE_AFTER_SECS {
-        return None;
+#[derive(Debug)]
+struct State {
+    held: Option<Sign>,
+    /// Whether another run broke it: nothing more is to be done.
+    is_lost: bool,
+    due: Instant,
+    /// Whether a transfer may be suspended for it: some servers cannot go on with one.
+    may_suspend: bool,
+}
+
+impl<'env> Keeping<'env> {
+    /// No lock yet.
+    pub fn new(holder: &'env str, every: Duration, may_suspend: bool) -> Self {
+        Self {
+            holder,
+            every,
+            state: Mutex::new(State {
+                held: None,
+                is_lost: false,
+                due: Instant::now(),
+                may_suspend,
+            }),
+        }
     }
-    let who = content
-        .lock_holder
-        .as_deref()
-        .unwrap_or("another program, perhaps pyftpsync");
-    Some(format!(
-        "the remote directory is locked by {} since {} s; if that run died, the lock counts as stale {} s from now, \
-         or remove {} there",
-        Escaped(who.as_bytes()),
-        age_secs.max(0),
-        STALE_AFTER_SECS - age_secs.abs(),
-        Escaped(LOCK_NAME),
-    ))
+
+    /// Who holds it.
+    pub const fn holder(&self) -> &'env str {
+        self.holder
+    }
+
+    /// From now on this lock is held.
+    pub fn hold(&self, sign: Sign) {
+        let mut state = self.state();
+        state.held = Some(sign);
+        state.due = Instant::now() + self.every;
+    }
+
+    /// From now on it is not; what stands for it is to be removed.
+    pub fn let_go(&self) -> Option<Sign> {
+        self.state().held.take()
+    }
+
+    /// Whether it is to be refreshed, or is lost.
+    pub fn is_due(&self) -> bool {
+        let state = self.state();
+        state.is_lost || state.held.is_some() && state.due <= Instant::now()
+    }
+
+    /// Whether a transfer is to be suspended for it.
+    pub fn wants_a_pause(&self) -> bool {
+        let state = self.state();
+        let until = state.due + self.every / GRACE_SHARE;
+        state.is_lost || state.held.is_some() && state.may_suspend && until <= Instant::now()
+    }
+
+    /// No transfer is suspended any more: this server cannot go on with it.
+    pub fn spare_transfers(&self) {
+        let mut state = self.state();
+        if std::mem::take(&mut state.may_suspend) && state.held.is_some() {
+            log::info!(
+                "the server bears no suspended transfers; the remote lock is not refreshed in the middle of transfers any more"
+            );
+        }
+    }
+
+    /// Refreshes it where that is due and nobody else is at it. Fails where the session does, and with `Locked` where another
+    /// run has broken the lock.
+    pub fn keep(&self, remote: &mut dyn Replica) -> Result<()> {
+        let Some((old, number)) = self.begin()? else {
+            return Ok(());
+        };
+        let claim = Claim {
+            holder: self.holder,
+            breaks: false,
+            may_have_file: false,
+            now: Timestamp::now(),
+        };
+        let kept = match number {
+            Some(number) => claim.refresh(remote, &old, number),
+            None => write_file(remote, self.holder, claim.now),
+        };
+        match kept.doing(|| "refreshing the remote lock") {
+            Ok(()) => {
+                let mut state = self.state();
+                state.due = Instant::now() + self.every;
+                if let (Some(Sign::Marks(marks)), Some(number)) = (&mut state.held, number) {
+                    *marks = vec![number];
+                }
+                Ok(())
+            }
+            // It is tried again soon.
+            Err(error) if error.scope() == Scope::Entry => {
+                log::info!("{error}");
+                Ok(())
+            }
+            Err(error) => {
+                if matches!(error.kind(), ErrorKind::Locked(_)) {
+                    let mut state = self.state();
+                    (state.held, state.is_lost) = (None, true);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The marks to be replaced, and the number of the new one; nobody else begins before some time has passed.
+    fn begin(&self) -> Result<Option<(Vec<i64>, Option<i64>)>> {
+        let mut state = self.state();
+        if state.is_lost {
+            return Err(lost());
+        }
+        if state.due > Instant::now() {
+            return Ok(None);
+        }
+        state.due = Instant::now() + self.every / GRACE_SHARE;
+        Ok(match &mut state.held {
+            Some(Sign::Marks(marks)) => {
+                let old = marks.clone();
+                let number = old.iter().max().expect("a lock has a mark") + 1;
+                marks.push(number);
+                Some((old, Some(number)))
+            }
+            Some(Sign::File) => Some((Vec::new(), None)),
+            None => None,
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replica::Precision;
+
+    const CLAIM: Claim<'_> = Claim {
+        holder: "me",
+        breaks: false,
+        may_have_file: true,
+        now: Timestamp::from_secs(1_000_000),
+    };
 
     fn refused(lock_time: i64, lock_holder: Option<&str>) -> bool {
         let content = Content {
             lock_time: Timestamp::from_secs(lock_time),
             lock_holder: lock_holder.map(str::to_owned),
         };
-        refusal(&content, "me", Timestamp::from_secs(1_000_000)).is_some()
+        CLAIM.refusal(&content).is_some()
     }
 
     #[test]
@@ -205,5 +605,52 @@ mod tests {
     fn breaks_a_stale_lock_and_its_own() {
         assert!(!refused(996_000, Some("you")));
         assert!(!refused(999_000, Some("me")));
+    }
+
+    /// What another mark means, that was made so many seconds before ours; the server tells both to this precision.
+    fn other(name: &str, age_secs: i64, precision: Precision) -> Other {
+        let told = |secs| {
+            Some(Mtime {
+                at: Timestamp::from_secs(secs),
+                precision,
+            })
+        };
+        let now = 1_800_000_000;
+        let seen = vec![
+            (name.as_bytes().to_vec(), told(now - age_secs)),
+            (b"me-7".to_vec(), told(now)),
+        ];
+        let others = CLAIM.others(&seen, 7).unwrap();
+        assert_eq!(others.len(), 1);
+        others[0].1
+    }
+
+    #[test]
+    fn a_mark_is_as_old_as_the_server_says() {
+        let second = Precision::Second;
+        assert_eq!(other("you-1", 0, second), Other::Fresh(Some(0)));
+        assert_eq!(other("you-1", 3599, second), Other::Fresh(Some(3599)));
+        assert_eq!(other("you-1", -60, second), Other::Fresh(Some(-60)));
+        assert_eq!(other("you-1", 3600, second), Other::Stale(3600));
+        assert_eq!(other("you-1", -7200, second), Other::Stale(-7200));
+        assert_eq!(other("me-6", 5, second), Other::Own);
+        assert_eq!(other("mean-6", 5, second), Other::Fresh(Some(5)));
+        assert_eq!(
+            other("you-1", 3600, Precision::Minute),
+            Other::Fresh(Some(3541)),
+            "it may have been made at the end of that minute"
+        );
+        assert_eq!(
+            other("you-1", 86_400, Precision::Day),
+            Other::Fresh(Some(1))
+        );
+    }
+
+    #[test]
+    fn what_the_server_does_not_tell_is_no_reason_to_break_a_lock() {
+        let seen = vec![(b"you-1".to_vec(), None), (b"me-7".to_vec(), None)];
+        let others = CLAIM.others(&seen, 7);
+        assert_eq!(others, Some(vec![(&b"you-1"[..], Other::Fresh(None))]));
+        assert_eq!(CLAIM.others(&seen, 8), None, "our own mark is not shown");
     }
 }

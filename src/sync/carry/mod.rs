@@ -20,20 +20,22 @@ mod tell;
 pub mod trash;
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
 
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
-use crate::job::Job;
+use crate::job::{Job, RemoteScan};
 use crate::path::RelPath;
 use crate::replica::Removal;
 use crate::side::{Side, Sides};
 use crate::sync::carry::files::{Errand, Staged};
-use crate::sync::carry::lock::RemoteLock;
+use crate::sync::carry::lock::Claim;
 use crate::sync::carry::note::TimeChange;
 use crate::sync::event::{Event, Totals};
 use crate::sync::plan::Plan;
 use crate::sync::plan::moved::Place;
 use crate::sync::record::Journal;
-use crate::sync::workers::{Failure, Hands, Inbox, Workers};
+use crate::sync::workers::{Failure, Hands, Inbox, Turn, Workers};
 use crate::time::Timestamp;
 
 pub use tell::tell_plan;
@@ -43,6 +45,9 @@ const BATCH: usize = 256;
 
 /// Room that downloads leave on a disk: a full disk breaks more than a sync. Small disks keep less, see [`kept_free`].
 const RESERVE_BYTES: u64 = 1 << 20;
+
+/// Who meets another run's lock tries once more after as long at most.
+const LOCK_PAUSE: Duration = Duration::from_secs(1);
 
 /// What carrying out a plan takes.
 pub struct Carrying<'w, 'scope, 'env> {
@@ -58,8 +63,6 @@ pub struct Carrying<'w, 'scope, 'env> {
     pub is_disk: Sides<bool>,
     /// Who listens.
     pub tell: &'w mut dyn FnMut(Event<'_>),
-    /// What this run calls itself in the remote lock.
-    pub holder: &'env str,
     /// The wall clock at the start.
     pub now: Timestamp,
     /// What is to be done.
@@ -82,18 +85,20 @@ pub fn carry(carrying: Carrying<'_, '_, '_>) -> Result<Done> {
     let states = carrying.plan.dirs.iter().map(|_| DirState::default());
     let mut run = Run {
         states: states.collect(),
-        lock: None,
         full: Sides::new(0, 0),
         stopped_by: None,
         unmoved: HashMap::new(),
         copies: Inbox::default(),
+        refreshes: Inbox::default(),
         staged: Sides::default(),
         placed_in: Sides::default(),
         times: Vec::new(),
         work: carrying,
     };
     if run.work.plan.is_empty() {
-        run.release_left_lock();
+        if run.work.plan.lock_seen {
+            run.release_left_lock();
+        }
     } else {
         run.check_room()?;
         run.take_lock()?;
@@ -130,7 +135,6 @@ struct DirState {
 struct Run<'w, 'scope, 'env> {
     work: Carrying<'w, 'scope, 'env>,
     states: Vec<DirState>,
-    lock: Option<RemoteLock>,
     /// How many copies were not tried because that side is full.
     full: Sides<u64>,
     stopped_by: Option<Error>,
@@ -139,6 +143,8 @@ struct Run<'w, 'scope, 'env> {
     unmoved: HashMap<Place, (Place, Side)>,
     /// What workers have in hand while files are copied.
     copies: Inbox<Errand, files::Brought>,
+    /// What is done to keep the remote lock fresh.
+    refreshes: Inbox<(), ()>,
     /// Files that wait for their names, on each side.
     staged: Sides<Staged>,
     /// Directories in which names were given on that side, and do not last yet.
@@ -180,54 +186,72 @@ impl<'env> Run<'_, '_, 'env> {
             .doing(|| "making room to record what will be done; nothing was changed".to_owned())
     }
 
-    /// Takes the remote lock if anything is to be written there, and honours another's in any case.
+    /// Takes the remote lock if anything is to be written there, and where another seems to have it.
     fn take_lock(&mut self) -> Result<()> {
         let writes = self.work.plan.writes(Side::Remote);
         if !writes && !self.work.plan.lock_seen {
             return Ok(());
         }
-        let (holder, now) = (self.work.holder, self.work.now);
-        let makes_root = self
-            .work
-            .plan
-            .dirs
-            .first()
-            .is_some_and(|root| root.make_on == Some(Side::Remote));
-        let taken = self.work.workers.call(move |hands| {
-            let remote = hands.of(Side::Remote)?;
-            if makes_root {
-                remote
-                    .make_dirs(&[RelPath::root()])
-                    .into_iter()
-                    .collect::<Result<()>>()?;
-            }
-            if writes {
-                RemoteLock::take(remote, holder, now)
-            } else {
-                RemoteLock::check(remote, holder, now)
-            }
-        });
-        taken
+        let root = self.work.plan.dirs.first();
+        if root.is_some_and(|root| root.make_on == Some(Side::Remote)) {
+            let made = self.work.workers.call(|hands| {
+                let remote = hands.of(Side::Remote)?;
+                let made = remote.make_dirs(&[RelPath::root()]);
+                made.into_iter().collect::<Result<()>>()
+            });
+            made.map_err(Failure::into_error)
+                .doing(|| "making the remote directory")?;
+        }
+        let claim = self.claim();
+        let take = move |hands: &mut Hands<'env>| claim.take(hands.of(Side::Remote)?);
+        let mut taken = self.work.workers.call(take);
+        if let Err(Failure::Job(error)) = &taken
+            && matches!(error.kind(), ErrorKind::Locked(_))
+        {
+            log::info!("{error}; trying once more");
+            // Two that met are not to meet again.
+            let random = RandomState::new().build_hasher().finish();
+            let span = LOCK_PAUSE.mul_f64(random as f64 / u64::MAX as f64);
+            self.work.copying.stop.pause(span)?;
+            taken = self.work.workers.call(take);
+        }
+        if let Err(Failure::Entry(error) | Failure::Job(error)) = &taken
+            && !matches!(error.kind(), ErrorKind::Locked(_))
+            && error.scope() != Scope::Session
+        {
+            self.work.workers.wind_down();
+            self.release_left_lock();
+        }
+        let taken = taken
             .map_err(Failure::into_error)
             .doing(|| "locking the remote directory")?;
-        if writes {
-            self.lock = Some(RemoteLock::held_by(holder));
-        } else {
-            self.release_left_lock();
+        for notice in taken.told {
+            (self.work.tell)(Event::Notice(&notice));
+        }
+        if let Some(sign) = taken.sign {
+            self.work.copying.lock.hold(sign);
         }
         Ok(())
     }
 
-    /// Removes the lock of a run from here that was killed; this one needs none.
-    fn release_left_lock(&mut self) {
-        if !self.work.plan.lock_seen {
-            return;
+    fn claim(&self) -> Claim<'env> {
+        let job = self.work.job;
+        let is_listed = job.policy.remote_scan == RemoteScan::Full && job.selection.only.is_root();
+        Claim {
+            holder: self.work.copying.lock.holder(),
+            breaks: job.policy.allow.lock,
+            may_have_file: self.work.plan.lock_seen || !is_listed,
+            now: self.work.now,
         }
-        let holder = self.work.holder;
+    }
+
+    /// Removes what of a lock a run from here left that was killed; this one needs none.
+    fn release_left_lock(&mut self) {
+        let claim = self.claim();
         let released = self
             .work
             .workers
-            .call(move |hands| RemoteLock::release_left(hands.of(Side::Remote)?, holder));
+            .call(move |hands| claim.release_left(hands.of(Side::Remote)?));
         if let Err(failure) = released {
             log::info!(
                 "removing the lock that an earlier run left: {}",
@@ -292,13 +316,15 @@ impl<'env> Run<'_, '_, 'env> {
     }
 
     fn release_lock(&mut self) {
-        if self.lock.take().is_none() {
+        self.take_refreshes(None);
+        let Some(sign) = self.work.copying.lock.let_go() else {
             return;
-        }
+        };
+        let claim = self.claim();
         let released = self
             .work
             .workers
-            .call(|hands| RemoteLock::release(hands.of(Side::Remote)?));
+            .call(move |hands| claim.release(hands.of(Side::Remote)?, &sign));
         if let Err(failure) = released {
             self.warn(&format!(
                 "removing the remote lock: {}",
@@ -332,21 +358,23 @@ impl<'env> Run<'_, '_, 'env> {
         }
     }
 
+    /// Has the lock refreshed by a worker with nothing to do, where it is due. Those that copy see to it themselves.
     fn refresh_lock(&mut self) {
-        let Some(lock) = self.lock.as_mut().filter(|lock| lock.is_due()) else {
-            return;
-        };
-        lock.refreshed();
-        let holder = self.work.holder;
-        let refreshed = self
-            .work
-            .workers
-            .call(move |hands| lock::write(hands.of(Side::Remote)?, holder, Timestamp::now()));
-        if let Err(failure) = refreshed {
-            self.warn(&format!(
-                "refreshing the remote lock: {}",
-                failure.into_error()
-            ));
+        self.take_refreshes(Some(Duration::ZERO));
+        let lock = &self.work.copying.lock;
+        if lock.is_due() && self.refreshes.pending() == 0 {
+            let task = |hands: &mut Hands<'env>| lock.keep(hands.of(Side::Remote)?);
+            let workers = self.work.workers;
+            workers.send(&mut self.refreshes, (), Turn::Frugal, task);
+        }
+    }
+
+    fn take_refreshes(&mut self, span: Option<Duration>) {
+        let workers = self.work.workers;
+        while let Some(((), refreshed)) = workers.next(&mut self.refreshes, span) {
+            if let Err(failure) = refreshed {
+                self.stop_on(Failure::Job(failure.into_error()));
+            }
         }
     }
 

@@ -2,7 +2,9 @@
 
 use crate::error::{Doing, Result, Scope};
 use crate::job::{Case, Job, RemoteScan};
-use crate::path::{LOCK_NAME, METADATA_NAME, Name, RelPath, TRASH_MARK, partial_name};
+use crate::path::{
+    LOCK_DIR_NAME, LOCK_NAME, METADATA_NAME, Name, RelPath, TRASH_MARK, partial_name,
+};
 use crate::replica::{Entry, Kind, Listing, Mtime, Replica, Stat, load};
 use crate::side::{Side, Sides};
 use crate::sync::look::pair::{Pairs, Places, pair_up};
@@ -75,7 +77,7 @@ pub struct Found {
     pub partials: Sides<Vec<(RelPath, u64)>>,
     /// Whether there is remote metadata.
     pub has_remote_times: bool,
-    /// Whether there is a lock file on the remote side.
+    /// Whether there is a lock on the remote side.
     pub has_lock: bool,
     /// Whether there are names on the remote side that take no part.
     pub has_reserved: bool,
@@ -171,7 +173,8 @@ impl Found {
         *self.complete.of_mut(side) = listing.gap().is_none();
         if side == Side::Remote {
             self.has_remote_times = listing.find(METADATA_NAME).is_some();
-            self.has_lock = listing.find(LOCK_NAME).is_some();
+            let names = [LOCK_DIR_NAME, LOCK_NAME];
+            self.has_lock = names.iter().any(|name| listing.find(name).is_some());
         }
         self.is_trash |= listing.find(TRASH_MARK).is_some();
         let all = listing.len();

@@ -353,6 +353,7 @@ mod tests {
     use super::*;
 
     const NO_OVERRIDE: Overrides = Overrides {
+        lock: false,
         empty: false,
         disk: false,
         time_shift: false,

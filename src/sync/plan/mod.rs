@@ -44,7 +44,7 @@ pub struct Plan {
     pub retimed: Vec<Retimed>,
     /// Files that may have been renamed, by the side on which.
     pub gone: Sides<Vec<Gone>>,
-    /// Whether a lock file was seen in the remote root.
+    /// Whether a lock was seen in the remote root.
     pub lock_seen: bool,
     /// Directories that a filter leaves out from now on, with what is known of them.
     pub left_out: Vec<(RelPath, DirFacts)>,

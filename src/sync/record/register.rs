@@ -116,21 +116,30 @@ impl Register {
         Ok(true)
     }
 
-    /// The name by which this machine's user holds locks: 16 random digits, made once for each state directory.
-    pub fn holder(&self) -> Result<String> {
+    /// The name by which runs on this local root hold locks, 16 digits: of this machine and user, as a random name says that is
+    /// made once for each state directory, and of the root, whose own lock keeps other runs out. Where none can be kept it is one
+    /// for this run alone.
+    pub fn holder(&self, local: &Path) -> String {
         let path = self.state_dir.join(HOLDER_NAME);
-        if let Ok(text) = read_file(&path)
-            && let name = text.trim()
-            && name.len() == 16
-            && name.bytes().all(|byte| byte.is_ascii_hexdigit())
-        {
-            return Ok(name.to_owned());
-        }
-        let name = format!("{:016x}", RandomState::new().build_hasher().finish());
-        replace(&path, format!("{name}\n").as_bytes())
-            .map_err(ErrorKind::Disk)
-            .doing(|| format!("writing {}", shown(&path)))?;
-        Ok(name)
+        let known = read_file(&path).ok();
+        let known = known
+            .as_deref()
+            .map(str::trim)
+            .filter(|name| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let name = match known {
+            Some(name) => name.to_owned(),
+            None => {
+                let name = format!("{:016x}", RandomState::new().build_hasher().finish());
+                if let Err(error) = replace(&path, format!("{name}\n").as_bytes()) {
+                    log::debug!("writing {}: {error}", shown(&path));
+                }
+                name
+            }
+        };
+        let mut hash = Fnv64::new();
+        hash.update(name.as_bytes());
+        hash.update(local.as_os_str().as_bytes());
+        format!("{:016x}", hash.finish())
     }
 
     fn path(&self, job: &JobId) -> PathBuf {
@@ -329,19 +338,21 @@ mod tests {
             error.starts_with("writing ") && error.contains(".json: "),
             "{error}"
         );
-        assert!(register.holder().is_err());
+        assert_ne!(register.holder(&job.local), register.holder(&job.local));
     }
 
     #[test]
     fn a_holder_keeps_its_name() {
         let scratch = Scratch::new("record-register-holder");
         let (one, two) = (scratch.join("one"), scratch.join("two"));
-        let name = Register::of(&one).holder().unwrap();
+        let (root, other) = (Path::new("/data"), Path::new("/photos"));
+        let name = Register::of(&one).holder(root);
         assert_eq!(name.len(), 16);
-        assert_eq!(Register::of(&one).holder().unwrap(), name);
-        assert_ne!(Register::of(&two).holder().unwrap(), name);
+        assert_eq!(Register::of(&one).holder(root), name);
+        assert_ne!(Register::of(&one).holder(other), name);
+        assert_ne!(Register::of(&two).holder(root), name);
         std::fs::write(one.join("holder"), b"../../x").unwrap();
-        assert_ne!(Register::of(&one).holder().unwrap(), "../../x");
+        assert_ne!(Register::of(&one).holder(root), name);
     }
 
     #[test]

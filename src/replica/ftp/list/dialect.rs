@@ -95,10 +95,11 @@ impl Dialect {
             return;
         }
         let place = listing.len();
-        listing.push(
-            &names::decode(entry.name, self.encoding),
-            stat_of_list(&entry),
-        );
+        let mut stat = stat_of_list(&entry);
+        if stat.kind == Kind::Dir {
+            stat.mtime = mtime_of_list(&entry);
+        }
+        listing.push(&names::decode(entry.name, self.encoding), stat);
         if listing.len() == place {
             return;
         }
@@ -142,7 +143,7 @@ impl Dialect {
             };
             let mtime = mtime_of(ListDate::Dos(date), order);
             let stat = Stat {
-                mtime: mtime.filter(|_| entry.stat.kind == Kind::File),
+                mtime: mtime.filter(|_| entry.stat.kind != Kind::Special),
                 ..entry.stat
             };
             listing.set_stat(place, stat);
