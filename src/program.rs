@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::cli::{self, Invocation, Request, patterns};
 use crate::error::{ErrorKind, Result};
 #[cfg(feature = "sftp")]
-use crate::job::HostKeys;
+use crate::job::{HostKeys, SSH_PORT};
 use crate::job::{Job, Location, Trust};
 use crate::login::{self, CredentialOptions};
 use crate::net::Halt;
@@ -80,7 +80,7 @@ fn complete(invocation: &mut Invocation, warn: &mut dyn FnMut(&str)) -> Result<(
             .extend(patterns::read(file)?);
     }
     if let Location::Ftp(ftp) = &mut invocation.job.remote {
-        let account = login::resolve(&ftp.host, &invocation.credentials, warn)?;
+        let account = login::resolve(&ftp.host, ftp.port, &invocation.credentials, warn)?;
         ftp.user = account.user;
         ftp.password = account.password;
     }
@@ -123,7 +123,8 @@ fn run_job(
     #[cfg(feature = "sftp")]
     let run = match &job.remote {
         Location::Sftp(sftp) => {
-            let answers = login::SshAnswers::new(&sftp.host, credentials);
+            let answers =
+                login::SshAnswers::new(&sftp.host, sftp.port.unwrap_or(SSH_PORT), credentials);
             run.answered_by(Arc::new(answers))
         }
         Location::Path(_) | Location::Ftp(_) => run,

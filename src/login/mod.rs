@@ -2,6 +2,7 @@
 //!
 //! No password is shown, and none is sent to an account that it was not given for.
 
+mod netrc;
 #[cfg(feature = "sftp")]
 mod ssh;
 
@@ -70,9 +71,10 @@ pub struct Surroundings<'a> {
     pub warn: &'a mut dyn FnMut(&str),
 }
 
-/// Finds the account for a host, with what the process has around it.
+/// Finds the account for a host and port, with what the process has around it.
 pub fn resolve(
     host: &str,
+    port: u16,
     options: &CredentialOptions,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Account> {
@@ -82,14 +84,15 @@ pub fn resolve(
         terminal: &mut || Terminal::open().map(|terminal| Box::new(terminal) as Box<dyn Keyboard>),
         warn,
     };
-    resolve_within(host, options, surroundings)
+    resolve_within(host, port, options, surroundings)
 }
 
-/// Finds the account for a host.
+/// Finds the account for a host and port.
 ///
 /// Fails with `Usage` where an option cannot be followed, with `Login` where a user has no password.
 pub fn resolve_within(
     host: &str,
+    port: u16,
     options: &CredentialOptions,
     around: Surroundings<'_>,
 ) -> Result<Account> {
@@ -113,10 +116,13 @@ pub fn resolve_within(
         None => None,
     };
     let entry = match &around.home {
-        Some(home) if options.netrc => netrc_entry(
+        Some(home) if options.netrc => netrc::entry(
             &home.join(".netrc"),
-            host,
-            options.user.as_deref(),
+            &netrc::Asked {
+                host,
+                port,
+                user: options.user.as_deref(),
+            },
             around.warn,
         ),
         _ => None,
@@ -151,7 +157,12 @@ pub fn resolve_within(
 
 /// The password of a user whose name is known, from wherever it lies; none where it would have to be asked for.
 #[cfg(feature = "sftp")]
-fn known_password(user: &str, host: &str, options: &CredentialOptions) -> Result<Option<Secret>> {
+fn known_password(
+    user: &str,
+    host: &str,
+    port: u16,
+    options: &CredentialOptions,
+) -> Result<Option<Secret>> {
     let mut warn = |text: &str| log::warn!("{text}");
     if let Some(password) = &options.password {
         return Ok(Some(password.clone()));
@@ -166,10 +177,13 @@ fn known_password(user: &str, host: &str, options: &CredentialOptions) -> Result
     }
     let home = std::env::var_os("HOME").filter(|_| options.netrc);
     let entry = home.and_then(|home| {
-        netrc_entry(
+        netrc::entry(
             &Path::new(&home).join(".netrc"),
-            host,
-            Some(user),
+            &netrc::Asked {
+                host,
+                port,
+                user: Some(user),
+            },
             &mut warn,
         )
     });
@@ -182,8 +196,8 @@ const ANONYMOUS_PASSWORD: &str = "anonymous@";
 /// A password is a line; what is longer is another file.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
-/// A `.netrc` lists some hosts; what is larger is something else.
-const MAX_NETRC_BYTES: u64 = 1024 * 1024;
+/// What editors of Windows put before UTF-8 text; it belongs to no password.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 fn anonymous() -> Account {
     Account {
@@ -281,6 +295,8 @@ fn password_from_command(command: &str) -> Result<Secret> {
 /// The first line as a password. The messages do not tell what is in it.
 fn first_line(content: &[u8]) -> Result<Secret> {
     let line = content
+        .strip_prefix(BYTE_ORDER_MARK.as_bytes())
+        .unwrap_or(content)
         .split(|byte| *byte == b'\n')
         .next()
         .unwrap_or_default();
@@ -304,165 +320,6 @@ fn unreadable(error: io::Error) -> Error {
 
 fn is_open_to_others(mode: u32) -> bool {
     mode & 0o044 != 0
-}
-
-/// The entry for a host in a `.netrc`; a file that cannot be used is none, with a warning.
-fn netrc_entry(
-    path: &Path,
-    host: &str,
-    user: Option<&str>,
-    warn: &mut dyn FnMut(&str),
-) -> Option<NetrcEntry> {
-    let shown = Escaped(path.as_os_str().as_bytes()).to_string();
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            warn(&format!("{shown} is not used: {error}"));
-            return None;
-        }
-    };
-    let mut content = String::new();
-    let mode = file
-        .metadata()
-        .map(|metadata| metadata.permissions().mode());
-    match mode.and_then(|mode| {
-        file.take(MAX_NETRC_BYTES).read_to_string(&mut content)?;
-        Ok(mode)
-    }) {
-        Ok(mode) if is_open_to_others(mode) => {
-            warn(&format!(
-                "{shown} is not used, because others can read it; chmod 600 helps"
-            ));
-            return None;
-        }
-        Ok(_) => {}
-        Err(error) => {
-            warn(&format!("{shown} is not used: {error}"));
-            return None;
-        }
-    }
-    match parse_netrc(&content) {
-        Ok(entries) => find_entry(entries, host, user),
-        Err(line) => {
-            warn(&format!(
-                "{shown} is not used: line {line} cannot be understood"
-            ));
-            None
-        }
-    }
-}
-
-/// One `machine` or `default` of a `.netrc`.
-#[derive(Clone, PartialEq, Eq, Default)]
-struct NetrcEntry {
-    /// The host; none for `default`.
-    machine: Option<String>,
-    login: Option<String>,
-    password: Option<Secret>,
-}
-
-/// The first entry that fits the host, and the user where one is given.
-fn find_entry(entries: Vec<NetrcEntry>, host: &str, user: Option<&str>) -> Option<NetrcEntry> {
-    entries.into_iter().find(|entry| {
-        let fits_host = match &entry.machine {
-            Some(machine) => machine.eq_ignore_ascii_case(host),
-            None => true,
-        };
-        let fits_user = match (user, &entry.login) {
-            (Some(user), Some(login)) => user == login,
-            (_, None) | (None, Some(_)) => true,
-        };
-        fits_host && fits_user
-    })
-}
-
-/// Reads a `.netrc`; fails with the number of the line that cannot be understood.
-fn parse_netrc(text: &str) -> Result<Vec<NetrcEntry>, usize> {
-    let mut words = NetrcWords {
-        rest: text,
-        line: 1,
-    };
-    let mut entries: Vec<NetrcEntry> = Vec::new();
-    while let Some(keyword) = words.next_keyword()? {
-        let line = words.line;
-        let mut value = || words.next_word()?.ok_or(line);
-        match keyword.as_str() {
-            "machine" => entries.push(NetrcEntry {
-                machine: Some(value()?),
-                ..NetrcEntry::default()
-            }),
-            "default" => entries.push(NetrcEntry::default()),
-            "login" | "user" => entries.last_mut().ok_or(line)?.login = Some(value()?),
-            "password" => entries.last_mut().ok_or(line)?.password = Some(Secret::new(value()?)),
-            "account" => drop(value()?),
-            "macdef" => words.skip_macro(),
-            _ => return Err(line),
-        }
-    }
-    Ok(entries)
-}
-
-struct NetrcWords<'a> {
-    rest: &'a str,
-    line: usize,
-}
-
-impl NetrcWords<'_> {
-    /// The next word that is no comment. A value may begin with `#`, so only keywords look for comments.
-    fn next_keyword(&mut self) -> Result<Option<String>, usize> {
-        loop {
-            self.skip_blanks();
-            if !self.rest.starts_with('#') {
-                return self.next_word();
-            }
-            self.skip_to(self.rest.find('\n').unwrap_or(self.rest.len()));
-        }
-    }
-
-    /// The next word; in double quotes it may hold blanks, and `\` keeps the next character as it is.
-    fn next_word(&mut self) -> Result<Option<String>, usize> {
-        self.skip_blanks();
-        let quoted = self.rest.starts_with('"');
-        let mut word = String::new();
-        let mut chars = self.rest.char_indices().skip(usize::from(quoted));
-        while let Some((at, c)) = chars.next() {
-            match c {
-                '"' if quoted => {
-                    self.skip_to(at + 1);
-                    return Ok(Some(word));
-                }
-                '\n' if quoted => return Err(self.line),
-                '\\' if quoted => word.push(chars.next().ok_or(self.line)?.1),
-                _ if !quoted && c.is_whitespace() => {
-                    self.skip_to(at);
-                    return Ok(Some(word));
-                }
-                _ => word.push(c),
-            }
-        }
-        if quoted {
-            return Err(self.line);
-        }
-        self.skip_to(self.rest.len());
-        Ok(Some(word).filter(|word| !word.is_empty()))
-    }
-
-    /// A macro ends at an empty line.
-    fn skip_macro(&mut self) {
-        let end = self.rest.find("\n\n").unwrap_or(self.rest.len());
-        self.skip_to(end);
-    }
-
-    fn skip_blanks(&mut self) {
-        let blanks = self.rest.len() - self.rest.trim_start().len();
-        self.skip_to(blanks);
-    }
-
-    fn skip_to(&mut self, end: usize) {
-        self.line += self.rest[..end].matches('\n').count();
-        self.rest = &self.rest[end..];
-    }
 }
 
 #[cfg(test)]
@@ -519,6 +376,7 @@ mod tests {
             let mut typed = self.typed.clone();
             let account = resolve_within(
                 "nas",
+                21,
                 &self.options,
                 Surroundings {
                     environment: self.environment.map(OsString::from),
@@ -682,6 +540,40 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_a_line_of_any_system() {
+        let dir = Scratch::new("line-ends");
+        let mut case = Case::new(Some("me"));
+        for text in ["pw", "pw\n", "pw\r\n", "\u{feff}pw\r\nmore\r\n"] {
+            case.options.password_file = Some(dir.write("pw", text, 0o600));
+            assert_eq!(case.account(), pair("me", "pw"), "{text:?}");
+        }
+        case.options.password_file = Some(dir.write("pw", "\u{feff}\r\n", 0o600));
+        assert!(case.resolve().unwrap_err().to_string().contains("empty"));
+    }
+
+    #[test]
+    fn what_netrc_says_unclearly_of_this_host_is_told_and_used_for_nobody() {
+        let dir = Scratch::new("unclear");
+        let text = "machine nas login me password two words\ndefault login d password other";
+        let mut case = Case::new(Some("me")).with_netrc(&dir, text, 0o600);
+        assert!(case.resolve().is_err());
+        let warning = &case.warnings[0];
+        assert!(
+            warning.contains("line 1 ") && !warning.contains("words"),
+            "{warning}"
+        );
+    }
+
+    #[test]
+    fn what_netrc_says_unclearly_of_other_hosts_is_not_told() {
+        let dir = Scratch::new("other-unclear");
+        let text = "machine other login me passwort x\nmachine nas login me password rc";
+        let mut case = Case::new(None).with_netrc(&dir, text, 0o600);
+        assert_eq!(case.account(), pair("me", "rc"));
+        assert_eq!(case.warnings, [] as [&str; 0]);
+    }
+
+    #[test]
     fn a_password_file_that_others_can_read_is_used_with_a_warning() {
         let dir = Scratch::new("file");
         let mut case = Case::new(Some("me"));
@@ -717,90 +609,5 @@ mod tests {
         let mut case = Case::new(Some("me"));
         case.options.password_command = Some("echo pw; head -c 300000 /dev/zero".into());
         assert_eq!(case.account(), pair("me", "pw"));
-    }
-
-    fn entries(text: &str) -> Vec<(Option<String>, Option<String>, Option<String>)> {
-        let show = |entry: NetrcEntry| {
-            let password = entry.password.map(|secret| secret.reveal().to_owned());
-            (entry.machine, entry.login, password)
-        };
-        parse_netrc(text).unwrap().into_iter().map(show).collect()
-    }
-
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
-    #[test]
-    fn netrc_words_may_stand_on_any_line() {
-        assert_eq!(
-            entries("machine a login b\n\tpassword c account d\nmachine\ne\ndefault login f"),
-            [
-                (some("a"), some("b"), some("c")),
-                (some("e"), None, None),
-                (None, some("f"), None)
-            ]
-        );
-        assert_eq!(entries(""), []);
-    }
-
-    #[test]
-    fn netrc_values_may_be_quoted_and_begin_with_a_hash() {
-        assert_eq!(
-            entries(
-                r#"# mine
-            machine a # the nas
-            login "me \"too\"" password #1\2"#
-            ),
-            [(some("a"), some("me \"too\""), some(r"#1\2"))]
-        );
-        assert_eq!(
-            entries(r#"machine a password """#),
-            [(some("a"), None, some(""))]
-        );
-    }
-
-    #[test]
-    fn netrc_macros_are_skipped() {
-        let text = "machine a\nmacdef init\ncd /x\nlogin y\n\nmachine b login c\nmacdef end\nquit";
-        assert_eq!(
-            entries(text),
-            [(some("a"), None, None), (some("b"), some("c"), None)]
-        );
-    }
-
-    #[test]
-    fn netrc_that_makes_no_sense_is_told_by_line() {
-        for (text, line) in [
-            ("login me", 1),
-            ("machine a\nbogus", 2),
-            ("machine a\nlogin", 2),
-            ("machine \"a", 1),
-            ("\n\nmachine a password \"x\ny\"", 3),
-        ] {
-            assert_eq!(parse_netrc(text).map(|_| ()), Err(line), "{text}");
-        }
-    }
-
-    #[test]
-    fn netrc_entries_fit_host_and_user() {
-        let text = "machine nas login a password 1\nmachine nas login b password 2\n\
-                    machine other login c password 3\ndefault login d password 4";
-        let login = |host, user| {
-            find_entry(parse_netrc(text).unwrap(), host, user).and_then(|entry| entry.login)
-        };
-        assert_eq!(login("NAS", None), some("a"));
-        assert_eq!(login("nas", Some("b")), some("b"));
-        assert_eq!(login("nas", Some("c")), None);
-        assert_eq!(login("elsewhere", None), some("d"));
-        assert_eq!(login("nas", Some("d")), some("d"));
-    }
-
-    #[test]
-    fn netrc_survives_being_cut_anywhere() {
-        let text = "machine a login \"b\\\"\" password c # d\nmacdef x\ny\n\ndefault account z";
-        for end in 0..=text.len() {
-            let _ = parse_netrc(&text[..end]);
-        }
     }
 }

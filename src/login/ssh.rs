@@ -16,16 +16,18 @@ use crate::sftp::{Answers, Secrecy};
 #[derive(Debug)]
 pub struct SshAnswers {
     host: String,
+    port: u16,
     options: CredentialOptions,
     /// What was answered; none where nobody could. Whoever asks meanwhile waits for it.
     given: Mutex<HashMap<String, Option<Secret>>>,
 }
 
 impl SshAnswers {
-    /// Answers for that host.
-    pub fn new(host: &str, options: &CredentialOptions) -> Self {
+    /// Answers for that host and port.
+    pub fn new(host: &str, port: u16, options: &CredentialOptions) -> Self {
         Self {
             host: host.to_owned(),
+            port,
             options: options.clone(),
             given: Mutex::default(),
         }
@@ -76,7 +78,7 @@ impl Answers for SshAnswers {
         let prompt = format!("Password for {user}@{host}: ");
         self.once(&prompt, || {
             if self.options.prompt != Prompt::Always
-                && let Some(known) = known_password(user, host, &self.options)?
+                && let Some(known) = known_password(user, host, self.port, &self.options)?
             {
                 return Ok(Some(known));
             }
