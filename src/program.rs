@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, IsTerminal};
+use std::path::Path;
 #[cfg(feature = "sftp")]
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cli::{self, Invocation, Request, patterns};
+use crate::cli::{self, Invocation, Request, meant, patterns};
 use crate::error::{ErrorKind, Result};
 #[cfg(feature = "sftp")]
 use crate::job::{HostKeys, SSH_PORT};
@@ -29,9 +30,34 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             screen::print(&text);
             ExitCode::Done
         }
-        Ok(Request::Run(invocation)) => run_invocation(*invocation),
+        Ok(Request::Run(invocation)) => match refuse_lost_schemes(&invocation.job) {
+            Ok(()) => run_invocation(*invocation),
+            Err(error) => screen::print_failure(&error),
+        },
         Err(error) => screen::print_failure(&error),
     }
+}
+
+/// A path of which nothing is there, and which looks like an address, would become a directory on the wrong machine.
+fn refuse_lost_schemes(job: &Job) -> Result<()> {
+    let remote = match &job.remote {
+        Location::Path(path) => Some(path),
+        Location::Ftp(_) | Location::Sftp(_) => None,
+    };
+    for path in std::iter::once(&job.local).chain(remote) {
+        let is_begun = match path.components().next() {
+            Some(first) => Path::new(&first).symlink_metadata().is_ok(),
+            None => false,
+        };
+        if let (false, Some(url)) = (is_begun, meant::url_for(path)) {
+            return Err(ErrorKind::Usage(format!(
+                "no directory of that name is here, and it looks like an address: write {url} (or ftps://, sftp://) as REMOTE; \
+                 a new directory of that name is written ./NAME"
+            ))
+            .into());
+        }
+    }
+    Ok(())
 }
 
 fn run_invocation(mut invocation: Invocation) -> ExitCode {

@@ -111,7 +111,13 @@ impl<'a> Run<'a> {
         }
         let holder = match job.dry_run {
             true => String::new(),
-            false => place.register.holder(&place.id.local),
+            false => place.register.holder(&place.id.local).unwrap_or_else(|error| {
+                tell(Event::Notice(&format!(
+                    "{error}; the run goes on, but the next one will not know whether these directories held files, nor what was \
+                     learnt of the server (--state-dir names another place)"
+                )));
+                Register::passing_holder()
+            }),
         };
         let local = LocalConnector::new(&place.id.local, job.policy.links);
         let setting = Setting {

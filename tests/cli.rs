@@ -1,6 +1,10 @@
 //! The program as a user meets it: help, version, and how it refuses.
 
+mod support;
+
 use std::process::{Command, Output};
+
+use support::program::{Place, Snapshot, content, put};
 
 fn coracle(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_coracle"))
@@ -79,6 +83,31 @@ fn usage_errors_are_one_line_and_code_2() {
         assert_eq!(code, Some(2), "{args:?}: {stderr}");
         assert!(stderr.starts_with(message), "{args:?}: {stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
+#[test]
+fn an_address_without_its_scheme_is_no_new_directory() {
+    let place = Place::new("no-scheme");
+    put(&place.local(), "f", "f", 60);
+    for (typed, url) in [
+        ("ftp.example.org/www", "ftp://ftp.example.org/www"),
+        ("me:hunter2@nas:/www", "ftp://me@nas/www"),
+        ("nas:www", "ftp://nas/~/www"),
+    ] {
+        for options in [&[][..], &["--create-folder"]] {
+            let before = Snapshot::of(place.path());
+            let ended = place.with("sync", typed, options).expect(2);
+            ended.complains(url).hides("hunter2").says_one_sentence();
+            assert_eq!(before, Snapshot::of(place.path()), "{typed}");
+        }
+    }
+    // What is there, and what is a path for sure, is no address.
+    for path in ["ftp.example.org/www", "./nas:www", "backup/www"] {
+        let first = place.path().join("ftp.example.org");
+        std::fs::create_dir_all(first).expect("a directory can be made");
+        place.with("sync", path, &["--create-folder"]).expect(0);
+        assert_eq!(content(&place.path().join(path), "f"), "f");
     }
 }
 

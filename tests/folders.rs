@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::ftp_server::{Config, FtpServer};
-use support::program::{Ended, Place, Snapshot, content, put, with_mounts};
+use support::program::{Ended, Place, Snapshot, content, finish, put, with_mounts};
 
 const DAY_SECS: u64 = 86_400;
 
@@ -182,6 +182,55 @@ fn a_folder_that_was_gone_on_both_sides_may_come_back_where_the_archive_is_elsew
         pair.run("sync", &state).expect(0);
         pair.assert_both(&[("d/a", "a"), ("d/b", "b")]);
     }
+}
+
+#[test]
+fn a_user_without_a_home_is_served_all_the_same() {
+    for pair in Pair::each("homeless") {
+        pair.put_local("d/a", "a", 20);
+        fs::write(pair.place.path().join("file"), "in the way").unwrap();
+        let url = (pair.server.as_ref()).map_or("remote".to_owned(), |server| server.url(""));
+        let run = |options: &[&str]| {
+            let mut command = pair
+                .place
+                .command(&[&["sync", "local", &url], options].concat());
+            command.env_remove("XDG_STATE_HOME");
+            command.env("HOME", pair.place.path().join("file"));
+            finish(command)
+        };
+        let first = run(&[]).expect(0).prints("--state-dir");
+        assert_eq!(first.stdout.matches("--state-dir").count(), 1, "{first}");
+        assert_eq!(first.stderr, "", "{first}");
+        pair.assert_both(&[("d/a", "a")]);
+        pair.shell("rm local/d/a");
+        assert_eq!(run(&["-q"]).expect(0).stdout, "", "it is no news");
+        pair.assert_both(&[]);
+        // What was asked for by name is not passed over.
+        let state = pair.place.path().join("file/state");
+        let state = state.to_str().expect("the name is ours");
+        run(&["--state-dir", state])
+            .expect(9)
+            .complains("file/state");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_synced_with_its_archive_elsewhere() {
+    let place = Place::new("read-only");
+    put(&place.local(), "f", "f", DAY_SECS);
+    let script = |options: &str| {
+        format!(
+            "mount --bind local local; mount -o remount,bind,ro local;
+            \"$0\" upload local remote {options}"
+        )
+    };
+    with_mounts(&place, &script(""))
+        .expect(8)
+        .complains("--state-dir")
+        .says_one_sentence();
+    assert_eq!(count_files(&place.remote()), 0);
+    with_mounts(&place, &script("--state-dir state")).expect(0);
+    assert_eq!(content(&place.remote(), "f"), "f");
 }
 
 const MOUNTED: &str = "mkdir -p local/a/photos; mount -t tmpfs none local/a/photos;

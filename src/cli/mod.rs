@@ -2,6 +2,7 @@
 
 mod arguments;
 mod help;
+pub mod meant;
 mod options;
 pub mod patterns;
 pub mod url;

@@ -104,6 +104,12 @@ impl Home {
         }
     }
 
+    /// Whether this user could have anything in it: a state directory below a home that is not there, or not this user's,
+    /// holds nothing of this user's.
+    pub(super) fn is_in_reach(&self) -> bool {
+        self.is_in_root || system::open_root(&self.base).is_ok()
+    }
+
     fn open(&self) -> io::Result<OwnedFd> {
         let base = system::open_root(&self.base)?;
         system::open_dir_at(base.as_fd(), &self.name)

@@ -117,7 +117,10 @@ impl Opening<'_> {
     fn refuse_elsewhere(&self, elsewhere: &Home, dir: Option<&OwnedFd>) -> Result<()> {
         let name = &self.names.archive;
         let is_there = |dir: &OwnedFd| system::status_at(dir.as_fd(), name).is_ok();
-        if elsewhere == self.home || !elsewhere.find()?.is_some_and(|dir| is_there(&dir)) {
+        if elsewhere == self.home
+            || !elsewhere.is_in_reach()
+            || !elsewhere.find()?.is_some_and(|dir| is_there(&dir))
+        {
             return Ok(());
         }
         let other = elsewhere.shown(name);

@@ -117,29 +117,31 @@ impl Register {
     }
 
     /// The name by which runs on this local root hold locks, 16 digits: of this machine and user, as a random name says that is
-    /// made once for each state directory, and of the root, whose own lock keeps other runs out. Where none can be kept it is one
-    /// for this run alone.
-    pub fn holder(&self, local: &Path) -> String {
+    /// made once for each state directory, and of the root, whose own lock keeps other runs out.
+    pub fn holder(&self, local: &Path) -> Result<String> {
         let path = self.state_dir.join(HOLDER_NAME);
-        let known = read_file(&path).ok();
-        let known = known
-            .as_deref()
-            .map(str::trim)
-            .filter(|name| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let name = match known {
+        let known = read_file(&path).unwrap_or_default();
+        let is_name =
+            |name: &&str| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let name = match Some(known.trim()).filter(is_name) {
             Some(name) => name.to_owned(),
             None => {
-                let name = format!("{:016x}", RandomState::new().build_hasher().finish());
-                if let Err(error) = replace(&path, format!("{name}\n").as_bytes()) {
-                    log::debug!("writing {}: {error}", shown(&path));
-                }
+                let name = Self::passing_holder();
+                replace(&path, format!("{name}\n").as_bytes())
+                    .map_err(ErrorKind::Disk)
+                    .doing(|| format!("writing {}", shown(&path)))?;
                 name
             }
         };
         let mut hash = Fnv64::new();
         hash.update(name.as_bytes());
         hash.update(local.as_os_str().as_bytes());
-        format!("{:016x}", hash.finish())
+        Ok(format!("{:016x}", hash.finish()))
+    }
+
+    /// A name for one run alone, where none can be kept: whatever that run leaves behind is a stranger's to the next one.
+    pub fn passing_holder() -> String {
+        format!("{:016x}", RandomState::new().build_hasher().finish())
     }
 
     fn path(&self, job: &JobId) -> PathBuf {
@@ -338,7 +340,9 @@ mod tests {
             error.starts_with("writing ") && error.contains(".json: "),
             "{error}"
         );
-        assert_ne!(register.holder(&job.local), register.holder(&job.local));
+        let error = register.holder(&job.local).unwrap_err().to_string();
+        assert!(error.starts_with("writing "), "{error}");
+        assert_ne!(Register::passing_holder(), Register::passing_holder());
     }
 
     #[test]
@@ -346,13 +350,13 @@ mod tests {
         let scratch = Scratch::new("record-register-holder");
         let (one, two) = (scratch.join("one"), scratch.join("two"));
         let (root, other) = (Path::new("/data"), Path::new("/photos"));
-        let name = Register::of(&one).holder(root);
+        let name = Register::of(&one).holder(root).unwrap();
         assert_eq!(name.len(), 16);
-        assert_eq!(Register::of(&one).holder(root), name);
-        assert_ne!(Register::of(&one).holder(other), name);
-        assert_ne!(Register::of(&two).holder(root), name);
+        assert_eq!(Register::of(&one).holder(root).unwrap(), name);
+        assert_ne!(Register::of(&one).holder(other).unwrap(), name);
+        assert_ne!(Register::of(&two).holder(root).unwrap(), name);
         std::fs::write(one.join("holder"), b"../../x").unwrap();
-        assert_ne!(Register::of(&one).holder(root), name);
+        assert_ne!(Register::of(&one).holder(root).unwrap(), name);
     }
 
     #[test]
