@@ -434,6 +434,8 @@ pub enum Delete {
     Missing,
     /// That, and what the filter rejects.
     Unmatched,
+    /// What the other side does not have, and what a record says that both once had: others write there, too.
+    Ours,
 }
 
 /// How conflicts are resolved.

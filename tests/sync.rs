@@ -295,6 +295,46 @@ fn upload_with_delete_empties_and_removes_directories_that_it_never_recorded() {
 }
 
 #[test]
+fn what_others_put_there_stays_where_only_ours_is_deleted() {
+    for resolve in [Resolve::Skip, Resolve::Local] {
+        let mut world =
+            World::synced("i=0@1 page=1@1 d/asset=2@1 d/kept=3@1 old/page=4@1 gone/page=5@1")
+                .command(Direction::Upload)
+                .resolve(resolve)
+                .job(|job| job.policy.delete = Delete::Ours);
+        world.put_remote("photo=v@5 uploads/photo=v@5 d/kept=v@6 old/photo=v@5");
+        world.take(Local, "page d old gone");
+        world.run().expect_clean();
+        // A file of ours that somebody wrote anew is not what we put there any more.
+        world.assert_trees(
+            "i=0@1",
+            "i=0@1 photo=v@5 uploads/photo=v@5 d/kept=v@6 old/photo=v@5",
+        );
+        world.run().expect_clean();
+        world.assert_trees(
+            "i=0@1",
+            "i=0@1 photo=v@5 uploads/photo=v@5 d/kept=v@6 old/photo=v@5",
+        );
+    }
+}
+
+#[test]
+fn where_nothing_is_recorded_nothing_is_ours() {
+    let mut world = World::new()
+        .command(Direction::Upload)
+        .job(|job| job.policy.delete = Delete::Ours);
+    world.put_local("a=1@1");
+    world.put_remote("a=1@1 d/b=2@2 empty/");
+    world.run().expect_clean();
+    world.assert_trees("a=1@1", "a=1@1 d/b=2@2 empty/");
+    // What was found equal was made equal.
+    world.put_local("z=1@1");
+    world.take(Local, "a");
+    world.run().expect_clean();
+    world.assert_trees("z=1@1", "z=1@1 d/b=2@2 empty/");
+}
+
+#[test]
 fn upload_without_delete_leaves_surplus_alone() {
     let mut world = World::new().command(Direction::Upload);
     world.put_local("a=1@1");
@@ -1071,7 +1111,12 @@ fn random_world(seed: u64) -> World {
         Direction::Download => random.pick(&[Resolve::Remote, Resolve::Skip]),
     };
     if job.direction != Direction::Sync {
-        job.policy.delete = random.pick(&[Delete::Never, Delete::Missing, Delete::Unmatched]);
+        job.policy.delete = random.pick(&[
+            Delete::Never,
+            Delete::Missing,
+            Delete::Unmatched,
+            Delete::Ours,
+        ]);
         job.policy.force = random.one_in(3);
     }
     if random.one_in(3) {

@@ -141,6 +141,7 @@ const MISSING_OPTIONS: &[(&str, Direction, &str)] = &[
     ("--force", Direction::Sync, SYNC_HAS_NO_SOURCE),
     ("--delete", Direction::Sync, SYNC_DELETES),
     ("--delete-unmatched", Direction::Sync, SYNC_DELETES),
+    ("--delete-ours", Direction::Sync, SYNC_DELETES),
     ("--no-remote-scan", Direction::Sync, UPLOAD_ONLY),
     ("--no-remote-scan", Direction::Download, UPLOAD_ONLY),
 ];
@@ -313,10 +314,20 @@ fn invocation(
         remote,
         policy: Policy {
             force: options.force,
-            delete: match (options.delete, options.delete_unmatched) {
-                (_, true) => Delete::Unmatched,
-                (true, false) => Delete::Missing,
-                (false, false) => Delete::Never,
+            delete: match (
+                options.delete,
+                options.delete_unmatched,
+                options.delete_ours,
+            ) {
+                (_, true, false) => Delete::Unmatched,
+                (true, false, false) => Delete::Missing,
+                (false, false, true) => Delete::Ours,
+                (false, false, false) => Delete::Never,
+                (true, _, true) | (_, true, true) => {
+                    return Err(usage(
+                        "--delete-ours excludes --delete and --delete-unmatched: they delete what is not ours, too",
+                    ));
+                }
             },
             resolve: options.resolve,
             case: options.case,
@@ -725,6 +736,7 @@ mod tests {
             option("--delete-unmatched").job.policy.delete,
             Delete::Unmatched
         );
+        assert_eq!(option("--delete-ours").job.policy.delete, Delete::Ours);
         assert!(option("--force").job.policy.force);
         assert!(option("--allow-empty").job.policy.allow.empty);
         assert!(option("--accept-time-shift").job.policy.allow.time_shift);
@@ -919,6 +931,7 @@ mod tests {
             "--force",
             "--delete",
             "--delete-unmatched",
+            "--delete-ours",
             "--no-remote-scan",
         ] {
             let refusal = refusal(&["sync", "a", "b", name]);
@@ -940,6 +953,9 @@ mod tests {
             ["--no-remote-scan", "--quick-scan"],
         ] {
             assert!(refused_option(&two).contains("exclude each other"));
+        }
+        for other in ["--delete", "--delete-unmatched"] {
+            assert!(refused_option(&["--delete-ours", other]).contains("excludes"));
         }
         assert_eq!(
             refused_option(&["--trash-days=3"]),

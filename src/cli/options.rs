@@ -82,6 +82,10 @@ pub(super) struct Options {
     #[argh(switch)]
     pub(super) delete_unmatched: bool,
 
+    /// delete what the source does not have and what a run of this job made equal once: what others put there stays
+    #[argh(switch)]
+    pub(super) delete_ours: bool,
+
     /// make the root directory when it is missing
     #[argh(switch)]
     pub(super) create_folder: bool,

@@ -10,7 +10,7 @@ BEGIN {
 	# What an option takes: a word of these, a yes or no, a list, or any one text.
 	split("command local remote password_file schedule check_file resolve case max_delete max_duration limit_rate connections " \
 		"timeout retries min_age trash trash_days ca_file", texts, " ")
-	split("enabled delete delete_unmatched create_folder quick_scan no_remote_scan", flags, " ")
+	split("enabled delete delete_unmatched delete_ours create_folder quick_scan no_remote_scan", flags, " ")
 	split("exclude match argument pin", lists, " ")
 	for (i in texts) kind[texts[i]] = "text"
 	for (i in flags) kind[flags[i]] = "flag"
@@ -95,6 +95,7 @@ function leave_section(  name) {
 		if (value["command"] == "sync") {
 			unfit("delete", "sync deletes on one side what was deleted on the other, without being told to")
 			unfit("delete_unmatched", "sync deletes only what was deleted on the other side")
+			unfit("delete_ours", "sync deletes only what was deleted on the other side")
 		}
 		if (value["command"] == "sync" || value["command"] == "download")
 			unfit("no_remote_scan", value["command"] " has to list the server")

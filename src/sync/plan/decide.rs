@@ -227,9 +227,9 @@ fn restricted(follower: Side, delete: Delete, status: Sides<Status>, proposed: L
     match proposed {
         Looked::Copy(from) if from == source => Action::Copy { from },
         // What only the follower has is surplus.
-        Looked::Copy(_) if gone_from_source => delete_if_told(follower, delete),
+        Looked::Copy(_) if gone_from_source => delete_if_told(follower, delete, Owner::Unknown),
         Looked::Copy(from) => Action::Skip(Skipped::OneWay { from }),
-        Looked::Delete(on) if on == follower => delete_if_told(follower, delete),
+        Looked::Delete(on) if on == follower => delete_if_told(follower, delete, Owner::Ours),
         Looked::Delete(_) => Action::Skip(Skipped::Gone { from: follower }),
         Looked::Equal | Looked::FoundEqual | Looked::Forget | Looked::Conflict => {
             unrestricted(proposed)
@@ -237,10 +237,21 @@ fn restricted(follower: Side, delete: Delete, status: Sides<Status>, proposed: L
     }
 }
 
-fn delete_if_told(follower: Side, delete: Delete) -> Action {
-    match delete {
-        Delete::Never => Action::Skip(Skipped::NotDeleted { on: follower }),
-        Delete::Missing | Delete::Unmatched => Action::Delete {
+/// Whose an entry is that the follower alone has.
+#[derive(Clone, Copy)]
+enum Owner {
+    /// It was made equal on both sides by an earlier run, and is as it was then.
+    Ours,
+    /// No record tells of it: anybody may have put it there.
+    Unknown,
+}
+
+fn delete_if_told(follower: Side, delete: Delete, owner: Owner) -> Action {
+    match (delete, owner) {
+        (Delete::Never, _) | (Delete::Ours, Owner::Unknown) => {
+            Action::Skip(Skipped::NotDeleted { on: follower })
+        }
+        (Delete::Missing | Delete::Unmatched, _) | (Delete::Ours, Owner::Ours) => Action::Delete {
             on: follower,
             why: DeletedFor::Missing,
         },
@@ -254,7 +265,7 @@ pub fn decide_unmatched(direction: Direction, delete: Delete, there: Sides<bool>
             on: follower,
             why: DeletedFor::Unmatched,
         },
-        (Some(_) | None, Delete::Never | Delete::Missing | Delete::Unmatched) => {
+        (Some(_) | None, Delete::Never | Delete::Missing | Delete::Unmatched | Delete::Ours) => {
             Action::Skip(Skipped::Unmatched)
         }
     }
@@ -268,7 +279,12 @@ mod tests {
     use Status::{Deleted, Existing, Missing, Modified, New, Unmodified};
 
     const DIRECTIONS: [Direction; 3] = [Direction::Upload, Direction::Download, Direction::Sync];
-    const DELETES: [Delete; 3] = [Delete::Never, Delete::Missing, Delete::Unmatched];
+    const DELETES: [Delete; 4] = [
+        Delete::Never,
+        Delete::Missing,
+        Delete::Unmatched,
+        Delete::Ours,
+    ];
 
     fn stat(size: u64, secs: i64) -> Stat {
         Stat::file(size, Timestamp::from_secs(secs))

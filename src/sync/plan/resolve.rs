@@ -147,8 +147,12 @@ fn keep_both(direction: Direction, stats: Sides<Option<Stat>>) -> Resolution {
     }
 }
 
+/// A conflict is about a file that changed since it was recorded: it is not what was made equal any more.
 fn may_delete(direction: Direction, delete: Delete) -> bool {
-    direction == Direction::Sync || delete != Delete::Never
+    match delete {
+        Delete::Never | Delete::Ours => direction == Direction::Sync,
+        Delete::Missing | Delete::Unmatched => true,
+    }
 }
 
 fn can_tell_by_time(stats: Sides<Option<Stat>>) -> bool {
@@ -255,7 +259,12 @@ mod tests {
     #[test]
     fn upload_never_writes_local_and_deletes_only_when_told() {
         for rule in RULES {
-            for delete in [Delete::Never, Delete::Missing, Delete::Unmatched] {
+            for delete in [
+                Delete::Never,
+                Delete::Missing,
+                Delete::Unmatched,
+                Delete::Ours,
+            ] {
                 for (local, remote) in [
                     (file(1), file(9)),
                     (file(9), file(1)),
@@ -270,7 +279,7 @@ mod tests {
                         }
                         Resolution::Delete { on } => {
                             assert_eq!(on, Remote);
-                            assert_ne!(delete, Delete::Never);
+                            assert!(!matches!(delete, Delete::Never | Delete::Ours));
                         }
                         Resolution::MoveAside { loser } => assert_eq!(loser, Remote),
                         Resolution::KeepBoth { .. } => panic!("a mirror cannot keep both"),
