@@ -397,6 +397,9 @@ pub struct Policy {
     pub min_age: Duration,
     /// Where deleted and overwritten entries go instead.
     pub trash: Option<Trash>,
+    /// Patterns of files that are copied when all else is in place, and before anything is deleted: a page must not name what
+    /// is not there yet, nor what is gone. With any, nothing is renamed; files are sent under their new names.
+    pub last: Vec<String>,
     /// What is compared after a transfer.
     pub verify: Verify,
     /// Whether the remote side is listed at all.
@@ -417,6 +420,7 @@ impl Default for Policy {
             links: Links::Skip,
             min_age: Duration::ZERO,
             trash: None,
+            last: Vec::new(),
             verify: Verify::Size,
             remote_scan: RemoteScan::Full,
             remote_times: true,

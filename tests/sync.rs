@@ -971,6 +971,72 @@ fn one_failing_file_does_not_stop_the_others() {
     assert_eq!(world.words(Remote), "d/good=g@2 d/old=o@1 e/ x=x@1 z=z@2");
 }
 
+/// A site of which each page names the assets of its release.
+fn site() -> World {
+    World::synced("app/1.css=1@1 app/1.js=1@1 index=1@1 z=0@1")
+        .command(Direction::Upload)
+        .job(|job| {
+            job.policy.delete = Delete::Missing;
+            job.policy.last = vec!["index".to_owned()];
+        })
+}
+
+#[test]
+fn what_comes_last_is_copied_when_all_else_is_there_and_before_anything_goes() {
+    for connections in [1, 4] {
+        let mut world = site();
+        world.job.limits.connections = std::num::NonZeroU8::new(connections).unwrap();
+        world.put_local("index=2@5 app/2.js=2@5 z=2@5");
+        world.take(Local, "app/1.js");
+        // What is renamed at once would be gone too early.
+        world.rename(Local, "app/1.css", "app/2.css");
+        let ran = world.run().expect_clean();
+        world.assert_both("app/2.css=1@1 app/2.js=2@5 index=2@5 z=2@5");
+        let place = |name: &str| {
+            let touched = ran
+                .changes
+                .iter()
+                .rposition(|change| change.ends_with(name));
+            touched.unwrap_or_else(|| panic!("{name} in {:?}", ran.changes))
+        };
+        for early in ["app/2.js", "app/2.css", "z"] {
+            assert!(place(early) < place("index"), "{early}: {:?}", ran.changes);
+        }
+        for late in ["app/1.js", "app/1.css"] {
+            assert!(place(late) > place("index"), "{late}: {:?}", ran.changes);
+        }
+        world.assert_settled();
+    }
+}
+
+#[test]
+fn what_comes_last_waits_with_all_deletions_until_all_else_is_there() {
+    let mut world = site();
+    world.put_local("index=2@5 app/2.js=2@5 z=2@5");
+    world.take(Local, "app/1.js");
+    world.trees.remote.refuse("app/2.js");
+    let ran = world.run();
+    assert_eq!(ran.totals().errors, 1, "{:?}", ran.lines);
+    assert!(
+        ran.lines.iter().any(|line| line.contains("--last")),
+        "{:?}",
+        ran.lines
+    );
+    let remote = world.words(Remote);
+    assert_eq!(remote, "app/1.css=1@1 app/1.js=1@1 index=1@1 z=2@5");
+    world.trees.remote.refuse_nothing();
+    world.run().expect_clean();
+    world.assert_both("app/1.css=1@1 app/2.js=2@5 index=2@5 z=2@5");
+    world.assert_settled();
+    // So it is where the last one itself fails.
+    world.put_local("index=3@9");
+    world.take(Local, "app/2.js");
+    world.trees.remote.refuse("index");
+    world.run();
+    let remote = world.words(Remote);
+    assert_eq!(remote, "app/1.css=1@1 app/2.js=2@5 index=2@5 z=2@5");
+}
+
 #[test]
 fn what_does_not_fit_is_refused_before_the_first_byte() {
     let small = Manners {

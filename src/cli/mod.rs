@@ -337,6 +337,7 @@ fn invocation(
                 dir,
                 keep_days: options.trash_days,
             }),
+            last: pattern_list(&options.last)?,
             verify: options.verify,
             remote_scan,
             remote_times: !options.no_remote_meta,
@@ -726,6 +727,10 @@ mod tests {
     fn patterns_are_lists() {
         let Invocation { job, .. } = invocation(&["upload", "a", "b", "-m", " *.a, *.b ,,", "-x="]);
         assert_eq!(job.selection.matching, ["*.a", "*.b"]);
+        assert_eq!(
+            option("--last=index.html,*.xml").job.policy.last,
+            ["index.html", "*.xml"]
+        );
         assert_eq!(job.selection.excluded, [] as [&str; 0]);
     }
 

@@ -135,6 +135,11 @@ pub(super) struct Options {
     #[argh(option, arg_name = "days", from_str_fn(days))]
     pub(super) trash_days: Option<u32>,
 
+    /// copy files that match one of these patterns (as those of -x) after all others, once these are in place, and
+    /// delete only after that: --last index.html; files that were renamed are sent again then; may be given several times
+    #[argh(option, arg_name = "patterns")]
+    pub(super) last: Vec<String>,
+
     /// what to compare after each copy: size, or hash as well where the server can compute one; default:
     /// size
     #[argh(

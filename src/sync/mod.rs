@@ -132,6 +132,7 @@ pub fn run(
                 is_disk: connect.map(Connect::is_disk),
                 tell,
                 now: setting.now,
+                last: Filter::of(&job.policy.last),
                 plan,
             })?
         };

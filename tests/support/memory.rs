@@ -219,6 +219,11 @@ impl Tree {
         self.inside().refused.push(parse(path));
     }
 
+    /// Refuses nothing any more.
+    pub fn refuse_nothing(&self) {
+        self.inside().refused.clear();
+    }
+
     /// A handle to this tree.
     pub fn target(&self) -> MemoryReplica {
         MemoryReplica(self.clone())

@@ -13,6 +13,7 @@ use crate::path::Name;
 use crate::replica::{Kind, Staging, Times, Written};
 use crate::side::{Side, Sides};
 use crate::sync::event::{DeletedFor, Event};
+use crate::sync::look::filter::Verdict;
 use crate::sync::plan::aside::aside_name;
 use crate::sync::plan::moved::Place;
 use crate::sync::plan::{DirPlan, Step, Todo};
@@ -178,6 +179,7 @@ impl<'env> Run<'_, '_, 'env> {
 
     /// Copies all files, with all workers at once, and notes what needs no copying.
     pub(super) fn copy_files(&mut self) {
+        let mut last = Vec::new();
         for dir in 0..self.work.plan.dirs.len() {
             if self.is_stopped() {
                 break;
@@ -186,16 +188,16 @@ impl<'env> Run<'_, '_, 'env> {
                 if self.is_stopped() {
                     break;
                 }
-                self.begin_step(Place { dir, step });
-                while self.copies.pending() >= self.work.workers.room() {
-                    self.take_result();
+                let at = Place { dir, step };
+                if self.comes_last(at) {
+                    last.push(at);
+                } else {
+                    self.begin_in_turn(at);
                 }
             }
         }
-        while self.copies.pending() > 0 {
-            self.take_result();
-        }
-        self.place_last();
+        self.end_copies();
+        self.copy_last(&last);
         for side in Side::BOTH {
             let untried = *self.full.of(side);
             if untried > 0 {
@@ -206,6 +208,61 @@ impl<'env> Run<'_, '_, 'env> {
                 ));
             }
         }
+    }
+
+    /// Copies what waited until all else is in place; it goes on waiting where something is not.
+    fn copy_last(&mut self, last: &[Place]) {
+        if last.is_empty() || self.is_stopped() {
+            return;
+        }
+        if !self.went_well() {
+            last.iter().for_each(|at| self.keep(at.dir));
+            self.warn(&format!(
+                "files that come last (--last) wait for the next run, {} of them, and so does what is to be deleted: something \
+                 before them failed",
+                last.len()
+            ));
+            return;
+        }
+        for at in last {
+            if self.is_stopped() {
+                break;
+            }
+            self.begin_in_turn(*at);
+        }
+        self.end_copies();
+    }
+
+    fn comes_last(&self, at: Place) -> bool {
+        if self.work.job.policy.last.is_empty() {
+            return false;
+        }
+        let is_copy = match self.work.plan.step(at).todo {
+            Todo::Copy { .. } | Todo::KeepBoth { .. } => true,
+            Todo::Record
+            | Todo::Forget { .. }
+            | Todo::Delete { .. }
+            | Todo::Rename { .. }
+            | Todo::RenamedAway => false,
+        };
+        let path = self.work.plan.path_of(at, Side::Local);
+        is_copy && self.work.last.judge(&path, Kind::File) != Verdict::Accepted
+    }
+
+    /// Begins a step as soon as a worker can take it.
+    fn begin_in_turn(&mut self, at: Place) {
+        self.begin_step(at);
+        while self.copies.pending() >= self.work.workers.room() {
+            self.take_result();
+        }
+    }
+
+    /// Waits for all that is under way, and gives what is staged its names.
+    fn end_copies(&mut self) {
+        while self.copies.pending() > 0 {
+            self.take_result();
+        }
+        self.place_last();
     }
 
     /// Notes what needs no transfer; hands the rest to a worker.

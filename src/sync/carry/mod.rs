@@ -32,6 +32,7 @@ use crate::sync::carry::files::{Errand, Staged};
 use crate::sync::carry::lock::Claim;
 use crate::sync::carry::note::TimeChange;
 use crate::sync::event::{Event, Totals};
+use crate::sync::look::filter::Filter;
 use crate::sync::plan::Plan;
 use crate::sync::plan::moved::Place;
 use crate::sync::record::Journal;
@@ -65,6 +66,8 @@ pub struct Carrying<'w, 'scope, 'env> {
     pub tell: &'w mut dyn FnMut(Event<'_>),
     /// The wall clock at the start.
     pub now: Timestamp,
+    /// Rejects the files that come last.
+    pub last: Filter,
     /// What is to be done.
     pub plan: Plan,
 }
@@ -109,8 +112,10 @@ pub fn carry(carrying: Carrying<'_, '_, '_>) -> Result<Done> {
         run.rename_files();
         run.copy_files();
         run.keep_unmoved();
-        run.delete_files();
-        run.delete_dirs();
+        if run.may_delete() {
+            run.delete_files();
+            run.delete_dirs();
+        }
         run.finish();
     }
     Ok(Done {
@@ -313,6 +318,19 @@ impl<'env> Run<'_, '_, 'env> {
             self.expire_trash();
         }
         self.release_lock();
+    }
+
+    /// Whether everything so far went as it was planned.
+    fn went_well(&mut self) -> bool {
+        !self.is_stopped()
+            && self.work.plan.totals.errors == 0
+            && self.full == Sides::new(0, 0)
+            && !self.states.iter().any(|dir| dir.failed || dir.unmade)
+    }
+
+    /// Where files come last, what is to go may be named by one of them until all of them are in place.
+    fn may_delete(&mut self) -> bool {
+        self.work.job.policy.last.is_empty() || self.went_well()
     }
 
     fn release_lock(&mut self) {

@@ -67,6 +67,15 @@ impl Filter {
         }
     }
 
+    /// Rejects what these patterns match, and nothing else.
+    pub fn of(patterns: &[String]) -> Self {
+        Self::new(&Selection {
+            excluded: patterns.to_vec(),
+            default_excludes: false,
+            ..Selection::default()
+        })
+    }
+
     /// What becomes of the entry. Reserved names are not this filter's business.
     pub fn judge(&self, path: &RelPath, kind: Kind) -> Verdict {
         let is_wanted = kind == Kind::Dir

@@ -87,8 +87,10 @@ pub fn walk(walk: Walk<'_, '_, '_>) -> Result<Plan> {
     }
     walker.draft.plan.restore_kept();
     walker.draft.plan.settle_moved();
-    for side in Side::BOTH {
-        walker.find_renames(side)?;
+    if walker.renames_files() {
+        for side in Side::BOTH {
+            walker.find_renames(side)?;
+        }
     }
     walker.judge_all_emptied()?;
     Ok(walker.draft.plan)
@@ -205,13 +207,19 @@ impl Walker<'_, '_, '_> {
         self.draft.plan_of(dir).remove_on = Some((on, why));
     }
 
+    /// Where files come last, one of those on the other side may name what would be renamed, until it is in place.
+    fn renames_files(&self) -> bool {
+        self.walk.job.policy.last.is_empty()
+    }
+
     /// Whether the job renames directories: where it would have deleted the old one and copied the new one.
     fn renames_dirs(&self) -> bool {
-        match self.walk.job.direction.follower() {
-            None => true,
-            Some(Side::Remote) => self.walk.job.policy.delete != Delete::Never,
-            Some(Side::Local) => false,
-        }
+        self.renames_files()
+            && match self.walk.job.direction.follower() {
+                None => true,
+                Some(Side::Remote) => self.walk.job.policy.delete != Delete::Never,
+                Some(Side::Local) => false,
+            }
     }
 
     /// A directory without a record waits until all is known that it may have been called before.
