@@ -3,13 +3,15 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use coracle::path::{Name, partial_name};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::ftp_server::{Close, Config, Effect, Fault, FtpServer};
@@ -351,6 +353,84 @@ fn an_interrupted_run_is_continued_by_the_next_one() {
             place.with("sync", &url, &[]).expect(0);
             assert_eq!(place.snapshot(), before);
         }
+    }
+}
+
+/// What is said of the big file under its partial name, or under its own where it is the source.
+fn moving_big(place: &Place, upload: bool) -> Fault {
+    if !upload {
+        return Fault::on("RETR").containing("z-big");
+    }
+    let metadata = fs::metadata(place.local().join("z-big")).unwrap();
+    let nanos = metadata.mtime() * 1_000_000_000;
+    let name = Name::new(b"z-big").unwrap();
+    Fault::on("STOR").containing(partial_name(name, metadata.len(), Some(nanos)))
+}
+
+fn has_same_big(place: &Place) -> bool {
+    let read = |root: PathBuf| fs::read(root.join("z-big")).unwrap();
+    read(place.local()) == read(place.remote())
+}
+
+/// Content of which no part is like another.
+fn varied(size: u32) -> Vec<u8> {
+    (0..size / 4).flat_map(u32::to_le_bytes).collect()
+}
+
+#[test]
+fn a_line_that_breaks_again_and_again_brings_the_file_all_the_same() {
+    for upload in [true, false] {
+        for (size, step) in [(3_000_000, 500_000), (60_000, 9_000)] {
+            let place = big_and_small("flaky-line", upload);
+            let source = if upload {
+                place.local()
+            } else {
+                place.remote()
+            };
+            put(&source, "z-big", varied(size), DAY_SECS);
+            let server = FtpServer::start(Config::serving(place.remote()));
+            let breaks = Effect::cut_data(step).closing(Close::Reset);
+            let times = size as usize / step as usize;
+            server.inject(moving_big(&place, upload).times(times).then(breaks));
+            let arguments = ["--connections=1", "--retries=1", "--timeout=5"];
+            let ended = place.with("sync", &server.url(""), &arguments).expect(0);
+            assert_tidy(&place);
+            assert!(has_same_big(&place), "{ended}");
+        }
+    }
+}
+
+#[test]
+fn a_line_that_brings_a_byte_a_try_is_left_alone_in_the_end() {
+    for upload in [true, false] {
+        let place = big_and_small("dripping-line", upload);
+        let server = FtpServer::start(Config::serving(place.remote()));
+        let breaks = Effect::cut_data(1).closing(Close::Reset);
+        server.inject(moving_big(&place, upload).always().then(breaks));
+        let arguments = ["--connections=1", "--retries=1", "--timeout=5"];
+        place.with("sync", &server.url(""), &arguments).expect(1);
+        let target = if upload {
+            place.remote()
+        } else {
+            place.local()
+        };
+        assert!(!target.join("z-big").exists());
+    }
+}
+
+#[test]
+fn a_server_that_does_not_go_on_gets_the_file_from_its_beginning() {
+    for upload in [true, false] {
+        let place = big_and_small("no-restart", upload);
+        let server = FtpServer::start(Config::serving(place.remote()));
+        let breaks = Effect::cut_data(500_000).closing(Close::Reset);
+        server.inject(moving_big(&place, upload).then(breaks));
+        server.inject(Fault::on("REST").always().then(Effect::reply(502, "No.")));
+        server.inject(Fault::on("APPE").always().then(Effect::reply(502, "No.")));
+        let arguments = ["--connections=1", "--retries=1", "--timeout=5"];
+        place.with("sync", &server.url(""), &arguments).expect(0);
+        assert_tidy(&place);
+        assert!(has_same_big(&place));
     }
 }
 

@@ -180,7 +180,7 @@ pub(super) struct Options {
     )]
     pub(super) timeout: Duration,
 
-    /// try again this often when a connection fails; default: 3
+    /// try again this often when a connection fails; a try that got further does not count; default: 3
     #[argh(
         option,
         arg_name = "n",

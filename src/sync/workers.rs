@@ -21,6 +21,8 @@ pub struct Hands<'env> {
     open: Sides<Option<Box<dyn Replica>>>,
     /// The last failure was one of opening a session.
     is_connecting: bool,
+    /// The try before this one brought something.
+    got_further: bool,
 }
 
 impl<'env> Hands<'env> {
@@ -30,6 +32,7 @@ impl<'env> Hands<'env> {
             connect,
             open: Sides::new(None, None),
             is_connecting: false,
+            got_further: false,
         }
     }
 
@@ -61,6 +64,11 @@ impl<'env> Hands<'env> {
             *self.open.of_mut(side) = Some(opened);
         }
         Ok(())
+    }
+
+    /// Says that the try before this one got further, so that it was no lost one.
+    pub const fn note_progress(&mut self) {
+        self.got_further = true;
     }
 
     /// Leaves sessions behind of which one has died.
@@ -468,7 +476,8 @@ enum Run {
     NoRoom,
 }
 
-/// Runs a task to its end, redialling where the session dies: at once the first time, then after pauses.
+/// Runs a task to its end, redialling where the session dies: at once the first time, then after pauses. Tries are counted
+/// anew whenever one got further, as the next one finds.
 fn run<'env>(
     shared: &Shared<'env>,
     hands: &mut Hands<'env>,
@@ -480,6 +489,7 @@ fn run<'env>(
             return Run::Ended(Some(Failure::Job(error)));
         }
         hands.is_connecting = false;
+        hands.got_further = false;
         let Err(error) = task.attempt(hands) else {
             return Run::Ended(None);
         };
@@ -494,6 +504,9 @@ fn run<'env>(
             Scope::Entry if !is_connecting => return Run::Ended(Some(Failure::Entry(error))),
             Scope::Entry | Scope::Job => return Run::Ended(Some(Failure::Job(error))),
             Scope::Session => hands.drop_sessions(),
+        }
+        if hands.got_further {
+            tries = 0;
         }
         if tries == shared.retries {
             // Where connecting fails, everything fails. Where it works, only this task is at fault.

@@ -139,7 +139,7 @@ impl FtpSource<'_> {
             self.at_end = true;
             return Ok(0);
         }
-        Err(ErrorKind::Verify(format!("the data connection broke off: {error}")).into())
+        Err(error.while_doing("the data connection broke off"))
     }
 }
 

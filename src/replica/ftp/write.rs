@@ -10,7 +10,7 @@ use super::learnt::Looks;
 use super::look::unkept_name;
 use super::paths::{last_name, parent};
 use super::{FtpReplica, SetTime, Setter, names};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Scope};
 use crate::ftp::{Command, Reply, Transfer};
 use crate::replica::checks::{Litter, check_aside, check_replaced, misread};
 use crate::replica::{Listing, NewFile, Source, Stat, Times, Watch, Written};
@@ -204,7 +204,7 @@ impl FtpReplica {
         let mut transfer = self
             .session
             .begin(&Command::Stor(partial), file.resume_at)
-            .map_err(|error| (error, Litter::Useless))?;
+            .map_err(unbegun)?;
         let moved = self.pump(&mut transfer, file, source, watch);
         match moved {
             Ok(()) => {}
@@ -215,7 +215,7 @@ impl FtpReplica {
             }
             Err(Stop::Refused(error)) => {
                 self.session.abandon(transfer);
-                return Err((error, Litter::Useless));
+                return Err(unbegun(error));
             }
             Err(Stop::Data(error)) => return Err(self.explain(transfer, error)),
         }
@@ -296,7 +296,8 @@ impl FtpReplica {
         }
         let error = match self.session.end(transfer) {
             Ok(reply) if !reply.is_success() => self.session.refusal(&reply),
-            Ok(_) => ErrorKind::Verify(format!("the data connection broke off: {error}")).into(),
+            // Some servers confirm what they have got of it.
+            Ok(_) => error.while_doing("the data connection broke off"),
             Err(lost) => lost,
         };
         let litter = Litter::after(&error);
@@ -442,6 +443,15 @@ enum Stop {
     Data(Error),
     /// The server did not want the file, or said nothing.
     Refused(Error),
+}
+
+/// A transfer that did not begin: what an earlier one left is of no use only where the server does not want it.
+fn unbegun(error: Error) -> (Error, Litter) {
+    let litter = match error.scope() {
+        Scope::Session => Litter::after(&error),
+        Scope::Entry | Scope::Job => Litter::Useless,
+    };
+    (error, litter)
 }
 
 fn check_size(stored: &Stored, file: &NewFile<'_>) -> Result<()> {

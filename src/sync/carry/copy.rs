@@ -16,8 +16,9 @@ use crate::sync::record::{Intent, Journal, Shown};
 use crate::sync::workers::{Hands, Stop};
 use crate::time::Timestamp;
 
-/// Smaller files are sent again rather than resumed: that is as fast, and asks nothing of the server.
-const RESUME_BYTES: u64 = 64 << 10;
+/// A part of less is sent again, and a try that brought less is a lost one: going on takes a few round trips, in which any line
+/// carries more. So a line that brings one byte a try comes to its end.
+const STEP_BYTES: u64 = 4 << 10;
 
 /// What all copies of a run have in common.
 pub struct Terms<'env> {
@@ -75,6 +76,8 @@ pub struct Copy {
     /// Where what is replaced goes.
     pub set_aside: Option<RelPath>,
     tries: u32,
+    /// How much of it was found on the other side at most.
+    furthest: u64,
     placed: Option<(Stat, Times)>,
 }
 
@@ -99,6 +102,7 @@ impl Copy {
             partial_bytes: 0,
             set_aside: None,
             tries: 0,
+            furthest: 0,
             placed: None,
         }
     }
@@ -125,17 +129,10 @@ impl Copy {
         may_stage: bool,
     ) -> Result<Staging> {
         let to = self.from.peer();
-        let Sides { local, remote } = hands.both()?;
-        if terms.lock.is_due() {
-            terms.lock.keep(remote)?;
-        }
-        let (source_side, target_side) = match self.from {
-            Side::Local => (local, remote),
-            Side::Remote => (remote, local),
-        };
         let path = self.paths.of(to).clone();
         let doing = || format!("copying {path} to the {to} side");
         self.tries += 1;
+        let target_side = hands.of(to)?;
         if self.tries > 1
             && let Some(written) = self.already_placed(target_side, &path).doing(doing)?
         {
@@ -149,8 +146,21 @@ impl Copy {
                 .collect::<Result<()>>()
                 .doing(doing)?;
         }
+        let resume_at = self.resume_at(target_side, terms).doing(doing)?;
+        if resume_at >= self.furthest + STEP_BYTES {
+            self.furthest = resume_at;
+            hands.note_progress();
+        }
+        let Sides { local, remote } = hands.both()?;
+        if terms.lock.is_due() {
+            terms.lock.keep(remote)?;
+        }
+        let (source_side, target_side) = match self.from {
+            Side::Local => (local, remote),
+            Side::Remote => (remote, local),
+        };
         let written = self
-            .transfer(source_side, target_side, terms, may_stage)
+            .transfer(source_side, target_side, terms, may_stage, resume_at)
             .doing(doing)?;
         if terms.verify == Verify::Hash {
             verify_digest(source_side, self.paths.of(self.from), target_side, &path)
@@ -175,91 +185,75 @@ impl Copy {
             }))
     }
 
-    /// Moves all bytes, in one go or, where the lock has to be refreshed meanwhile, in several: a server may not answer before
-    /// a transfer is over.
+    /// Goes on at `resume_at`; or begins anew, where the server does not want to, or what lies there turns out to be another.
+    ///
+    /// Where the lock has to be refreshed meanwhile, the bytes move in several goes: a server may not answer before a transfer is
+    /// over.
     fn transfer(
         &mut self,
         source_side: &mut dyn Replica,
         target_side: &mut dyn Replica,
         terms: &Terms<'_>,
         may_stage: bool,
+        resume_at: u64,
     ) -> Result<Staging> {
-        let mut is_continued = false;
-        loop {
-            let moved = self.transfer_some(source_side, target_side, terms, may_stage);
-            match moved {
-                Ok(Part::All(staging)) => return Ok(staging),
-                Ok(Part::Suspended { began_at }) => {
-                    if is_continued && began_at == 0 {
-                        terms.lock.spare_transfers();
-                    }
-                    let kept = match self.from {
-                        Side::Local => terms.lock.keep(target_side),
-                        Side::Remote => terms.lock.keep(source_side),
-                    };
-                    if kept
-                        .as_ref()
-                        .is_err_and(|error| error.scope() == Scope::Session)
-                    {
-                        // It may not outlive that any transfer is broken off.
-                        terms.lock.spare_transfers();
-                    }
-                    kept?;
-                    is_continued = true;
-                    self.tries += 1;
-                }
-                // It would have come to its end, had it not been suspended.
-                Err(error) if is_continued && is_about_resuming(&error) => {
-                    log::info!("{error}; starting over");
-                    terms.lock.spare_transfers();
-                    is_continued = false;
-                    let partial = Removal::File(self.partial());
-                    let removed = target_side.remove(&[partial]);
-                    removed.into_iter().collect::<Result<()>>()?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Moves bytes up to the end, or until the lock wants a pause.
-    fn transfer_some(
-        &mut self,
-        source_side: &mut dyn Replica,
-        target_side: &mut dyn Replica,
-        terms: &Terms<'_>,
-        may_stage: bool,
-    ) -> Result<Part> {
         let partial = self.partial();
-        let resume_at = self.resume_at(target_side, &partial, terms)?;
-        let mut source = source_side.open(self.paths.of(self.from), resume_at)?;
-        let file = NewFile {
-            resume_at,
-            ..self.new_file(&partial)
-        };
-        let mut watch = Watcher {
-            copy: &*self,
-            terms,
-            at: resume_at,
-            is_suspended: false,
-            placed: None,
-        };
-        let result = if may_stage {
-            target_side.stage(&file, source.as_mut(), &mut watch)
-        } else {
-            let written = target_side.write(&file, source.as_mut(), &mut watch);
-            written.map(Staging::Placed)
-        };
-        let (placed, is_suspended) = (watch.placed, watch.is_suspended);
-        drop(source);
-        self.placed = placed.or(self.placed);
-        match result {
-            Err(error) if is_suspended && matches!(error.kind(), ErrorKind::Interrupted(_)) => {
-                Ok(Part::Suspended {
-                    began_at: resume_at,
-                })
+        let mut from = resume_at;
+        let mut was_suspended = false;
+        loop {
+            let file = NewFile {
+                resume_at: from,
+                ..self.new_file(&partial)
+            };
+            let mut watch = Watcher {
+                copy: &*self,
+                terms,
+                at: from,
+                is_suspended: false,
+                placed: None,
+                has_moved: false,
+            };
+            let copied = copy_file(
+                source_side,
+                self.paths.of(self.from),
+                target_side,
+                &file,
+                may_stage,
+                &mut watch,
+            );
+            let Watcher {
+                placed,
+                has_moved,
+                is_suspended,
+                ..
+            } = watch;
+            self.placed = placed.or(self.placed);
+            match copied {
+                Err(error) if is_suspended && matches!(error.kind(), ErrorKind::Interrupted(_)) => {
+                    match self.from {
+                        Side::Local => keep_in_a_pause(&terms.lock, target_side)?,
+                        Side::Remote => keep_in_a_pause(&terms.lock, source_side)?,
+                    }
+                    was_suspended = true;
+                    self.tries += 1;
+                    from = self.resume_at(target_side, terms)?;
+                    if from == 0 {
+                        terms.lock.spare_transfers();
+                    }
+                }
+                Err(error)
+                    if from > 0 && (was_suspended || !has_moved) && is_about_the_part(&error) =>
+                {
+                    let path = self.paths.of(self.from.peer());
+                    log::info!("{path}: {error}; it is sent from its beginning");
+                    if was_suspended {
+                        // It would have come to its end, had it not been suspended.
+                        terms.lock.spare_transfers();
+                    }
+                    from = 0;
+                }
+                other => return other,
             }
-            other => other.map(Part::All),
         }
     }
 
@@ -279,7 +273,7 @@ impl Copy {
             resume_at: 0,
             replaces: self.replaces,
             set_aside: self.set_aside.as_ref(),
-            keep_partial: self.source.size >= RESUME_BYTES,
+            keep_partial: self.source.size >= STEP_BYTES,
         }
     }
 
@@ -300,27 +294,56 @@ impl Copy {
     }
 
     /// Where to go on. A partial file that is of no use is removed.
-    fn resume_at(
-        &self,
-        target: &mut dyn Replica,
-        partial: &RelPath,
-        terms: &Terms<'_>,
-    ) -> Result<u64> {
+    fn resume_at(&self, target: &mut dyn Replica, terms: &Terms<'_>) -> Result<u64> {
+        let partial = self.partial();
         let is_first_try = self.tries == 1;
         if is_first_try && self.partial_bytes == 0 {
             return Ok(0);
         }
-        let Some(left) = look_up_one(target, partial)? else {
+        let Some(left) = look_up_one(target, &partial)? else {
             return Ok(0);
         };
         let is_trusted = !is_first_try || self.from == Side::Local || terms.trusts_local_partials;
-        if is_trusted && (RESUME_BYTES..=self.source.size).contains(&left.size) {
+        if is_trusted && (STEP_BYTES..=self.source.size).contains(&left.size) {
             return Ok(left.size);
         }
-        let removed = target.remove(&[Removal::File(partial.clone())]);
+        let removed = target.remove(&[Removal::File(partial)]);
         removed.into_iter().collect::<Result<()>>()?;
         Ok(0)
     }
+}
+
+/// Refreshes the lock while a transfer is suspended.
+fn keep_in_a_pause(lock: &Keeping<'_>, remote: &mut dyn Replica) -> Result<()> {
+    let kept = lock.keep(remote);
+    if let Err(error) = &kept
+        && error.scope() == Scope::Session
+    {
+        // It may not outlive that any transfer is broken off.
+        lock.spare_transfers();
+    }
+    kept
+}
+
+fn copy_file(
+    source_side: &mut dyn Replica,
+    source: &RelPath,
+    target_side: &mut dyn Replica,
+    file: &NewFile<'_>,
+    may_stage: bool,
+    watch: &mut dyn Watch,
+) -> Result<Staging> {
+    let mut source = source_side.open(source, file.resume_at)?;
+    if may_stage {
+        return target_side.stage(file, source.as_mut(), watch);
+    }
+    let written = target_side.write(file, source.as_mut(), watch)?;
+    Ok(Staging::Placed(written))
+}
+
+/// Whether a copy that went on where another left off may have failed because of that.
+fn is_about_the_part(error: &Error) -> bool {
+    error.scope() == Scope::Entry && !error.is_full() && !error.is_not_found()
 }
 
 /// Gives the files of copies that were staged, all on the side of `target`, their names.
@@ -369,19 +392,6 @@ impl KeepBoth {
     }
 }
 
-/// How far a transfer came.
-enum Part {
-    /// To its end.
-    All(Staging),
-    /// Not so far, from where it began, because the lock is to be refreshed.
-    Suspended { began_at: u64 },
-}
-
-/// Whether a transfer may have failed only because it was to go on in the middle of a file.
-fn is_about_resuming(error: &Error) -> bool {
-    error.scope() == Scope::Entry && !error.is_full()
-}
-
 struct Watcher<'a> {
     copy: &'a Copy,
     terms: &'a Terms<'a>,
@@ -390,15 +400,17 @@ struct Watcher<'a> {
     /// Whether it was stopped to go on at once.
     is_suspended: bool,
     placed: Option<(Stat, Times)>,
+    has_moved: bool,
 }
 
 impl Watch for Watcher<'_> {
     fn moved(&mut self, bytes: u64) -> Result<()> {
+        self.has_moved = true;
         self.terms.moved.add(bytes);
         self.terms.limiter.take(bytes, self.terms.stop)?;
         self.at += bytes;
         // So much that it can be gone on with, and something is left to do.
-        let is_within = (RESUME_BYTES..self.copy.source.size).contains(&self.at);
+        let is_within = (STEP_BYTES..self.copy.source.size).contains(&self.at);
         if is_within && self.terms.lock.wants_a_pause() {
             self.is_suspended = true;
             return Err(ErrorKind::Interrupted("the refresh of the remote lock").into());
