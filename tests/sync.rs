@@ -840,6 +840,26 @@ fn what_is_deleted_or_overwritten_goes_to_the_trash_of_its_side() {
 }
 
 #[test]
+fn two_runs_of_one_second_each_have_their_own_in_the_trash() {
+    let mut world = World::synced("a=1@1 b=1@1 c=1@1 x=1@1").job(|job| {
+        job.policy.trash = trash(None);
+    });
+    world.take(Local, "a");
+    world.put_local("b=22@5");
+    world.run().expect_clean();
+    world.put_local("a=new@6");
+    world.run().expect_clean();
+    world.take(Local, "a");
+    world.put_local("b=333@7");
+    world.run().expect_clean();
+    world.assert_trees(
+        "b=333@7 c=1@1 x=1@1",
+        "b=333@7 c=1@1 x=1@1 .trash/20270115-080000/a=1@1 .trash/20270115-080000/b=1@1 \
+         .trash/20270115-080001/a=new@6 .trash/20270115-080001/b=22@5",
+    );
+}
+
+#[test]
 fn old_trash_expires_and_nothing_else_in_it() {
     let mut world = World::synced("a=1@1 b=1@1").job(|job| job.policy.trash = trash(Some(30)));
     world.put_remote(

@@ -128,7 +128,9 @@ fn remove_cleared(
         intend(journal, on, deletion);
         let path = deletion.paths.of(on);
         match (deletion.kind, trash(path)) {
-            (Kind::File, Some(place)) => verdicts[index] = trash::move_to(replica, path, &place),
+            (Kind::File, Some(place)) => {
+                verdicts[index] = trash::move_to(replica, path, &place, deletion.listed);
+            }
             (Kind::File, None) | (Kind::Special, _) => {
                 owners.push(Some(index));
                 removals.push(Removal::File(path.clone()));

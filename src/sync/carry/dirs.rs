@@ -196,10 +196,10 @@ impl Run<'_, '_, '_> {
             }
             let several = batch.to_vec();
             let trash = self.work.job.policy.trash.as_ref();
-            let (now, journal) = (self.work.now, self.work.journal);
+            let (second, journal) = (*self.trash_of.of(on), self.work.journal);
             let results = self.each(batch.len(), move |hands| {
                 delete_batch(hands, on, &several, journal, |path| {
-                    trash.map(|trash| trash::place(trash, now, path))
+                    trash.map(|trash| trash::place(trash, second, path))
                 })
             });
             for (deletion, result) in batch.iter().zip(results) {

@@ -303,7 +303,8 @@ impl<'env> Run<'_, '_, 'env> {
         copy.partial_bytes = partial_bytes;
         if let (Some(trash), Some(_)) = (&self.work.job.policy.trash, copy.replaces) {
             let path = copy.paths.of(from.peer());
-            copy.set_aside = Some(trash::place(trash, self.work.now, path));
+            let second = *self.trash_of.of(from.peer());
+            copy.set_aside = Some(trash::place(trash, second, path));
         }
         let terms = self.work.copying;
         self.send(Errand::Copy(at), move |hands| {

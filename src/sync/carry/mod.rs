@@ -96,6 +96,7 @@ pub fn carry(carrying: Carrying<'_, '_, '_>) -> Result<Done> {
         staged: Sides::default(),
         placed_in: Sides::default(),
         times: Vec::new(),
+        trash_of: Sides::new(carrying.now, carrying.now),
         work: carrying,
     };
     if run.work.plan.is_empty() {
@@ -156,6 +157,8 @@ struct Run<'w, 'scope, 'env> {
     placed_in: Sides<HashSet<usize>>,
     /// What is to be left for other clients on a server that cannot keep times.
     times: Vec<(usize, TimeChange)>,
+    /// Which second of the trash of each side is this run's.
+    trash_of: Sides<Timestamp>,
 }
 
 impl<'env> Run<'_, '_, 'env> {
@@ -286,12 +289,19 @@ impl<'env> Run<'_, '_, 'env> {
             if let Some(trash) = &self.work.job.policy.trash
                 && self.work.plan.writes(side)
             {
-                let marked = self
+                let now = self.work.now;
+                let opened = self
                     .work
                     .workers
-                    .call(move |hands| trash::mark(hands.of(side)?, trash));
-                if let Err(failure) = marked {
-                    self.stop_on(Failure::Job(failure.into_error()));
+                    .call(move |hands| trash::open(hands.of(side)?, trash, now));
+                match opened {
+                    Ok(second) => *self.trash_of.of_mut(side) = second,
+                    Err(failure) => {
+                        let error = failure.into_error();
+                        let error =
+                            error.while_doing(format!("opening the trash on the {side} side"));
+                        self.stop_on(Failure::Job(error));
+                    }
                 }
             }
         }

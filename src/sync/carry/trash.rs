@@ -1,47 +1,75 @@
 //! The trash: where deleted and overwritten files go on their own side, by a rename.
 //!
-//! Below the trash directory each run has a directory named after its time, and in it the tree looks as it did, so
+//! Below the trash directory each run has a directory of its own, named after its time, and in it the tree looks as it did, so
 //! nothing in the trash is ever overwritten.
 
 use crate::error::{Result, Scope};
 use crate::job::Trash;
 use crate::path::{Name, RelPath, TRASH_MARK};
-use crate::replica::{Kind, Listing, Removal, Replica, save};
+use crate::replica::{Kind, Listing, Removal, Replica, Stat, save};
 use crate::sync::carry::copy::ancestors;
 use crate::time::Timestamp;
 
-/// Where a file goes.
+/// Where a file of the run that began at that time goes.
 pub fn place(trash: &Trash, run: Timestamp, path: &RelPath) -> RelPath {
+    run_dir(trash, run).join_path(path)
+}
+
+fn run_dir(trash: &Trash, run: Timestamp) -> RelPath {
     let run = run_name(run);
     trash
         .dir
         .join(Name::new(run.as_bytes()).expect("digits are a good name"))
-        .join_path(path)
 }
 
-/// Moves a file there.
-pub fn move_to(target: &mut dyn Replica, path: &RelPath, place: &RelPath) -> Result<()> {
+/// Moves a file there. May be called again after the session died: it finds out whether that was done.
+pub fn move_to(
+    target: &mut dyn Replica,
+    path: &RelPath,
+    place: &RelPath,
+    listed: Option<Stat>,
+) -> Result<()> {
     target
         .make_dirs(&ancestors(place))
         .into_iter()
         .collect::<Result<()>>()?;
-    target.rename(path, place)
+    let Err(error) = target.rename(path, place) else {
+        return Ok(());
+    };
+    let looks = target.look_up(&[path.clone(), place.clone()]);
+    match (&looks[..], listed) {
+        ([Ok(None), Ok(Some(there))], Some(listed)) if there.may_equal(&listed) => Ok(()),
+        _ => Err(error),
+    }
 }
 
-/// Makes the trash of that side, and marks it as one: such a directory is no content for any client.
-pub fn mark(replica: &mut dyn Replica, trash: &Trash) -> Result<()> {
+/// A server that shows something in the trash for each of so many seconds shows it for all.
+const MOST_SECONDS: i64 = 60;
+
+/// Makes the trash of that side, and marks it as one: such a directory is no content for any client. Says which second this run
+/// takes for its own: the first from `now` on of which the trash holds nothing yet.
+pub fn open(replica: &mut dyn Replica, trash: &Trash, now: Timestamp) -> Result<Timestamp> {
     let mark = trash
         .dir
         .join(Name::new(TRASH_MARK).expect("our own names are good names"));
-    let found = replica.look_up(std::slice::from_ref(&mark)).pop();
-    if matches!(found, Some(Ok(Some(_)))) {
-        return Ok(());
+    let is_there = |found: Option<&Result<Option<Stat>>>| matches!(found, Some(Ok(Some(_))));
+    let mut second = now;
+    let found = replica.look_up(&[mark.clone(), run_dir(trash, second)]);
+    let is_marked = is_there(found.first());
+    // Nothing is ever moved to where something is, so that what cannot be told now is told then.
+    let mut is_taken = is_there(found.get(1));
+    while is_taken && second < now.plus_secs(MOST_SECONDS) {
+        second = second.plus_secs(1);
+        is_taken = is_there(replica.look_up(&[run_dir(trash, second)]).first());
     }
-    replica
-        .make_dirs(&ancestors(&mark))
-        .into_iter()
-        .collect::<Result<()>>()?;
-    save(replica, &mark, b"")
+    if !is_marked {
+        replica
+            .make_dirs(&ancestors(&mark))
+            .into_iter()
+            .collect::<Result<()>>()?;
+        save(replica, &mark, b"")?;
+    }
+    Ok(second)
 }
 
 /// Removes what has been in the trash for longer than it is to be kept.
