@@ -175,6 +175,36 @@ fn sets_the_old_file_aside() {
 }
 
 #[test]
+fn what_replaces_a_file_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    each_server(|server, target| {
+        for (name, mode) in [("config.php", 0o600), ("form.cgi", 0o755)] {
+            let old = put(target, name, b"old").unwrap().stat;
+            let path = server.root().join(name);
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let file = NewFile {
+                path: &rel(name),
+                partial: &rel(".coracle-part-test"),
+                size: 5,
+                mtime: Some(LEAP_DAY),
+                resume_at: 0,
+                replaces: Some(old),
+                set_aside: None,
+                keep_partial: false,
+            };
+            let written = target.write(&file, &mut Bytes(b"newer"), &mut Unwatched);
+            written.unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"newer");
+            // This vsftpd has only an anonymous user, and lets none of these set modes.
+            if server.kind() != Brand::Vsftpd {
+                let now = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+                assert_eq!(now, mode, "{name}");
+            }
+        }
+    });
+}
+
+#[test]
 fn goes_on_with_a_partial_file_only_at_its_end() {
     each_server(|server, target| {
         let partial = rel(".coracle-part-test");

@@ -50,6 +50,8 @@ struct Manners {
     most_read: Option<usize>,
     /// It knows no rename over a file.
     lacks_posix_rename: bool,
+    /// Its plain rename replaces what is there.
+    replaces: bool,
 }
 
 struct Node {
@@ -245,7 +247,7 @@ impl Server {
             },
             18 => {
                 let (from, to) = (fields.string(), fields.string());
-                if self.files.contains_key(&to) {
+                if self.files.contains_key(&to) && !self.manners.replaces {
                     return status(4);
                 }
                 self.rename(&from, to)
@@ -470,6 +472,36 @@ fn an_honest_server_is_served_by() {
         assert_eq!(read(&mut replica, "g").unwrap(), b"");
         drop(replica);
         assert!(content_of(server, "f").unwrap() == content);
+    }
+}
+
+#[test]
+fn an_old_file_that_was_not_moved_aside_is_not_replaced() {
+    for set_aside in [None, Some(path("aside"))] {
+        let manners = Manners {
+            lacks_posix_rename: true,
+            replaces: true,
+            // It says that it moved the old file, and did not.
+            instead: Some((18, 1, status(0))),
+            ..Manners::default()
+        };
+        let (replica, server) = serve(manners, &[("f", b"old")]);
+        let mut replica = replica.unwrap();
+        let file = NewFile {
+            path: &path("f"),
+            partial: &path(".coracle-part-test"),
+            size: 3,
+            mtime: None,
+            resume_at: 0,
+            replaces: Some(Stat::file(3, Timestamp::from_secs(1000))),
+            set_aside: set_aside.as_ref(),
+            keep_partial: false,
+        };
+        let written = replica.write(&file, &mut Bytes(b"new"), &mut Unwatched);
+        let error = written.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Verify(_)), "{error}");
+        drop(replica);
+        assert_eq!(content_of(server, "f").unwrap(), b"old");
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Command<'a> {
     OptsUtf8,
     /// `OPTS HASH` with the name of an algorithm
     OptsHash(&'a str),
+    /// `OPTS MLST` with the facts that are of use, modes among them
+    OptsMlstModes,
     Epsv,
     Pasv,
     /// `PRET` and the transfer that is to come
@@ -61,6 +63,8 @@ pub enum Command<'a> {
     SiteUtime(Timestamp, &'a [u8]),
     /// `SITE UTIME path atime mtime ctime UTC`
     SiteUtimeLong(Timestamp, &'a [u8]),
+    /// `SITE CHMOD mode path`
+    SiteChmod(u32, &'a [u8]),
     Rest(u64),
     Retr(&'a [u8]),
     Stor(&'a [u8]),
@@ -165,6 +169,7 @@ impl Command<'_> {
             Self::Quit => ("QUIT", b""),
             Self::TypeImage => ("TYPE I", b""),
             Self::OptsUtf8 => ("OPTS UTF8 ON", b""),
+            Self::OptsMlstModes => ("OPTS MLST type;size;modify;perm;unique;UNIX.mode;", b""),
             Self::OptsHash(algorithm) => ("OPTS HASH ", algorithm.as_bytes()),
             Self::Epsv => ("EPSV", b""),
             Self::Pasv => ("PASV", b""),
@@ -193,6 +198,11 @@ impl Command<'_> {
                 line.extend_from_slice(b"SITE UTIME ");
                 line.extend_from_slice(path);
                 line.extend_from_slice(format!(" {time} {time} {time} UTC").as_bytes());
+                return;
+            }
+            Self::SiteChmod(mode, path) => {
+                line.extend_from_slice(format!("SITE CHMOD {mode:o} ").as_bytes());
+                line.extend_from_slice(path);
                 return;
             }
             Self::Rest(offset) => {

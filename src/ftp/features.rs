@@ -9,6 +9,8 @@ pub struct Features {
     pub told: bool,
     /// `MLST`, and with it `MLSD`.
     pub mlst: bool,
+    /// Whether facts tell modes (`UNIX.mode`) only when they are asked to.
+    pub mode_on_demand: bool,
     /// `MFMT`.
     pub mfmt: bool,
     /// `UTF8`.
@@ -45,7 +47,11 @@ impl Features {
             let (name, rest) = line.split_once(' ').unwrap_or((&line, ""));
             features.names.push(name.to_owned());
             match name {
-                "mlst" | "mlsd" => features.mlst = true,
+                "mlst" | "mlsd" => {
+                    features.mlst = true;
+                    // The facts that are told carry a star.
+                    features.mode_on_demand |= rest.split(';').any(|fact| fact == "unix.mode");
+                }
                 "mfmt" => features.mfmt = true,
                 // Seen as `UTF8`, `UTF8 ON` and `UTF-8`.
                 "utf8" | "utf-8" => features.utf8 = true,

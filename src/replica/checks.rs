@@ -31,6 +31,21 @@ pub(super) fn taken() -> Error {
     ErrorKind::Changed("there is something under the new name already").into()
 }
 
+/// Whether the old file is out of the way, and where it was to go: what replaces it would be the end of it otherwise.
+pub(super) fn check_moved_aside(place: Option<Stat>, aside: Option<Stat>) -> Result<()> {
+    match (place, aside) {
+        (None, Some(_)) => Ok(()),
+        (Some(_), _) => Err(unmoved()),
+        (None, None) => Err(misplaced(None)),
+    }
+}
+
+/// The rename was confirmed, and what was to be renamed is where it was.
+pub(super) fn unmoved() -> Error {
+    let text = "the server confirmed the rename, but shows the old name".to_owned();
+    ErrorKind::Verify(text).into()
+}
+
 /// The rename was confirmed, and yet the file is not there: Pure-FTPd, for one, writes some names in another way.
 pub(super) fn misplaced(shown: Option<Stat>) -> Error {
     let text = match shown {

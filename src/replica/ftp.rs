@@ -13,6 +13,7 @@ mod learnt;
 mod lines;
 mod list;
 mod look;
+mod mode;
 mod names;
 mod paths;
 mod read;

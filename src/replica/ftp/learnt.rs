@@ -23,6 +23,9 @@ pub(super) struct Learnt {
     pub(super) zone_secs: Option<i64>,
     /// Whether `RNTO` replaces an existing file.
     pub(super) renames_over: bool,
+    /// Whether it sets modes (`SITE CHMOD`), and tells them where `MLST` does not (`STAT` of a file). Not kept.
+    pub(super) sets_modes: bool,
+    pub(super) tells_modes: bool,
     /// Whether `LIST` has the year behind the time of day.
     pub(super) has_years_behind: bool,
     /// Whether the times that `MDTM` tells are wrong.
@@ -98,6 +101,8 @@ impl Learnt {
             setter: Setter::Untried,
             zone_secs: None,
             renames_over: true,
+            sets_modes: true,
+            tells_modes: true,
             has_years_behind: false,
             has_wrong_mdtm: false,
             keeps_letters: None,

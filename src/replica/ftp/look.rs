@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use super::learnt::Looks;
+use super::mode::{Modes, mode_of_mlst};
 use super::paths::{last_name, parent};
 use super::{FtpReplica, names};
 use crate::error::{Error, ErrorKind, Result, Scope};
@@ -276,6 +277,16 @@ impl FtpReplica {
         lead: &[Command<'_>],
         paths: &[&[u8]],
     ) -> Result<(Vec<Reply>, Vec<Option<Stat>>)> {
+        let (replies, stats, _) = self.send_and_look_closely(lead, paths)?;
+        Ok((replies, stats))
+    }
+
+    /// The same, with the modes that were told on the way of the first two paths: a partial file and its place.
+    pub(super) fn send_and_look_closely(
+        &mut self,
+        lead: &[Command<'_>],
+        paths: &[&[u8]],
+    ) -> Result<(Vec<Reply>, Vec<Option<Stat>>, Modes)> {
         let looks_by = self.learnt.looks;
         let mut commands = lead.to_vec();
         for path in paths {
@@ -305,9 +316,16 @@ impl FtpReplica {
             if is_all {
                 self.learnt.leave_looks(looks_by);
                 let (_, stats) = self.send_and_look(&[], paths)?;
-                return Ok((replies, stats));
+                return Ok((replies, stats, Modes::default()));
             }
         }
+        let modes = match looks_by {
+            Looks::Mlst => Modes {
+                partial: looks.first().and_then(mode_of_mlst),
+                place: looks.get(1).and_then(mode_of_mlst),
+            },
+            Looks::Size | Looks::Listing => Modes::default(),
+        };
         let mut stats: Vec<Option<Stat>> = match looks_by {
             Looks::Mlst => looks
                 .iter()
@@ -336,7 +354,7 @@ impl FtpReplica {
                 stats[place] = self.look_at_one(path)?;
             }
         }
-        Ok((replies, stats))
+        Ok((replies, stats, modes))
     }
 }
 

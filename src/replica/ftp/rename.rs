@@ -2,11 +2,11 @@
 
 use super::FtpReplica;
 use super::learnt::Looks;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::ftp::{Command, Reply};
 use crate::path::Escaped;
 use crate::replica::Stat;
-use crate::replica::checks::{check_replaced, misplaced};
+use crate::replica::checks::{check_moved_aside, check_replaced, misplaced, unmoved};
 
 /// What the old file is called while the new one takes its name, on servers that do not rename over a file: a partial
 /// name, so that it is never synced.
@@ -50,10 +50,16 @@ impl FtpReplica {
     pub(super) fn set_aside(&mut self, place: &[u8], aside: &[u8]) -> Result<()> {
         let lead = [Command::Rnfr(place), Command::Rnto(aside)];
         let (replies, stats) = self.send_and_look(&lead, &[place, aside])?;
-        match (refused(&replies), &stats[..]) {
-            (Some(reply), _) => Err(self.session.refusal(reply)),
-            (None, [None, Some(_)]) => Ok(()),
-            (None, _) => Err(unmoved()),
+        match refused(&replies) {
+            Some(reply) => Err(self.session.refusal(reply)),
+            None => {
+                let shown = |index: usize| stats.get(index).copied().flatten();
+                check_moved_aside(shown(0), shown(1)).inspect_err(|_| {
+                    if shown(0).is_none() {
+                        self.put_back(aside, place);
+                    }
+                })
+            }
         }
     }
 
@@ -126,7 +132,7 @@ impl FtpReplica {
         old.extend_from_slice(OLD_SUFFIX);
         // An old file left over from a broken run may lie there; it is no longer needed, for there is one in place.
         let _ = self.session.ask(&Command::Dele(&old))?;
-        self.rename_path(place, &old)?;
+        self.set_aside(place, &old)?;
         let stat = self
             .rename_free(partial, place, expected)
             .inspect_err(|_| self.put_back(&old, place))?;
@@ -152,9 +158,4 @@ fn refused(replies: &[Reply]) -> Option<&Reply> {
     replies
         .iter()
         .find(|reply| !reply.is_success() && !reply.is_intermediate())
-}
-
-fn unmoved() -> Error {
-    let text = "the server confirmed the rename, but shows the old name".to_owned();
-    ErrorKind::Verify(text).into()
 }

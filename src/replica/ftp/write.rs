@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use super::learnt::Looks;
 use super::look::unkept_name;
+use super::mode::Modes;
 use super::paths::{last_name, parent};
 use super::{FtpReplica, SetTime, Setter, names};
 use crate::error::{Error, ErrorKind, Result, Scope};
@@ -41,6 +42,7 @@ const SETTERS: [SetTime; 4] = [
 struct Stored {
     partial: Stat,
     times: Times,
+    modes: Modes,
     /// What is under the final name now.
     present: Option<Stat>,
     /// What is where the old file is to go.
@@ -320,6 +322,9 @@ impl FtpReplica {
         check_replaced(file.replaces, stored.present)?;
         check_aside(stored.aside)?;
         watch.placing(&stored.partial, stored.times)?;
+        if stored.present.is_some() {
+            self.take_over_mode(partial, &place, stored.modes)?;
+        }
         let stat = match (&aside, stored.present) {
             (Some(aside), Some(_)) => {
                 self.set_aside(&place, aside)?;
@@ -348,8 +353,8 @@ impl FtpReplica {
         mtime: Option<Timestamp>,
     ) -> Result<Stored> {
         let Some(mtime) = mtime else {
-            let (_, stats) = self.send_and_look(&[], paths)?;
-            return self.stored(paths, &stats, self.capability());
+            let (_, stats, modes) = self.send_and_look_closely(&[], paths)?;
+            return self.stored(paths, &stats, modes, self.capability());
         };
         let ladder: &[SetTime] = match &self.learnt.setter {
             Setter::Untried => &SETTERS,
@@ -366,7 +371,7 @@ impl FtpReplica {
                 continue;
             }
             let command = set_time.command(mtime, partial);
-            let (replies, stats) = self.send_and_look(&[command], paths)?;
+            let (replies, stats, modes) = self.send_and_look_closely(&[command], paths)?;
             // A success is believed only when the file shows that time.
             let took = replies.iter().all(Reply::is_success)
                 && stats.first().copied().flatten().is_some_and(|stat| {
@@ -378,14 +383,14 @@ impl FtpReplica {
                     log::debug!("modification times are set with {set_time:?}");
                 }
                 self.learnt.setter = Setter::Known(set_time);
-                return self.stored(paths, &stats, Times::Kept);
+                return self.stored(paths, &stats, modes, Times::Kept);
             }
-            last = Some((set_time, replies, stats));
+            last = Some((set_time, replies, stats, modes));
         }
-        let Some((_, replies, stats)) = last else {
+        let Some((_, replies, stats, modes)) = last else {
             self.learnt.setter = Setter::Missing;
-            let (_, stats) = self.send_and_look(&[], paths)?;
-            return self.stored(paths, &stats, Times::Lost);
+            let (_, stats, modes) = self.send_and_look_closely(&[], paths)?;
+            return self.stored(paths, &stats, modes, Times::Lost);
         };
         // A way that MFMT promises may have failed for this file alone.
         let is_hopeless =
@@ -393,12 +398,18 @@ impl FtpReplica {
         if self.learnt.setter == Setter::Untried && is_hopeless {
             self.learnt.setter = Setter::Missing;
         }
-        self.stored(paths, &stats, Times::Lost)
+        self.stored(paths, &stats, modes, Times::Lost)
     }
 
     /// What was told of the paths. Where a stranger denies what it has just confirmed, the listing of the directory tells,
     /// and how it was asked is of no use.
-    fn stored(&mut self, paths: &[&[u8]], stats: &[Option<Stat>], times: Times) -> Result<Stored> {
+    fn stored(
+        &mut self,
+        paths: &[&[u8]],
+        stats: &[Option<Stat>],
+        modes: Modes,
+        times: Times,
+    ) -> Result<Stored> {
         let mut stats = stats.to_vec();
         if let (Some(None), Some(partial)) = (stats.first(), paths.first()) {
             let has_confirmed = self.learnt.has_confirmed;
@@ -416,6 +427,7 @@ impl FtpReplica {
         Ok(Stored {
             partial,
             times,
+            modes,
             present: stats.get(1).copied().flatten(),
             aside: stats.get(2).copied().flatten(),
         })

@@ -5,7 +5,7 @@ use super::look::{SPECIAL, stat_of};
 use super::{SftpReplica, is_ok, refusal};
 use crate::error::{Error, ErrorKind, Result, Scope};
 use crate::path::Escaped;
-use crate::replica::checks::{check_replaced, misplaced};
+use crate::replica::checks::{check_moved_aside, check_replaced, misplaced};
 use crate::replica::{NewFile, Stat, Times, Written};
 use crate::sftp::{Attributes, Reply, Request, code};
 use crate::time::Timestamp;
@@ -103,7 +103,7 @@ impl SftpReplica {
     ) -> Result<Written> {
         let stat = match (&names.aside, replaces) {
             (Some(aside), true) => {
-                self.rename_path(&names.place, aside)?;
+                self.set_aside(&names.place, aside)?;
                 self.rename_free(names, &stored.stat)
                     .inspect_err(|_| self.put_back(aside, &names.place))?
             }
@@ -141,7 +141,7 @@ impl SftpReplica {
         old.extend_from_slice(OLD_SUFFIX);
         // An old file left over from a broken run may lie there; it is no longer needed, for there is one in place.
         self.session.ask(&Request::Remove(&old))?;
-        self.rename_path(&names.place, &old)?;
+        self.set_aside(&names.place, &old)?;
         let stat = self
             .rename_free(names, expected)
             .inspect_err(|_| self.put_back(&old, &names.place))?;
@@ -150,6 +150,29 @@ impl SftpReplica {
         // What is left of it is a partial name and goes with the next clean-up.
         let _ = self.session.ask(&Request::Remove(&old));
         Ok(stat)
+    }
+
+    /// Moves the old file out of the way, and sees that it is there.
+    fn set_aside(&mut self, place: &[u8], aside: &[u8]) -> Result<()> {
+        let requests = [
+            Request::Rename(place, aside),
+            Request::Lstat(place),
+            Request::Lstat(aside),
+        ];
+        let mut replies = ask_all(&mut self.session, &requests)?.into_iter();
+        let (Some(renamed), Some(left), Some(there)) =
+            (replies.next(), replies.next(), replies.next())
+        else {
+            return Err(self.session.nonsense(super::flights::NONSENSE));
+        };
+        self.done(renamed)?;
+        let left = self.looked_at(left)?;
+        let there = self.looked_at(there)?;
+        check_moved_aside(left, there).inspect_err(|_| {
+            if left.is_none() {
+                self.put_back(aside, place);
+            }
+        })
     }
 
     fn put_back(&mut self, aside: &[u8], place: &[u8]) {
