@@ -809,7 +809,12 @@ fn a_glance_tells_names_sizes_times_and_when_the_directory_was_changed() {
         let precision = match server.kind() {
             Brand::Vsftpd => Precision::Minute,
             Brand::Proftpd | Brand::PureFtpd | Brand::Pyftpdlib => Precision::Second,
-            Brand::Twisted | Brand::Aioftp | Brand::Rclone | Brand::FtpSrv => {
+            Brand::Twisted
+            | Brand::Aioftp
+            | Brand::Rclone
+            | Brand::FtpSrv
+            | Brand::Inetutils
+            | Brand::Busybox => {
                 unreachable!("no stranger is asked")
             }
         };
@@ -865,7 +870,12 @@ fn a_glance_tells_the_right_directory_or_nothing() {
             Brand::PureFtpd => blanks.to_vec(),
             Brand::Pyftpdlib => vec![b"caf\xe9"],
             Brand::Vsftpd | Brand::Proftpd => Vec::new(),
-            Brand::Twisted | Brand::Aioftp | Brand::Rclone | Brand::FtpSrv => {
+            Brand::Twisted
+            | Brand::Aioftp
+            | Brand::Rclone
+            | Brand::FtpSrv
+            | Brand::Inetutils
+            | Brand::Busybox => {
                 unreachable!("no stranger is asked")
             }
         };

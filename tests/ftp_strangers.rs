@@ -11,7 +11,8 @@ use support::program::{Ended, Place, put};
 use support::servers::{Kind, Options, Server};
 
 /// Names that people have. Twisted's server takes the bytes of a name for Latin-1 and writes them as UTF-8, so that it shows
-/// another name than it was told: its own mistake, which [`a_mangled_name_is_told_and_loses_nothing`] is about.
+/// another name than it was told: its own mistake, as it is BusyBox's to show such names with question marks;
+/// [`a_mangled_name_is_told_and_loses_nothing`] is about both.
 const PLAIN: [&str; 7] = [
     "a.txt",
     ".hidden",
@@ -76,7 +77,7 @@ fn round(kind: Kind, greeting: Option<&'static str>, connections: &str) {
         },
     );
     let names: Vec<&str> = match kind {
-        Kind::Twisted => PLAIN.to_vec(),
+        Kind::Twisted | Kind::Busybox => PLAIN.to_vec(),
         _ => PLAIN.iter().chain(&FOREIGN).copied().collect(),
     };
     for (age, name) in names.iter().enumerate() {
@@ -172,17 +173,27 @@ fn rclone_protects_no_data_and_gets_none() {
     assert_eq!(tree(server.root()).len(), 1);
 }
 
+/// Without it `tests/run` installs no `ftp-srv`, and says so.
+fn has_npm() -> bool {
+    let mut npm = std::process::Command::new("npm");
+    npm.arg("--version").output().is_ok()
+}
+
 #[test]
 fn ftp_srv() {
-    if std::process::Command::new("npm")
-        .arg("--version")
-        .output()
-        .is_err()
-    {
-        // `tests/run` says so.
-        return;
+    if has_npm() {
+        rounds(Kind::FtpSrv);
     }
-    rounds(Kind::FtpSrv);
+}
+
+#[test]
+fn inetutils() {
+    rounds(Kind::Inetutils);
+}
+
+#[test]
+fn busybox() {
+    rounds(Kind::Busybox);
 }
 
 #[test]
@@ -193,18 +204,33 @@ fn nothing_rests_on_the_name_in_a_greeting() {
             round(kind, Some(greeting), "4");
         }
     }
+    for kind in Kind::STRANGERS
+        .into_iter()
+        .chain([Kind::Inetutils, Kind::Busybox])
+        .filter(|kind| *kind != Kind::FtpSrv || has_npm())
+    {
+        round(kind, Some(GREETINGS[0]), "4");
+    }
 }
 
+/// Twisted's shows another name than it was told, BusyBox's a question mark for each byte that is no ASCII.
 #[test]
 fn a_mangled_name_is_told_and_loses_nothing() {
-    let place = Place::new("mangled");
-    let server = Server::start(Kind::Twisted, Options::default());
-    put(&place.local(), "Übung", "mine", 1_000);
-    put(&place.local(), "plain", "plain", 1_000);
-    let url = server.url("");
-    for _ in 0..2 {
+    // BusyBox's keeps the name that it cannot show, so that only later runs miss it.
+    for (kind, first_code) in [(Kind::Twisted, 1), (Kind::Busybox, 0)] {
+        let place = Place::new("mangled");
+        let server = Server::start(kind, Options::default());
+        put(&place.local(), "Übung", "mine", 1_000);
+        put(&place.local(), "plain", "plain", 1_000);
+        let url = server.url("");
+        for code in [first_code, 1] {
+            place.with("sync", &url, &["--timeout", "10"]).expect(code);
+            assert_eq!(fs::read(place.local().join("Übung")).unwrap(), b"mine");
+            assert_eq!(fs::read(server.root().join("plain")).unwrap(), b"plain");
+        }
+        fs::write(place.local().join("plain"), "changed").unwrap();
         place.with("sync", &url, &["--timeout", "10"]).expect(1);
-        assert_eq!(fs::read(place.local().join("Übung")).unwrap(), b"mine");
-        assert_eq!(fs::read(server.root().join("plain")).unwrap(), b"plain");
+        assert_eq!(tree(server.root())["plain"], b"changed", "{}", kind.name());
+        assert_eq!(tree(&place.local()).len(), 2, "{}", kind.name());
     }
 }

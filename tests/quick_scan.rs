@@ -197,7 +197,12 @@ fn changes_on_the_server_are_noticed_but_for_one() {
         let always: BTreeSet<String> = match kind {
             Kind::PureFtpd => names(["two words"]),
             Kind::Vsftpd | Kind::Proftpd | Kind::Pyftpdlib => names([]),
-            Kind::Twisted | Kind::Aioftp | Kind::Rclone | Kind::FtpSrv => {
+            Kind::Twisted
+            | Kind::Aioftp
+            | Kind::Rclone
+            | Kind::FtpSrv
+            | Kind::Inetutils
+            | Kind::Busybox => {
                 unreachable!("no stranger is asked")
             }
         };

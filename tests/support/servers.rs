@@ -61,6 +61,10 @@ pub enum Kind {
     Rclone,
     /// `ftp-srv`, for Node. Tells no size of an empty file.
     FtpSrv,
+    /// The ftpd of GNU inetutils, started once for each connection. No MLSD, no way to set times, `LIST` in local time.
+    Inetutils,
+    /// The ftpd of BusyBox, started once for each connection. No MLSD, no way to set times, `LIST` in local time.
+    Busybox,
 }
 
 impl Kind {
@@ -89,6 +93,8 @@ impl Kind {
             Self::Aioftp => "aioftp",
             Self::Rclone => "rclone",
             Self::FtpSrv => "ftp-srv",
+            Self::Inetutils => "inetutils-ftpd",
+            Self::Busybox => "busybox",
         }
     }
 }
@@ -221,7 +227,9 @@ impl Server {
             | Kind::Twisted
             | Kind::Aioftp
             | Kind::Rclone
-            | Kind::FtpSrv => "coracle",
+            | Kind::FtpSrv
+            | Kind::Inetutils
+            | Kind::Busybox => "coracle",
         }
     }
 
@@ -249,6 +257,8 @@ impl Server {
             }
             Kind::Vsftpd if is_root() => jail(&self.root),
             Kind::Proftpd | Kind::PureFtpd if is_root() => &self.root,
+            // They change their root only for users that files of the machine name.
+            Kind::Inetutils | Kind::Busybox => Path::new("/"),
             Kind::Vsftpd | Kind::Proftpd | Kind::PureFtpd => Path::new("/"),
         };
         let root = self
@@ -358,6 +368,7 @@ impl Plan<'_> {
             Kind::Twisted | Kind::Aioftp => self.of_python(address),
             Kind::Rclone => self.rclone(address),
             Kind::FtpSrv => self.ftp_srv(address),
+            Kind::Inetutils | Kind::Busybox => self.by_inetd(address),
         };
         command.env("LD_LIBRARY_PATH", target().join("servers/lib"));
         command.envs(self.options.time_zone.map(|zone| ("TZ", zone)));
@@ -620,6 +631,42 @@ impl Plan<'_> {
         let mut command = Command::new("node");
         command.env("NODE_PATH", modules).arg(script).arg(self.root);
         command.arg(address.port().to_string());
+        command
+    }
+
+    /// A server that speaks on its standard input and output. It takes its user for one of the machine's, which nss_wrapper
+    /// shows it.
+    fn by_inetd(&self, address: SocketAddr) -> Command {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/inetd.py");
+        let (uid, gid) = ids();
+        let user = format!(
+            "coracle:{PASSWORD_HASH}:{uid}:{gid}::{}:/bin/sh\n",
+            self.root.display()
+        );
+        let lib = target().join("inetd/lib");
+        let mut command = Command::new("env");
+        command.arg(format!("LD_LIBRARY_PATH={}", lib.display()));
+        command.arg(format!(
+            "LD_PRELOAD={}",
+            installed("ssh/lib/libnss_wrapper.so", "nss_wrapper").display()
+        ));
+        command.args([installed("venv/bin/python", "Python"), script]);
+        command.args([address.ip().to_string(), address.port().to_string()]);
+        command.arg(self.root);
+        match self.kind {
+            Kind::Inetutils => command
+                .arg(installed("inetd/debian/usr/sbin/ftpd", "inetutils-ftpd"))
+                .arg("--auth=default")
+                .arg(format!("--umask={:o}", self.options.umask)),
+            _ => command
+                .arg(installed("inetd/busybox", "busybox"))
+                .args(["ftpd", "-w"])
+                // Only root may become somebody; whoever else starts it is who logs in.
+                .args((!is_root()).then_some("-A")),
+        };
+        command.env("NSS_WRAPPER_PASSWD", self.write("passwd", &user));
+        let group = self.write("group", &format!("coracle:x:{gid}:\n"));
+        command.env("NSS_WRAPPER_GROUP", group);
         command
     }
 

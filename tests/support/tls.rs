@@ -80,7 +80,9 @@ impl Variant {
             }
             // TLS begins at once there.
             Kind::Rclone => vec![format!("--cert={cert}"), format!("--key={key}")],
-            Kind::Twisted | Kind::Aioftp | Kind::FtpSrv => unreachable!("it is not tried by TLS"),
+            Kind::Twisted | Kind::Aioftp | Kind::FtpSrv | Kind::Inetutils | Kind::Busybox => {
+                unreachable!("it is not tried by TLS")
+            }
         };
         // Servers without a setting for it obey OpenSSL's own.
         let environment = self.version.map(|version| {

@@ -47,6 +47,12 @@ impl FtpReplica {
 
     /// Lists a full path, in whichever way this server has. The entries are not sorted.
     pub(super) fn read_listing(&mut self, dir: &[u8], listing: &mut Listing) -> Result<()> {
+        self.read_shown(dir, listing)?;
+        self.check_lossy(dir, listing)
+    }
+
+    /// The same without a doubt whether names are shown as they are; those of printable ASCII always are.
+    pub(super) fn read_shown(&mut self, dir: &[u8], listing: &mut Listing) -> Result<()> {
         match self.learnt.lists {
             Lists::Mlsd => self.read_facts(dir, listing)?,
             Lists::MlsdAtBest => {
@@ -54,7 +60,7 @@ impl FtpReplica {
             }
             Lists::ListAll { .. } | Lists::List | Lists::Nlst => self.read_list(dir, listing)?,
         }
-        self.check_lossy(dir, listing)
+        Ok(())
     }
 
     /// By MLSD, unless LIST turns out to tell more.
@@ -410,7 +416,7 @@ impl FtpReplica {
 
     /// Looks at names with a question mark, which some servers put in place of what they cannot express. Where such a
     /// name is denied, other names may be missing, too.
-    fn check_lossy(&mut self, dir: &[u8], listing: &mut Listing) -> Result<()> {
+    pub(super) fn check_lossy(&mut self, dir: &[u8], listing: &mut Listing) -> Result<()> {
         let doubted: Vec<usize> = listing
             .iter()
             .enumerate()

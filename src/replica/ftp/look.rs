@@ -21,11 +21,30 @@ const MAX_LOOKS: usize = 1024;
 /// What is known of a directory in which a name was refused.
 enum Dir {
     /// It can be entered; its listing where that was needed.
-    Entered(Option<Listing>),
+    Entered(Option<Shown>),
     /// It is not there.
     Absent,
     /// It is there or may be, and nothing below it can be told.
     Closed,
+}
+
+/// A listing that is to prove what is absent.
+struct Shown {
+    listing: Listing,
+    /// Whether it lacks something whatever the names.
+    lacks_lines: bool,
+}
+
+impl Shown {
+    /// Whether something may be there under this name although the listing lacks it. What a server cannot show as it is,
+    /// it shows with a question mark (BusyBox), and that is never a letter of ASCII.
+    fn may_hide(&self, name: &[u8]) -> bool {
+        let is_plain = name.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        match is_plain {
+            true => self.lacks_lines,
+            false => self.listing.gap().is_some(),
+        }
+    }
 }
 
 impl FtpReplica {
@@ -173,18 +192,16 @@ impl FtpReplica {
             Some(Dir::Entered(_)) if self.believes(&denial) => Ok(None),
             Some(Dir::Entered(listing)) => {
                 if listing.is_none() {
-                    let mut fresh = Listing::new();
-                    self.read_listing(above, &mut fresh)?;
-                    fresh.sort();
-                    *listing = Some(fresh);
+                    *listing = Some(self.show(above)?);
                 }
-                let listing = listing.as_ref().expect("it was read just now");
+                let shown = listing.as_ref().expect("it was read just now");
                 let name = names::decode(last_name(path), self.encoding());
                 let found = (
-                    listing.find(&name).map(|entry| entry.stat),
-                    listing.gap().is_some(),
+                    shown.listing.find(&name).map(|entry| entry.stat),
+                    shown.may_hide(last_name(path)),
                 );
-                let other = listing
+                let other = shown
+                    .listing
                     .iter()
                     .find(|entry| entry.stat.kind == Kind::File)
                     .map(|entry| self.below(above, entry.name.as_bytes()));
@@ -197,6 +214,18 @@ impl FtpReplica {
             }
             Some(Dir::Closed) | None => Err(denial),
         }
+    }
+
+    fn show(&mut self, dir: &[u8]) -> Result<Shown> {
+        let mut listing = Listing::new();
+        self.read_shown(dir, &mut listing)?;
+        let lacks_lines = listing.gap().is_some();
+        self.check_lossy(dir, &mut listing)?;
+        listing.sort();
+        Ok(Shown {
+            listing,
+            lacks_lines,
+        })
     }
 
     /// Finds out about a directory, going up as far as needed.
