@@ -61,6 +61,7 @@ macro_rules! conforms {
             a_source_that_fails_at_its_end_leaves_the_old_file
             a_refusing_watch_leaves_the_old_file
             stages_files_and_places_them_together
+            writes_small_files_together
             places_no_staged_file_over_what_has_appeared
             places_no_staged_file_that_lost_bytes
             goes_on_with_a_kept_partial_file
@@ -424,6 +425,54 @@ const CONTENTS: [fn() -> Vec<u8>; 4] = [
     || patterned(3_000_000),
     Vec::new,
 ];
+
+fn writes_small_files_together(target: &mut dyn Replica) {
+    make_dir(target, "d");
+    let old = put(target, "d/old", b"old").stat;
+    let other = put(target, "other", b"other").stat;
+    let mut files = [
+        Draft::new("a", 3),
+        Draft::new("d/old", 7),
+        Draft::new("empty", 0),
+        Draft::new("large", 65_536),
+        Draft::new("none/a", 3),
+        Draft::new("other", 3),
+    ];
+    files[1].replaces = Some(old);
+    let large = patterned(65_536);
+    let contents: [&[u8]; 6] = [b"new", b"the new", b"", &large, b"new", b"new"];
+    // A partial file that an earlier run left.
+    put(target, &files[0].partial.to_string(), b"litter");
+    let new_files: Vec<(NewFile<'_>, &[u8])> =
+        (files.iter().map(Draft::new_file).zip(contents)).collect();
+    let mut placing = Vec::new();
+    let mut written = target.write_small(&new_files, &mut |index, stat, _| {
+        placing.push((index, stat.size));
+    });
+    placing.sort_unstable();
+    // Of one that finds another file in its place it may be told before, or not.
+    placing.retain(|(index, _)| *index != 5);
+    assert_eq!(placing, [(0, 3), (1, 7), (2, 0), (3, 65_536)]);
+    assert_changed(written.pop().unwrap());
+    assert!(
+        written.pop().unwrap().is_err(),
+        "there is no such directory"
+    );
+    for ((file, content), written) in files.iter().zip(contents).zip(written) {
+        let (name, written) = (file.path.to_string(), written.unwrap());
+        assert!(read(target, &name, 0) == content, "{name}");
+        assert!(
+            written.stat.may_equal(&look_up(target, &name).unwrap()),
+            "{name}"
+        );
+        if let (Times::Kept, Some(asked)) = (written.times, file.mtime) {
+            assert!(written.stat.mtime.unwrap().may_be(asked), "{written:?}");
+        }
+    }
+    assert_eq!(look_up(target, "other"), Some(other));
+    assert_eq!(names(target, ""), ["a", "d", "empty", "large", "other"]);
+    assert_eq!(names(target, "d"), ["old"]);
+}
 
 fn places_no_staged_file_over_what_has_appeared(target: &mut dyn Replica) {
     let files = [Draft::new("f", 3), Draft::new("g", 3)];

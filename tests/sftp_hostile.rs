@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use coracle::error::{ErrorKind, Result};
 use coracle::path::{Name, RelPath, partial_name};
 use coracle::replica::{
-    Bytes, Kind, Listing, NewFile, Replica, SftpReplica, Staging, Stat, Unwatched, Written,
+    Bytes, Kind, Listing, NewFile, Replica, SftpReplica, Stat, Unwatched, Written,
 };
 use coracle::sftp::{Channel, Session};
 use coracle::time::Timestamp;
@@ -403,7 +403,7 @@ fn read(replica: &mut SftpReplica, name: &str) -> Result<Vec<u8>> {
 }
 
 /// Writes "f" over the old one, as a large or as a small file.
-fn write(replica: &mut SftpReplica, content: &[u8], is_staged: bool) -> Result<Written> {
+fn write(replica: &mut SftpReplica, content: &[u8], together: bool) -> Result<Written> {
     let target = path("f");
     let partial = partial_name(Name::new(b"f").unwrap(), content.len() as u64, None);
     let partial = RelPath::root().join(Name::new(&partial).unwrap());
@@ -417,13 +417,11 @@ fn write(replica: &mut SftpReplica, content: &[u8], is_staged: bool) -> Result<W
         set_aside: None,
         keep_partial: false,
     };
-    if !is_staged {
+    if !together {
         return replica.write(&file, &mut Bytes(content), &mut Unwatched);
     }
-    match replica.stage(&file, &mut Bytes(content), &mut Unwatched)? {
-        Staging::Placed(written) => Ok(written),
-        Staging::Staged => replica.place(&[file], &mut |_, _| {}).remove(0),
-    }
+    let files = [(file, content)];
+    replica.write_small(&files, &mut |_, _, _| {}).remove(0)
 }
 
 fn patterned(size: usize) -> Vec<u8> {
@@ -638,7 +636,7 @@ fn a_failing_step_leaves_the_old_file() {
     // Open, write, close, look, rename: the first or a later one of them.
     for kind in [3, 6, 4, 7, 8, 200] {
         for at in 1..=3 {
-            for (size, is_staged) in [(100_000, false), (3000, true), (3000, false)] {
+            for (size, together) in [(100_000, false), (3000, true), (3000, false)] {
                 let manners = Manners {
                     instead: Some((kind, at, status(4))),
                     ..Manners::default()
@@ -646,7 +644,7 @@ fn a_failing_step_leaves_the_old_file() {
                 let (replica, server) = serve(manners, &[("f", b"old")]);
                 let new = patterned(size);
                 let mut replica = replica.unwrap();
-                let written = write(&mut replica, &new, is_staged);
+                let written = write(&mut replica, &new, together);
                 drop(replica);
                 let left = content_of(server, "f");
                 let expected: &[u8] = if written.is_ok() { &new } else { b"old" };
@@ -655,7 +653,7 @@ fn a_failing_step_leaves_the_old_file() {
                 let is_whole = left.as_deref() == Some(&new[..]);
                 assert!(
                     is_as_told || (kind == 7 && is_whole),
-                    "{kind} {at} {size} {is_staged}: {written:?}"
+                    "{kind} {at} {size} {together}: {written:?}"
                 );
             }
         }
@@ -694,14 +692,14 @@ fn a_hole_is_cut_off_before_a_partial_file_is_kept() {
 #[test]
 fn an_end_at_any_byte_is_an_error_and_the_file_is_the_old_or_the_new_one() {
     let new = patterned(3000);
-    for is_staged in [false, true] {
+    for together in [false, true] {
         for cut in (0..700).step_by(3) {
             let manners = Manners {
                 cut_at: Some(cut),
                 ..Manners::default()
             };
             let (replica, server) = serve(manners, &[("f", b"old")]);
-            let written = replica.and_then(|mut replica| write(&mut replica, &new, is_staged));
+            let written = replica.and_then(|mut replica| write(&mut replica, &new, together));
             let left = content_of(server, "f").expect("there is always one");
             assert!(left == b"old" || left == new, "{cut}: {written:?}");
             if written.is_ok() {
@@ -776,14 +774,10 @@ fn more_small_files_than_fit_are_all_placed() {
             keep_partial: false,
         })
         .collect();
-    for file in &files {
-        let staged = replica
-            .stage(file, &mut Bytes(&content), &mut Unwatched)
-            .unwrap();
-        assert_eq!(staged, Staging::Staged);
-    }
+    let files: Vec<(NewFile<'_>, &[u8])> =
+        files.into_iter().map(|file| (file, &content[..])).collect();
     let mut placing = 0;
-    for placed in replica.place(&files, &mut |_, _| placing += 1) {
+    for placed in replica.write_small(&files, &mut |_, _, _| placing += 1) {
         assert_eq!(placed.unwrap().stat.kind, Kind::File);
     }
     assert_eq!(placing, 600);

@@ -90,6 +90,21 @@ pub trait Replica: Send {
         watch: &mut dyn Watch,
     ) -> Result<Written>;
 
+    /// Writes small files from their beginnings, of which all bytes are at hand, each as [`Replica::write`] does: where a round
+    /// trip costs more than what is written, together. `placing` is called for each by its place in `files`, as
+    /// [`Watch::placing`].
+    fn write_small(
+        &mut self,
+        files: &[(NewFile<'_>, &[u8])],
+        placing: &mut dyn FnMut(usize, &Stat, Times),
+    ) -> Vec<Result<Written>> {
+        let one_by_one = files.iter().enumerate().map(|(index, (file, content))| {
+            let mut watch = Placing(|stat: &Stat, times| placing(index, stat, times));
+            self.write(file, &mut Bytes(content), &mut watch)
+        });
+        one_by_one.collect()
+    }
+
     /// Writes a file as [`Replica::write`] does; or only to its partial name, where files are better given their names
     /// together, by [`Replica::place`]: a disk has to be waited for in between, once and not for each file. A file that is
     /// set aside for it is placed at once.
@@ -176,6 +191,12 @@ pub trait Replica: Send {
 pub trait Connect: Sync {
     /// A new handle.
     fn connect(&self) -> Result<Box<dyn Replica>>;
+
+    /// How many small files or directories a handle takes in one go, because a round trip costs more than they do:
+    /// [`Replica::list_ahead`], [`Replica::read_ahead`], [`Replica::write_small`]. One where it takes them one by one.
+    fn batch(&self) -> usize {
+        1
+    }
 
     /// Whether it is a disk of this machine: opening it takes no session, and names must be made to last
     /// ([`Replica::make_lasting`]) before they are recorded.
@@ -332,6 +353,20 @@ impl Watch for Unwatched {
     }
 }
 
+/// A watch that only waits for the file to be placed.
+struct Placing<F>(F);
+
+impl<F: FnMut(&Stat, Times)> Watch for Placing<F> {
+    fn moved(&mut self, _bytes: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn placing(&mut self, stat: &Stat, times: Times) -> Result<()> {
+        (self.0)(stat, times);
+        Ok(())
+    }
+}
+
 /// An entry to be renamed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renaming {
@@ -420,6 +455,21 @@ pub fn load(target: &mut dyn Replica, file: &RelPath, limit: usize) -> Result<Op
     Ok(Some(content))
 }
 
+/// Reads a small file that is to be copied whole; `size` is how large it was listed.
+pub fn read_whole(size: u64, source: &mut dyn Source, watch: &mut dyn Watch) -> Result<Box<[u8]>> {
+    let listed = usize::try_from(size).map_err(|_| ErrorKind::Unsupported("it is not small"))?;
+    // One byte more shows a file that has grown.
+    let mut bytes = vec![0; listed + 1];
+    let filled = fill(source, &mut bytes)?;
+    watch.moved(filled as u64)?;
+    if filled != listed {
+        return Err(checks::misread(source));
+    }
+    source.finish()?;
+    bytes.truncate(filled);
+    Ok(bytes.into_boxed_slice())
+}
+
 /// Writes a small file of ours, replacing what is there.
 pub fn save(replica: &mut dyn Replica, path: &RelPath, content: &[u8]) -> Result<()> {
     let name = path.name().expect("our files have names");
@@ -447,6 +497,9 @@ pub fn save(replica: &mut dyn Replica, path: &RelPath, content: &[u8]) -> Result
         .map(drop)
         .doing(|| format!("writing {path}"))
 }
+
+/// A file of up to this many bytes is small: a round trip costs more than it does.
+pub const SMALL_BYTES: u64 = 64 * 1024;
 
 /// How much of each of two files is compared at a time, in bytes.
 const COMPARE_BYTES: usize = 32 * 1024;

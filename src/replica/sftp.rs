@@ -13,10 +13,9 @@ mod read;
 mod storing;
 mod write;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use self::ahead::Ahead;
-use self::batch::Pool;
 use self::flights::{NONSENSE, ask_all};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::job::{Limits, ServerPath, SftpLocation};
@@ -24,7 +23,7 @@ use crate::path::{Escaped, RelPath};
 use crate::replica::checks::taken;
 use crate::replica::{
     Algorithm, Capabilities, CaseSensitivity, Connect, Digest, Kind, Listing, Mtime, NewFile,
-    Removal, Renaming, Replica, Source, Staging, Stat, Times, Watch, Written,
+    Removal, Renaming, Replica, Source, Stat, Times, Watch, Written,
 };
 use crate::sftp::packet::{parse_check_file, parse_free_bytes};
 use crate::sftp::{Answers, Client, Program, Reply, Request, Session, Status, Terms, code};
@@ -35,14 +34,19 @@ const PIECE_BYTES: usize = 32 * 1024;
 /// On their way at a time: OpenSSH's own window, at which 20 ms cost nothing.
 const WINDOW_BYTES: usize = 2 * 1024 * 1024;
 
+/// Small files under way at a time: two batches of 64, of which one is on the line while the other's answers come. Each has a
+/// file open on the server.
+const UNDER_WAY: usize = 128;
+
 /// A directory on an SSH server.
 pub struct SftpReplica {
     session: Session,
     /// The full path of the root on the server; `/` or without a slash at its end.
     root: Vec<u8>,
+    /// Where the login ends, if the root is told from there.
+    login_dir: Option<Vec<u8>>,
     learnt: Learnt,
     ahead: Ahead,
-    staged: Arc<Mutex<Pool>>,
 }
 
 /// What this server was found to do.
@@ -64,8 +68,6 @@ pub struct SftpConnector {
     terms: Terms,
     client: Client,
     answers: Arc<dyn Answers>,
-    /// Small files whose names are yet to be given, by whichever replica.
-    staged: Arc<Mutex<Pool>>,
 }
 
 impl SftpConnector {
@@ -80,7 +82,6 @@ impl SftpConnector {
             terms: Terms::of(location, limits.timeout)?,
             client: Client::find(location.ssh_command.as_deref())?,
             answers,
-            staged: Arc::default(),
         })
     }
 
@@ -92,11 +93,16 @@ impl SftpConnector {
             Session::open(channel, self.terms.timeout)
         };
         let mut session = open().doing(|| format!("connecting to {host}"))?;
-        let root = match &self.location.path {
-            ServerPath::Absolute(path) => join(b"/", path.as_bytes()),
-            ServerPath::FromLogin(path) => join(&login_dir(&mut session)?, path.as_bytes()),
+        let (root, login_dir) = match &self.location.path {
+            ServerPath::Absolute(path) => (join(b"/", path.as_bytes()), None),
+            ServerPath::FromLogin(path) => {
+                let dir = login_dir(&mut session)?;
+                (join(&dir, path.as_bytes()), Some(dir))
+            }
         };
-        Ok(SftpReplica::new(session, root, Arc::clone(&self.staged)))
+        let mut replica = SftpReplica::over(session, &root);
+        replica.login_dir = login_dir;
+        Ok(replica)
     }
 }
 
@@ -118,13 +124,10 @@ fn login_dir(session: &mut Session) -> Result<Vec<u8>> {
 impl SftpReplica {
     /// A replica over a session that somebody else opened; its root is a full path on the server.
     pub fn over(session: Session, root: &[u8]) -> Self {
-        Self::new(session, join(b"/", root), Arc::default())
-    }
-
-    fn new(session: Session, root: Vec<u8>, staged: Arc<Mutex<Pool>>) -> Self {
         Self {
             session,
-            root,
+            root: join(b"/", root),
+            login_dir: None,
             learnt: Learnt {
                 times: Times::Unknown,
                 shows_dots: false,
@@ -132,8 +135,12 @@ impl SftpReplica {
                 digests: true,
             },
             ahead: Ahead::default(),
-            staged,
         }
+    }
+
+    /// The directory that the login ends in, from the server's root; none where nobody needed to ask.
+    pub fn login_dir(&self) -> Option<RelPath> {
+        RelPath::parse(self.login_dir.as_deref()?).ok()
     }
 
     /// The full path on the server.
@@ -226,6 +233,10 @@ impl Connect for SftpConnector {
     fn connect(&self) -> Result<Box<dyn Replica>> {
         Ok(Box::new(Self::connect(self)?))
     }
+
+    fn batch(&self) -> usize {
+        UNDER_WAY
+    }
 }
 
 impl Replica for SftpReplica {
@@ -279,22 +290,13 @@ impl Replica for SftpReplica {
         self.write_file(file, source, watch)
     }
 
-    fn stage(
+    fn write_small(
         &mut self,
-        file: &NewFile<'_>,
-        source: &mut dyn Source,
-        watch: &mut dyn Watch,
-    ) -> Result<Staging> {
-        self.stage_file(file, source, watch)
-    }
-
-    fn place(
-        &mut self,
-        files: &[NewFile<'_>],
-        placing: &mut dyn FnMut(usize, &Stat),
+        files: &[(NewFile<'_>, &[u8])],
+        placing: &mut dyn FnMut(usize, &Stat, Times),
     ) -> Vec<Result<Written>> {
         self.ahead.forget();
-        self.place_files(files, placing)
+        self.write_together(files, placing)
     }
 
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
@@ -327,7 +329,6 @@ impl Replica for SftpReplica {
 
     fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {
         self.ahead.forget();
-        self.forget_staged(removals);
         let paths: Vec<Vec<u8>> = removals
             .iter()
             .map(|removal| self.full(removal.path()))

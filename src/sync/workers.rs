@@ -150,7 +150,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const STACK_BYTES: usize = 256 * 1024;
 
 /// Where results arrive, each with the key of its task.
-type Arrivals<K, R> = Arc<Mutex<VecDeque<(K, Result<R, Failure>)>>>;
+type Arrivals<K, R> = Arc<Mutex<VecDeque<(K, R)>>>;
+
+/// What a task brought that is about several things, and why it brought no more.
+#[derive(Debug)]
+pub struct Pile<R> {
+    /// What it brought.
+    pub brought: Vec<R>,
+    /// What kept it from bringing the rest.
+    pub failure: Option<Failure>,
+}
 
 /// What came of tasks of one kind, each with the key it was handed in under.
 pub struct Inbox<K, R> {
@@ -173,7 +182,7 @@ impl<K, R> Inbox<K, R> {
         self.pending
     }
 
-    fn take(&mut self) -> Option<(K, Result<R, Failure>)> {
+    fn take(&mut self) -> Option<(K, R)> {
         // The guard lives for this statement alone.
         let next = lock(&self.arrived).pop_front();
         self.pending -= usize::from(next.is_some());
@@ -209,7 +218,7 @@ struct Call<K, R, F> {
     key: K,
     task: F,
     brought: Option<R>,
-    deliver_to: Arrivals<K, R>,
+    deliver_to: Arrivals<K, Result<R, Failure>>,
 }
 
 impl<'env, K: Send, R: Send, F> Work<'env> for Call<K, R, F>
@@ -229,6 +238,27 @@ where
             Some(failure) => Err(failure),
         };
         lock(&self.deliver_to).push_back((self.key, result));
+    }
+}
+
+struct PileCall<K, R, F> {
+    key: K,
+    task: F,
+    brought: Vec<R>,
+    deliver_to: Arrivals<K, Pile<R>>,
+}
+
+impl<'env, K: Send, R: Send, F> Work<'env> for PileCall<K, R, F>
+where
+    F: FnMut(&mut Hands<'env>, &mut Vec<R>) -> Result<()> + Send,
+{
+    fn attempt(&mut self, hands: &mut Hands<'env>) -> Result<()> {
+        (self.task)(hands, &mut self.brought)
+    }
+
+    fn end(self: Box<Self>, failure: Option<Failure>) {
+        let brought = self.brought;
+        lock(&self.deliver_to).push_back((self.key, Pile { brought, failure }));
     }
 }
 
@@ -314,6 +344,11 @@ impl<'scope, 'env> Workers<'scope, 'env> {
         lock(&self.shared.queue).most * 2
     }
 
+    /// How many small things a worker takes in one go.
+    pub fn batch(&self) -> usize {
+        self.shared.connect.remote.batch()
+    }
+
     /// Whether the run is to end.
     pub fn check_stop(&self) -> Result<()> {
         self.shared.stop.check()
@@ -327,7 +362,7 @@ impl<'scope, 'env> Workers<'scope, 'env> {
     /// Hands in a task; what it brings comes into `inbox` under `key`.
     pub fn send<K: Send + 'env, R: Send + 'env>(
         &self,
-        inbox: &mut Inbox<K, R>,
+        inbox: &mut Inbox<K, Result<R, Failure>>,
         key: K,
         turn: Turn,
         task: impl FnMut(&mut Hands<'env>) -> Result<R> + Send + 'env,
@@ -344,12 +379,29 @@ impl<'scope, 'env> Workers<'scope, 'env> {
         );
     }
 
-    /// The next thing that comes into `inbox` within `span`, or whenever it comes; none where nothing is pending.
-    pub fn next<K, R>(
+    /// Hands in a task that is about several things. What it has brought is kept when it is tried again, and comes back also
+    /// where it failed before it had brought all.
+    pub fn send_pile<K: Send + 'env, R: Send + 'env>(
         &self,
-        inbox: &mut Inbox<K, R>,
-        span: Option<Duration>,
-    ) -> Option<(K, Result<R, Failure>)> {
+        inbox: &mut Inbox<K, Pile<R>>,
+        key: K,
+        turn: Turn,
+        task: impl FnMut(&mut Hands<'env>, &mut Vec<R>) -> Result<()> + Send + 'env,
+    ) {
+        inbox.pending += 1;
+        self.hand_in(
+            Box::new(PileCall {
+                key,
+                task,
+                brought: Vec::new(),
+                deliver_to: Arc::clone(&inbox.arrived),
+            }),
+            turn,
+        );
+    }
+
+    /// The next thing that comes into `inbox` within `span`, or whenever it comes; none where nothing is pending.
+    pub fn next<K, R>(&self, inbox: &mut Inbox<K, R>, span: Option<Duration>) -> Option<(K, R)> {
         let until = span.map(|span| Instant::now() + span);
         loop {
             if inbox.pending == 0 {

@@ -5,19 +5,17 @@
 
 use std::collections::HashMap;
 
-use super::batch::SMALL_BYTES;
 use super::flights::{Flights, Outbox, drive};
 use super::look::{Scan, stat_of};
-use super::{PIECE_BYTES, SftpReplica};
+use super::{PIECE_BYTES, SftpReplica, UNDER_WAY};
 use crate::error::Result;
-use crate::replica::{Kind, Source, Stat};
+use crate::replica::{Kind, SMALL_BYTES, Source, Stat};
 use crate::sftp::{Access, Handle, Reply, Request};
 
 /// Directories under way at a time: more gain nothing at 20 ms.
 const DIRS_UNDER_WAY: usize = 32;
 
-/// Small files under way at a time, and how many bytes of them wait in memory.
-const FILES_UNDER_WAY: usize = 128;
+/// How many bytes of small files wait in memory.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// What has come ahead, by its full path.
@@ -69,7 +67,7 @@ impl SftpReplica {
             fetches.push(Fetch::new(path, stat.size));
         }
         // As above.
-        if drive(&mut self.session, &mut fetches, FILES_UNDER_WAY).is_ok() {
+        if drive(&mut self.session, &mut fetches, UNDER_WAY).is_ok() {
             let fetched = fetches.into_iter();
             self.ahead
                 .files

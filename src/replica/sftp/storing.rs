@@ -1,29 +1,42 @@
-//! One small file on its way to its partial name, in two flights: open, then all the rest.
+//! One small file on its way, in three flights: open, then all of its bytes, then its name.
 
-use super::flights::{Flights, NONSENSE, Outbox};
-use super::place::{Names, Stored, wire_times};
+use super::flights::{Flights, Outbox};
+use super::look::{SPECIAL, stat_of};
+use super::place::{Names, Stored, rename_requests, wire_times};
 use super::write::{first_mode, mode_of, mode_only};
 use super::{PIECE_BYTES, is_ok, refusal};
-use crate::error::{ErrorKind, Result};
-use crate::replica::Stat;
-use crate::sftp::{Access, Handle, Reply, Request};
-use crate::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::replica::checks::check_replaced;
+use crate::replica::{NewFile, Stat};
+use crate::sftp::{Access, Handle, Reply, Request, code};
 
-/// A file whose bytes are in memory.
-pub(super) struct Waiting {
-    pub(super) bytes: Box<[u8]>,
-    pub(super) mtime: Option<Timestamp>,
-    pub(super) replaces: Option<Stat>,
+/// A small file on its way.
+pub(super) struct Storing<'a> {
+    file: &'a NewFile<'a>,
+    content: &'a [u8],
     pub(super) names: Names,
-}
-
-/// A small file on its way to its partial name.
-pub(super) struct Storing {
-    pub(super) file: Waiting,
     syncs: bool,
+    /// Whether the server is known to rename over files, or not known not to.
+    renames_over: bool,
+    /// Told that the file is about to get its name.
+    placing: Box<dyn FnMut(&Stored) + 'a>,
     step: Step,
     old_mode: Option<u32>,
-    pub(super) outcome: Option<Result<Stored>>,
+    pub(super) outcome: Outcome,
+}
+
+/// What became of it.
+pub(super) enum Outcome {
+    /// The session ended before.
+    Pending,
+    /// It could not be written, and its partial file is gone.
+    Failed(Error),
+    /// It is whole under its partial name, and was renamed if there are replies to that.
+    Stored {
+        stored: Stored,
+        replaces: bool,
+        renamed: Option<Vec<Reply>>,
+    },
 }
 
 /// Which flight is under way.
@@ -34,23 +47,35 @@ enum Step {
     /// Something was under the partial name.
     OpeningAgain,
     Writing,
+    Naming,
     /// What was written is of no use.
     Removing,
 }
 
-impl Storing {
-    pub(super) const fn new(file: Waiting, syncs: bool) -> Self {
+impl<'a> Storing<'a> {
+    pub(super) const fn new(
+        file: &'a NewFile<'a>,
+        content: &'a [u8],
+        names: Names,
+        syncs: bool,
+        renames_over: bool,
+        placing: Box<dyn FnMut(&Stored) + 'a>,
+    ) -> Self {
         Self {
             file,
+            content,
+            names,
             syncs,
+            renames_over,
+            placing,
             step: Step::Begin,
             old_mode: None,
-            outcome: None,
+            outcome: Outcome::Pending,
         }
     }
 
     fn open(&mut self, out: &mut Outbox<'_>) -> Result<()> {
-        let names = &self.file.names;
+        let names = &self.names;
         out.send(&Request::Open(
             &names.partial,
             Access::New,
@@ -68,12 +93,12 @@ impl Storing {
             }
             Some(Reply::Status(status)) if !is_ok(&status) => {
                 if self.step == Step::OpeningAgain {
-                    self.outcome = Some(Err(refusal(&status)));
+                    self.outcome = Outcome::Failed(refusal(&status));
                     return Ok(());
                 }
                 // Left by an earlier run, and of no use now.
                 self.step = Step::OpeningAgain;
-                out.tell(&Request::Remove(&self.file.names.partial))?;
+                out.tell(&Request::Remove(&self.names.partial))?;
                 self.open(out)
             }
             _ => Err(out.nonsense()),
@@ -82,7 +107,7 @@ impl Storing {
 
     fn write(&self, handle: &Handle, out: &mut Outbox<'_>) -> Result<()> {
         let mut offset = 0;
-        for piece in self.file.bytes.chunks(PIECE_BYTES) {
+        for piece in self.content.chunks(PIECE_BYTES) {
             out.send(&Request::Write(handle, offset, piece))?;
             offset += piece.len() as u64;
         }
@@ -95,34 +120,73 @@ impl Storing {
             out.tell(&Request::Fsync(handle))?;
         }
         out.send(&Request::Close(handle))?;
-        out.send(&Request::Lstat(&self.file.names.partial))
+        out.send(&Request::Lstat(&self.names.partial))?;
+        out.send(&Request::Lstat(&self.names.place))
     }
 
-    fn written(&mut self, mut replies: Vec<Reply>, out: &mut Outbox<'_>) -> Result<()> {
-        let look = replies.pop();
-        let refused = replies.into_iter().find_map(|reply| match reply {
-            Reply::Status(status) => (!is_ok(&status)).then(|| refusal(&status)),
-            _ => Some(ErrorKind::Protocol(NONSENSE.to_owned()).into()),
-        });
-        let size = self.file.bytes.len() as u64;
-        let stored = match (refused, look) {
-            (Some(error), _) => Err(error),
-            (None, Some(Reply::Attributes(attributes))) => {
-                Stored::of(&attributes, size, self.file.mtime)
+    fn written(&mut self, replies: Vec<Reply>, out: &mut Outbox<'_>) -> Result<()> {
+        match self.judge(replies, out)? {
+            Ok((stored, present)) => {
+                (self.placing)(&stored);
+                let replaces = present.is_some();
+                if !replaces || self.renames_over {
+                    self.step = Step::Naming;
+                    for request in rename_requests(&self.names, replaces) {
+                        out.send(&request)?;
+                    }
+                }
+                self.outcome = Outcome::Stored {
+                    stored,
+                    replaces,
+                    renamed: None,
+                };
             }
-            (None, Some(Reply::Status(status))) if !is_ok(&status) => Err(refusal(&status)),
-            (None, _) => return Err(out.nonsense()),
-        };
-        if stored.is_err() {
-            self.step = Step::Removing;
-            out.send(&Request::Remove(&self.file.names.partial))?;
+            Err(error) => {
+                self.step = Step::Removing;
+                self.outcome = Outcome::Failed(error);
+                out.send(&Request::Remove(&self.names.partial))?;
+            }
         }
-        self.outcome = Some(stored);
         Ok(())
+    }
+
+    /// Whether all of it is there, and may take its place.
+    fn judge(
+        &self,
+        mut replies: Vec<Reply>,
+        out: &mut Outbox<'_>,
+    ) -> Result<Result<(Stored, Option<Stat>)>> {
+        let (Some(place), Some(partial)) = (replies.pop(), replies.pop()) else {
+            return Err(out.nonsense());
+        };
+        for reply in replies {
+            match reply {
+                Reply::Status(status) if is_ok(&status) => {}
+                Reply::Status(status) => return Ok(Err(refusal(&status))),
+                _ => return Err(out.nonsense()),
+            }
+        }
+        let stored = match partial {
+            Reply::Attributes(attributes) => {
+                Stored::of(&attributes, self.content.len() as u64, self.file.mtime)
+            }
+            Reply::Status(status) if !is_ok(&status) => Err(refusal(&status)),
+            _ => return Err(out.nonsense()),
+        };
+        let present = match place {
+            Reply::Attributes(attributes) => Some(stat_of(&attributes).unwrap_or(SPECIAL)),
+            Reply::Status(status) if status.code == code::NO_SUCH_FILE => None,
+            Reply::Status(status) if !is_ok(&status) => return Ok(Err(refusal(&status))),
+            _ => return Err(out.nonsense()),
+        };
+        Ok(stored.and_then(|stored| {
+            check_replaced(self.file.replaces, present)?;
+            Ok((stored, present))
+        }))
     }
 }
 
-impl Flights for Storing {
+impl Flights for Storing<'_> {
     fn fly(&mut self, replies: Vec<Reply>, out: &mut Outbox<'_>) -> Result<()> {
         match self.step {
             Step::Begin => {
@@ -131,6 +195,12 @@ impl Flights for Storing {
             }
             Step::Opening | Step::OpeningAgain => self.opened(replies, out),
             Step::Writing => self.written(replies, out),
+            Step::Naming => {
+                if let Outcome::Stored { renamed, .. } = &mut self.outcome {
+                    *renamed = Some(replies);
+                }
+                Ok(())
+            }
             Step::Removing => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! Copies one file from one target to the other, as often as it takes: resumes, watches, remembers, verifies.
 
+use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -8,10 +9,14 @@ use std::time::{Duration, Instant};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::job::Verify;
 use crate::path::{Name, RelPath};
-use crate::replica::{Algorithm, NewFile, Removal, Replica, Staging, Stat, Times, Watch, Written};
+use crate::replica::{
+    Algorithm, NewFile, Removal, Replica, SMALL_BYTES, Staging, Stat, Times, Watch, Written,
+    read_whole,
+};
 use crate::side::{Side, Sides};
 use crate::sync::carry::lock::Keeping;
 use crate::sync::look::partial_path;
+use crate::sync::plan::moved::Place;
 use crate::sync::record::{Intent, Journal, Shown};
 use crate::sync::workers::{Hands, Stop};
 use crate::time::Timestamp;
@@ -130,7 +135,7 @@ impl Copy {
     ) -> Result<Staging> {
         let to = self.from.peer();
         let path = self.paths.of(to).clone();
-        let doing = || format!("copying {path} to the {to} side");
+        let doing = || copying(&path, to);
         self.tries += 1;
         let target_side = hands.of(to)?;
         if self.tries > 1
@@ -257,6 +262,37 @@ impl Copy {
         }
     }
 
+    fn doing(&self) -> String {
+        let to = self.from.peer();
+        copying(self.paths.of(to), to)
+    }
+
+    /// Whether it is copied as fast together with others: all of it from its beginning, and nobody looks at it before it is
+    /// in its place.
+    pub fn is_small(&self, terms: &Terms<'_>) -> bool {
+        self.source.size <= SMALL_BYTES
+            && self.partial_bytes == 0
+            && self.set_aside.is_none()
+            && terms.verify != Verify::Hash
+    }
+
+    /// All of the file.
+    fn read(&self, source: &mut dyn Replica, terms: &Terms<'_>) -> Result<Box<[u8]>> {
+        let mut source = source
+            .open(self.paths.of(self.from), 0)
+            .doing(|| self.doing())?;
+        let mut watch = Watcher {
+            copy: self,
+            terms,
+            // It is too small to be suspended.
+            at: self.source.size,
+            is_suspended: false,
+            placed: None,
+            has_moved: false,
+        };
+        read_whole(self.source.size, source.as_mut(), &mut watch).doing(|| self.doing())
+    }
+
     fn partial(&self) -> RelPath {
         let path = self.paths.of(self.from.peer());
         let name = path.name().expect("files have names");
@@ -346,6 +382,104 @@ fn is_about_the_part(error: &Error) -> bool {
     error.scope() == Scope::Entry && !error.is_full() && !error.is_not_found()
 }
 
+/// Small files that are copied together, from one side.
+#[derive(Debug)]
+pub struct Batch {
+    copies: VecDeque<(Place, Copy)>,
+    is_begun: bool,
+}
+
+impl Batch {
+    /// Those files.
+    pub fn of(copies: Vec<(Place, Copy)>) -> Self {
+        Self {
+            copies: copies.into(),
+            is_begun: false,
+        }
+    }
+
+    /// Copies them. May be called again after the connection died: then those that are left are copied one by one, and each
+    /// finds out first what was done.
+    pub fn run(
+        &mut self,
+        hands: &mut Hands<'_>,
+        terms: &Terms<'_>,
+        done: &mut Vec<(Place, Result<Staging>)>,
+    ) -> Result<()> {
+        // What fails from here on says nothing about the connection as such.
+        let Sides { remote, .. } = hands.both()?;
+        if terms.lock.is_due() {
+            terms.lock.keep(remote)?;
+        }
+        let is_first_try = !std::mem::replace(&mut self.is_begun, true);
+        match self.copies.front() {
+            Some((_, first)) if is_first_try && self.copies.len() > 1 => match first.from {
+                Side::Local => return self.send_together(hands, terms, done),
+                Side::Remote => self.fetch_ahead(hands)?,
+            },
+            Some(_) | None => {}
+        }
+        while let Some((at, copy)) = self.copies.front_mut() {
+            let copied = of_entry(copy.run(hands, terms))?;
+            done.push((*at, copied));
+            self.copies.pop_front();
+        }
+        Ok(())
+    }
+
+    fn fetch_ahead(&self, hands: &mut Hands<'_>) -> Result<()> {
+        let files = self.copies.iter();
+        let files = files.map(|(_, copy)| (copy.paths.remote.clone(), copy.shown));
+        let files: Vec<(RelPath, Stat)> = files.collect();
+        hands.of(Side::Remote)?.read_ahead(&files);
+        Ok(())
+    }
+
+    /// Reads them all, and has them written together.
+    fn send_together(
+        &mut self,
+        hands: &mut Hands<'_>,
+        terms: &Terms<'_>,
+        done: &mut Vec<(Place, Result<Staging>)>,
+    ) -> Result<()> {
+        let Sides { local, remote } = hands.both()?;
+        let (mut ready, mut contents) = (Vec::new(), Vec::new());
+        for (at, copy) in &mut self.copies {
+            match of_entry(copy.read(local, terms))? {
+                Ok(content) => {
+                    contents.push((copy.partial(), content));
+                    ready.push((*at, copy.clone()));
+                }
+                Err(error) => done.push((*at, Err(error))),
+            }
+        }
+        self.copies.clear();
+        let files = ready.iter().zip(&contents);
+        let files: Vec<(NewFile<'_>, &[u8])> = files
+            .map(|((_, copy), (partial, content))| (copy.new_file(partial), &**content))
+            .collect();
+        let mut placed = vec![None; ready.len()];
+        let written = remote.write_small(&files, &mut |index, stat, times| {
+            placed[index] = Some((*stat, times));
+            ready[index].1.note(terms.journal, stat);
+        });
+        drop(files);
+        let mut lost = None;
+        for (((at, mut copy), placed), written) in ready.into_iter().zip(placed).zip(written) {
+            match of_entry(written.doing(|| copy.doing())) {
+                Ok(written) => done.push((at, written.map(Staging::Placed))),
+                Err(error) => {
+                    copy.tries += 1;
+                    copy.placed = placed;
+                    self.copies.push_back((at, copy));
+                    lost.get_or_insert(error);
+                }
+            }
+        }
+        lost.map_or(Ok(()), Err)
+    }
+}
+
 /// Gives the files of copies that were staged, all on the side of `target`, their names.
 pub fn place_staged(
     target: &mut dyn Replica,
@@ -359,6 +493,18 @@ pub fn place_staged(
         .map(|(copy, partial)| copy.new_file(partial))
         .collect();
     target.place(&files, &mut |index, stat| copies[index].note(journal, stat))
+}
+
+/// What became of one file; an error is one that says more than that.
+fn of_entry<T>(result: Result<T>) -> Result<Result<T>> {
+    match result {
+        Err(error) if error.scope() != Scope::Entry => Err(error),
+        result => Ok(result),
+    }
+}
+
+fn copying(path: &RelPath, to: Side) -> String {
+    format!("copying {path} to the {to} side")
 }
 
 /// A conflict of which both files are kept.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::copy::{Copy, KeepBoth, place_staged};
+use super::copy::{Batch, Copy, KeepBoth, place_staged};
 use super::delete::Deletion;
 use super::note::{copied, time_of_copy};
 use super::rename::{Moving, move_batch};
@@ -18,7 +18,7 @@ use crate::sync::plan::aside::aside_name;
 use crate::sync::plan::moved::Place;
 use crate::sync::plan::{DirPlan, Step, Todo};
 use crate::sync::record::Change;
-use crate::sync::workers::{Failure, Hands, Turn};
+use crate::sync::workers::{Failure, Hands, Pile, Turn};
 use crate::time::Timestamp;
 
 /// How often waiting for workers is interrupted to tell how far they are.
@@ -30,22 +30,34 @@ const STAGED_FILES: usize = 256;
 const STAGED_BYTES: u64 = 8 << 20;
 const STAGED_FOR: Duration = Duration::from_secs(3);
 
+/// How many bytes small files have together that are copied in one go: they wait in memory.
+const GATHERED_BYTES: u64 = 1 << 20;
+
 /// What a worker was sent for.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Errand {
-    /// To copy a file.
-    Copy(Place),
-    /// To give staged files their names.
-    Place(Side, Vec<Place>),
+    /// To copy files.
+    Copy,
+    /// To give staged files of that side their names.
+    Place(Side),
 }
 
-/// What a worker brings back.
-pub(super) enum Brought {
-    /// The file is copied, or staged where it is to be.
+/// What a worker brings back of each.
+pub(super) type Brought = (Place, Result<Came>);
+
+/// What became of a file.
+pub(super) enum Came {
+    /// It is copied, or staged where it is to be.
     Copied(Staging),
     /// Both files of a conflict are copied: the loser, the winner.
     Both(Written, Written),
-    /// What became of each staged file.
-    Placed(Vec<Result<Written>>),
+}
+
+/// Small files that are to be copied together, from one side.
+#[derive(Default)]
+pub(super) struct Gathered {
+    copies: Vec<(Place, Copy)>,
+    bytes: u64,
 }
 
 /// Files that wait for their names, on one side.
@@ -259,6 +271,11 @@ impl<'env> Run<'_, '_, 'env> {
 
     /// Waits for all that is under way, and gives what is staged its names.
     fn end_copies(&mut self) {
+        for from in Side::BOTH {
+            if !self.is_stopped() {
+                self.send_gathered(from);
+            }
+        }
         while self.copies.pending() > 0 {
             self.take_result();
         }
@@ -289,15 +306,31 @@ impl<'env> Run<'_, '_, 'env> {
             Todo::KeepBoth { winner } => {
                 let mut both = self.keep_both(at, winner);
                 let terms = self.work.copying;
-                self.send(Errand::Copy(at), move |hands| {
+                self.send(Errand::Copy, vec![at], move |hands, brought| {
                     let (loser, winner) = both.run(hands, terms)?;
-                    Ok(Brought::Both(loser, winner))
+                    brought.push((at, Ok(Came::Both(loser, winner))));
+                    Ok(())
                 });
             }
         }
     }
 
+    /// Hands a copy to a worker, or gathers it with others.
     fn begin_copy(&mut self, at: Place, from: Side, partial_bytes: u64) {
+        let copy = self.copy_with_aside(at, from, partial_bytes);
+        if !copy.is_small(self.work.copying) {
+            return self.send_copies(vec![(at, copy)]);
+        }
+        let most = self.work.workers.batch();
+        let gathered = self.gathered.of_mut(from);
+        gathered.bytes += copy.source.size;
+        gathered.copies.push((at, copy));
+        if gathered.copies.len() >= most || gathered.bytes >= GATHERED_BYTES {
+            self.send_gathered(from);
+        }
+    }
+
+    fn copy_with_aside(&self, at: Place, from: Side, partial_bytes: u64) -> Copy {
         let plan = &self.work.plan;
         let mut copy = copy_of(&plan.dirs[at.dir], plan.step(at), from);
         copy.partial_bytes = partial_bytes;
@@ -306,9 +339,26 @@ impl<'env> Run<'_, '_, 'env> {
             let second = *self.trash_of.of(from.peer());
             copy.set_aside = Some(trash::place(trash, second, path));
         }
+        copy
+    }
+
+    fn send_gathered(&mut self, from: Side) {
+        let gathered = std::mem::take(self.gathered.of_mut(from));
+        if !gathered.copies.is_empty() {
+            self.send_copies(gathered.copies);
+        }
+    }
+
+    fn send_copies(&mut self, copies: Vec<(Place, Copy)>) {
+        let places = copies.iter().map(|(at, _)| *at).collect();
+        let mut batch = Batch::of(copies);
         let terms = self.work.copying;
-        self.send(Errand::Copy(at), move |hands| {
-            Ok(Brought::Copied(copy.run(hands, terms)?))
+        self.send(Errand::Copy, places, move |hands, brought| {
+            let mut done = Vec::new();
+            let ran = batch.run(hands, terms, &mut done);
+            let came = |(at, result): (Place, Result<Staging>)| (at, result.map(Came::Copied));
+            brought.extend(done.into_iter().map(came));
+            ran
         });
     }
 
@@ -316,10 +366,11 @@ impl<'env> Run<'_, '_, 'env> {
     fn send(
         &mut self,
         errand: Errand,
-        task: impl FnMut(&mut Hands<'env>) -> Result<Brought> + Send + 'env,
+        files: Vec<Place>,
+        task: impl FnMut(&mut Hands<'env>, &mut Vec<Brought>) -> Result<()> + Send + 'env,
     ) {
         let workers = self.work.workers;
-        workers.send(&mut self.copies, errand, Turn::Last, task);
+        workers.send_pile(&mut self.copies, (errand, files), Turn::Last, task);
     }
 
     fn keep_both(&self, at: Place, winner: Side) -> KeepBoth {
@@ -354,19 +405,44 @@ impl<'env> Run<'_, '_, 'env> {
                 self.place_staged(side);
             }
         }
-        match next {
-            None => {}
-            Some((Errand::Copy(at), Ok(brought))) => self.step_done(at, brought),
-            Some((Errand::Copy(at), Err(failure))) => self.copy_failed(at, failure),
-            Some((Errand::Place(_, files), Ok(Brought::Placed(results)))) => {
-                self.placed(files, results);
+        if let Some(((errand, files), pile)) = next {
+            self.take_pile(errand, files, pile);
+        }
+    }
+
+    fn take_pile(&mut self, errand: Errand, mut left: Vec<Place>, pile: Pile<Brought>) {
+        for (at, result) in pile.brought {
+            left.retain(|other| *other != at);
+            match result {
+                Ok(came) => self.step_done(at, came),
+                Err(error) => self.copy_failed(at, Failure::Entry(error)),
             }
-            Some((Errand::Place(..), Ok(Brought::Copied(_) | Brought::Both(..)))) => {
-                unreachable!("whoever places files brings a result for each")
+        }
+        match (errand, pile.failure) {
+            (_, None) => {}
+            (Errand::Place(side), Some(failure)) => self.not_placed(side, left, failure),
+            // One of them may be what a server dies of: each for itself tells which.
+            (Errand::Copy, Some(Failure::Entry(error))) if left.len() > 1 => {
+                log::info!("{error}; trying each file by itself");
+                for at in left {
+                    if let Todo::Copy { from, .. } = self.work.plan.step(at).todo {
+                        let copy = self.copy_with_aside(at, from, 0);
+                        self.send_copies(vec![(at, copy)]);
+                    }
+                }
             }
-            Some((Errand::Place(side, files), Err(failure))) => {
-                self.not_placed(side, files, failure);
-            }
+            (Errand::Copy, Some(failure)) => self.not_copied(left, failure),
+        }
+    }
+
+    fn not_copied(&mut self, files: Vec<Place>, failure: Failure) {
+        let mut files = files.into_iter();
+        if let Some(first) = files.next() {
+            self.copy_failed(first, failure);
+        }
+        for at in files {
+            self.work.plan.totals.copy_errors += 1;
+            self.keep(at.dir);
         }
     }
 
@@ -376,9 +452,11 @@ impl<'env> Run<'_, '_, 'env> {
             return;
         };
         let journal = self.work.journal;
-        self.send(Errand::Place(side, files), move |hands| {
-            let placed = place_staged(hands.of(side)?, &copies, journal);
-            whole(placed).map(Brought::Placed)
+        self.send(Errand::Place(side), files.clone(), move |hands, brought| {
+            let placed = whole(place_staged(hands.of(side)?, &copies, journal))?;
+            let placed = placed.into_iter().map(came_to_place);
+            brought.extend(files.iter().copied().zip(placed));
+            Ok(())
         });
     }
 
@@ -392,7 +470,10 @@ impl<'env> Run<'_, '_, 'env> {
             match self.work.workers.open(side) {
                 Ok(mut replica) => {
                     let placed = place_staged(replica.as_mut(), &copies, self.work.journal);
-                    self.placed(files, placed);
+                    let placed = placed.into_iter().map(came_to_place);
+                    let brought = files.iter().copied().zip(placed).collect();
+                    let failure = None;
+                    self.take_pile(Errand::Place(side), files, Pile { brought, failure });
                 }
                 Err(error) => self.not_placed(side, files, Failure::Job(error)),
             }
@@ -407,15 +488,6 @@ impl<'env> Run<'_, '_, 'env> {
             .map(|at| copy_of(&plan.dirs[at.dir], plan.step(*at), side.peer()));
         let copies: Vec<Copy> = copies.collect();
         (!files.is_empty()).then_some((files, copies))
-    }
-
-    fn placed(&mut self, files: Vec<Place>, results: Vec<Result<Written>>) {
-        for (at, result) in files.into_iter().zip(results) {
-            match result {
-                Ok(written) => self.step_done(at, Brought::Copied(Staging::Placed(written))),
-                Err(error) => self.copy_failed(at, Failure::Entry(error)),
-            }
-        }
     }
 
     /// Nobody could place them, which says nothing about one of them: they wait for [`Run::place_last`].
@@ -445,21 +517,21 @@ impl<'env> Run<'_, '_, 'env> {
         self.take_failure(at.dir, &path, failure);
     }
 
-    fn step_done(&mut self, at: Place, brought: Brought) {
+    fn step_done(&mut self, at: Place, came: Came) {
         let step = self.work.plan.step(at);
-        match (step.todo, brought) {
-            (Todo::Copy { from, .. }, Brought::Copied(Staging::Staged)) => {
+        match (step.todo, came) {
+            (Todo::Copy { from, .. }, Came::Copied(Staging::Staged)) => {
                 self.stage(at, from.peer());
                 return;
             }
-            (Todo::Copy { from, .. }, Brought::Copied(Staging::Placed(written))) => {
+            (Todo::Copy { from, .. }, Came::Copied(Staging::Placed(written))) => {
                 let name = step.remote_name.as_deref();
                 let change = copied(&step.name, name, step, from, &written);
                 self.count_written(at, from);
                 self.leave_time(at, from, &written);
                 self.note_step(at, [change]);
             }
-            (Todo::KeepBoth { winner }, Brought::Both(loser, won)) => {
+            (Todo::KeepBoth { winner }, Came::Both(loser, won)) => {
                 let aside = aside_of(&self.work.plan.dirs[at.dir], step, self.work.now);
                 let name = step.remote_name.as_deref();
                 let changes = [
@@ -483,7 +555,7 @@ impl<'env> Run<'_, '_, 'env> {
                 | Todo::Delete { .. }
                 | Todo::Rename { .. }
                 | Todo::RenamedAway,
-                Brought::Copied(_) | Brought::Both(..) | Brought::Placed(_),
+                Came::Copied(_) | Came::Both(..),
             ) => unreachable!("a step's task brings what the step is about"),
         }
         if let Some((old, by)) = self.unmoved.remove(&at) {
@@ -548,6 +620,10 @@ impl<'env> Run<'_, '_, 'env> {
             self.delete_all(on, &deletions);
         }
     }
+}
+
+fn came_to_place(placed: Result<Written>) -> Result<Came> {
+    placed.map(|written| Came::Copied(Staging::Placed(written)))
 }
 
 fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {

@@ -28,7 +28,7 @@ use crate::job::{Job, RemoteScan};
 use crate::path::RelPath;
 use crate::replica::Removal;
 use crate::side::{Side, Sides};
-use crate::sync::carry::files::{Errand, Staged};
+use crate::sync::carry::files::{Errand, Gathered, Staged};
 use crate::sync::carry::lock::Claim;
 use crate::sync::carry::note::TimeChange;
 use crate::sync::event::{Event, Totals};
@@ -36,7 +36,7 @@ use crate::sync::look::filter::Filter;
 use crate::sync::plan::Plan;
 use crate::sync::plan::moved::Place;
 use crate::sync::record::Journal;
-use crate::sync::workers::{Failure, Hands, Inbox, Turn, Workers};
+use crate::sync::workers::{Failure, Hands, Inbox, Pile, Turn, Workers};
 use crate::time::Timestamp;
 
 pub use tell::tell_plan;
@@ -92,6 +92,7 @@ pub fn carry(carrying: Carrying<'_, '_, '_>) -> Result<Done> {
         stopped_by: None,
         unmoved: HashMap::new(),
         copies: Inbox::default(),
+        gathered: Sides::default(),
         refreshes: Inbox::default(),
         staged: Sides::default(),
         placed_in: Sides::default(),
@@ -148,9 +149,11 @@ struct Run<'w, 'scope, 'env> {
     /// place of the new one.
     unmoved: HashMap<Place, (Place, Side)>,
     /// What workers have in hand while files are copied.
-    copies: Inbox<Errand, files::Brought>,
+    copies: Inbox<(Errand, Vec<Place>), Pile<files::Brought>>,
+    /// Small files that are not handed to a worker yet, by the side they come from.
+    gathered: Sides<Gathered>,
     /// What is done to keep the remote lock fresh.
-    refreshes: Inbox<(), ()>,
+    refreshes: Inbox<(), std::result::Result<(), Failure>>,
     /// Files that wait for their names, on each side.
     staged: Sides<Staged>,
     /// Directories in which names were given on that side, and do not last yet.

@@ -88,7 +88,7 @@ pub struct Found {
 /// Looks at a directory on the sides that have it.
 ///
 /// Fails only where the session or the whole run is spoilt; that a listing was refused is a finding.
-pub fn look(hands: &mut Hands<'_>, terms: &Terms<'_>, at: &Where) -> Result<Found> {
+fn look(hands: &mut Hands<'_>, terms: &Terms<'_>, at: &Where) -> Result<Found> {
     let block = terms.archive.block(&at.recorded)?;
     let mut found = Found::of(block.unwrap_or_else(Block::empty));
     for side in Side::BOTH {
@@ -121,6 +121,28 @@ pub fn look(hands: &mut Hands<'_>, terms: &Terms<'_>, at: &Where) -> Result<Foun
         }
     }
     Ok(found)
+}
+
+/// Looks at directories one after the other, of which the remote side is asked for the listings together.
+pub fn survey(
+    hands: &mut Hands<'_>,
+    terms: &Terms<'_>,
+    dirs: &[Where],
+    found: &mut Vec<Found>,
+) -> Result<()> {
+    let left = &dirs[found.len()..];
+    let remote = left
+        .iter()
+        .filter(|at| at.there.remote && !at.is_remote_known);
+    let remote: Vec<RelPath> = remote.map(|at| at.paths.remote.clone()).collect();
+    if remote.len() > 1 {
+        hands.of(Side::Remote)?.list_ahead(&remote);
+    }
+    for at in left {
+        let looked = look(hands, terms, at);
+        found.push(looked.doing(|| format!("looking at {}", at.paths.local))?);
+    }
+    Ok(())
 }
 
 /// Lists a directory; a refusal is a finding, a dead session an error.

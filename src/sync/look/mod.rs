@@ -10,4 +10,4 @@ pub mod quick;
 pub mod recall;
 pub mod seal;
 
-pub use directory::{Found, Pair, Terms, look, partial_path};
+pub use directory::{Found, Pair, Terms, partial_path, survey};

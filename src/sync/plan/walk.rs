@@ -14,7 +14,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::job::{Delete, Job, Location, RemoteScan};
 use crate::path::RelPath;
 use crate::replica::{Kind, Listing};
@@ -23,19 +23,22 @@ use crate::sync::event::{Ask, Choice, Deed, DeletedFor, Event, Skipped};
 use crate::sync::look::directory::Where;
 use crate::sync::look::filter::{Filter, Verdict};
 use crate::sync::look::quick::{Finding, Findings};
-use crate::sync::look::{Found, Pair, Terms, look, recall};
+use crate::sync::look::{Found, Pair, Terms, recall, survey};
 use crate::sync::plan::draft::{Dir, Draft};
 use crate::sync::plan::guard::Copies;
 use crate::sync::plan::{OwnRecord, Plan, Todo, guard, moved};
 use crate::sync::record::{DirFacts, What};
 use crate::sync::refuse_if;
-use crate::sync::workers::{Failure, Inbox, Turn, Workers};
+use crate::sync::workers::{Failure, Inbox, Pile, Turn, Workers};
 use crate::time::Timestamp;
 
 mod entry;
 
 /// How deep a tree may be. Deeper ones are loops made of links that a server shows as directories.
 const MAX_DEPTH: usize = 200;
+
+/// How many entries all workers look at ahead, if directories are as wide as those before: a mebibyte or two.
+const ENTRIES_AHEAD: usize = 8192;
 
 /// What the walk needs.
 pub struct Walk<'w, 'scope, 'env> {
@@ -73,6 +76,7 @@ pub fn walk(walk: Walk<'_, '_, '_>) -> Result<Plan> {
         looks: Inbox::default(),
         found: HashMap::new(),
         next_look: 0,
+        visited: 0,
         fresh: Vec::new(),
         vanished: Vec::new(),
         knows_vanished: false,
@@ -102,10 +106,12 @@ struct Walker<'w, 'scope, 'env> {
     stack: Vec<Visit>,
     /// Looks under way, by the place on the stack of the visit they are for.
     ahead: HashMap<usize, u64>,
-    looks: Inbox<u64, Found>,
+    looks: Inbox<Vec<u64>, Pile<Found>>,
     /// What came in before its turn.
     found: HashMap<u64, Result<Found, Failure>>,
     next_look: u64,
+    /// How many directories were visited.
+    visited: u64,
     /// Directories that may be others under a new name; they wait until these are known.
     fresh: Vec<Visit>,
     /// Directories that the local side deleted, or renamed.
@@ -241,6 +247,7 @@ impl Walker<'_, '_, '_> {
             return Ok(());
         }
         let mut found = self.take_look(self.stack.len(), &visit.dir)?;
+        self.visited += 1;
         self.look_ahead();
         if visit.dir.parent.is_none() {
             self.face_missing_root(&mut visit, &mut found)?;
@@ -288,48 +295,79 @@ impl Walker<'_, '_, '_> {
                 return found.map_err(Failure::into_error);
             }
             let next = self.walk.workers.next(&mut self.looks, None);
-            let (other, found) = next.expect("a look that was handed in comes back");
-            self.found.insert(other, found);
+            let (ids, pile) = next.expect("a look that was handed in comes back");
+            // Where it broke off, the first that is missing tells why, and ends the walk.
+            let found = pile.brought.into_iter().map(Ok);
+            let found = found.chain(pile.failure.map(Err));
+            self.found.extend(ids.into_iter().zip(found));
         }
     }
 
     /// Keeps the workers busy with what will be visited next. What has come in and waits for its turn takes memory, and so has
     /// a bound of its own.
     fn look_ahead(&mut self) {
-        let room = self.walk.workers.room();
-        let lowest = self.stack.len().saturating_sub(2 * room);
-        for place in (lowest..self.stack.len()).rev() {
-            if self.looks.pending() >= room || self.ahead.len() >= 2 * room {
-                return;
-            }
-            if !self.ahead.contains_key(&place) {
-                let dir = Rc::clone(&self.stack[place].dir);
-                let id = self.submit_look(&dir);
-                self.ahead.insert(place, id);
-            }
+        let (room, batch) = (self.walk.workers.room(), self.batch());
+        if self.looks.pending() >= room {
+            return;
+        }
+        let lowest = self.stack.len().saturating_sub(2 * room * batch);
+        let all = (lowest..self.stack.len()).rev();
+        let mut next: Vec<usize> = all
+            .filter(|place| !self.ahead.contains_key(place))
+            .collect();
+        while !next.is_empty()
+            && self.looks.pending() < room
+            && self.ahead.len() + batch <= 2 * room * batch
+        {
+            let some: Vec<usize> = next.drain(..batch.min(next.len())).collect();
+            let dirs = some
+                .iter()
+                .map(|place| self.place_of(&self.stack[*place].dir));
+            let ids = self.submit_looks(dirs.collect());
+            self.ahead.extend(some.into_iter().zip(ids));
         }
     }
 
-    fn submit_look(&mut self, dir: &Dir) -> u64 {
-        let terms = self.walk.terms;
-        let at = Where {
+    /// How many directories a worker looks at in one go: fewer where they are wide, for all that is found in them waits here.
+    fn batch(&self) -> usize {
+        let totals = &self.draft.plan.totals;
+        let seen = |side| *totals.files.of(side) + *totals.dirs.of(side);
+        let entries = seen(Side::Local).max(seen(Side::Remote));
+        let width = usize::try_from(entries / self.visited.max(1)).unwrap_or(usize::MAX);
+        let in_one_go = ENTRIES_AHEAD / width.max(1) / self.walk.workers.room();
+        in_one_go.clamp(1, self.walk.workers.batch())
+    }
+
+    fn place_of(&self, dir: &Dir) -> Where {
+        Where {
             paths: dir.paths.clone(),
             recorded: dir.recorded.clone(),
             there: dir.there,
             is_remote_known: self.is_remote_known(dir),
-        };
-        let turn = if at.is_remote_known {
+        }
+    }
+
+    fn submit_look(&mut self, dir: &Dir) -> u64 {
+        let at = self.place_of(dir);
+        self.submit_looks(vec![at])[0]
+    }
+
+    fn submit_looks(&mut self, dirs: Vec<Where>) -> Vec<u64> {
+        let terms = self.walk.terms;
+        let turn = if dirs.iter().all(|at| at.is_remote_known) {
             Turn::Frugal
         } else {
             Turn::Last
         };
-        let id = self.next_look;
-        self.next_look += 1;
+        let first = self.next_look;
+        self.next_look += dirs.len() as u64;
+        let ids: Vec<u64> = (first..self.next_look).collect();
         let workers = self.walk.workers;
-        workers.send(&mut self.looks, id, turn, move |hands| {
-            look(hands, terms, &at).doing(|| format!("looking at {}", at.paths.local))
+        let looks = &mut self.looks;
+        workers.send_pile(looks, ids.clone(), turn, move |hands, found| {
+            survey(hands, terms, &dirs, found)
         });
-        id
+        ids
     }
 
     /// Whether the remote side of a directory need not be listed.
