@@ -3,7 +3,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Doing, ErrorKind, Result};
 #[cfg(feature = "sftp")]
@@ -13,7 +13,7 @@ use crate::net::Halt;
 use crate::path::Escaped;
 #[cfg(feature = "sftp")]
 use crate::replica::{Answers, Secrecy, SftpConnector};
-use crate::replica::{Connect, FtpConnector, LocalConnector, LocalReplica, RootLock};
+use crate::replica::{Connect, FtpConnector, LocalConnector, LocalReplica, Replica, RootLock};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Ask, Event};
 use crate::sync::plan::guard;
@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
         };
         let ran = sync::run(job, &setting, tell, ask);
         if let Connector::Ftp(ftp) = &remote.connect
-            && let Some(address) = ftp.overheard_on_the_way_to()
+            && let Some(address) = ftp.connect.overheard_on_the_way_to()
         {
             tell(Event::Warning(&format!(
                 "user, password and files went to {address} readable by everyone on the way; does the server know ftps://?"
@@ -165,9 +165,18 @@ impl<'a> Run<'a> {
             Location::Sftp(location) => {
                 let answers = self.answers.clone();
                 let sftp = SftpConnector::new(location, &self.job.limits, answers)?;
+                let mut peer = PeerKey::of_sftp(location);
+                let mut first = None;
+                if peer.is_from_login() {
+                    let session = sftp.connect()?;
+                    if let Some(dir) = session.login_dir() {
+                        peer = peer.with_login_dir(&dir);
+                    }
+                    first = Some(Box::new(session) as Box<dyn Replica>);
+                }
                 Ok(Remote {
-                    connect: Connector::Sftp(Box::new(sftp)),
-                    peer: PeerKey::of_sftp(location),
+                    connect: Connector::Sftp(Box::new(Begun::with(sftp, first))),
+                    peer,
                 })
             }
             #[cfg(not(feature = "sftp"))]
@@ -182,13 +191,16 @@ impl<'a> Run<'a> {
                     .with_halt(self.halt.clone())
                     .with_memory(Arc::new(servers));
                 let mut peer = PeerKey::of_ftp(location);
-                if peer.is_from_login()
-                    && let Some(dir) = ftp.connect()?.login_dir()
-                {
-                    peer = peer.with_login_dir(&dir);
+                let mut first = None;
+                if peer.is_from_login() {
+                    let session = ftp.connect()?;
+                    if let Some(dir) = session.login_dir() {
+                        peer = peer.with_login_dir(&dir);
+                    }
+                    first = Some(Box::new(session) as Box<dyn Replica>);
                 }
                 Ok(Remote {
-                    connect: Connector::Ftp(Box::new(ftp)),
+                    connect: Connector::Ftp(Box::new(Begun::with(ftp, first))),
                     peer,
                 })
             }
@@ -220,9 +232,42 @@ struct Remote<'a> {
 enum Connector<'a> {
     Given(&'a dyn Connect),
     Local(LocalConnector),
-    Ftp(Box<FtpConnector>),
+    Ftp(Box<Begun<FtpConnector>>),
     #[cfg(feature = "sftp")]
-    Sftp(Box<SftpConnector>),
+    Sftp(Box<Begun<SftpConnector>>),
+}
+
+/// A server of which a session may be open already: it had to be asked where the login directory is. Whoever connects first
+/// goes on with that session.
+struct Begun<C> {
+    connect: C,
+    first: Mutex<Option<Box<dyn Replica>>>,
+}
+
+impl<C> Begun<C> {
+    const fn with(connect: C, first: Option<Box<dyn Replica>>) -> Self {
+        let first = Mutex::new(first);
+        Self { connect, first }
+    }
+}
+
+impl<C: Connect> Connect for Begun<C> {
+    fn connect(&self) -> Result<Box<dyn Replica>> {
+        let first = self
+            .first
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        first.map_or_else(|| self.connect.connect(), Ok)
+    }
+
+    fn batch(&self) -> usize {
+        self.connect.batch()
+    }
+
+    fn is_disk(&self) -> bool {
+        self.connect.is_disk()
+    }
 }
 
 impl Connector<'_> {

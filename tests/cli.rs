@@ -4,6 +4,7 @@ mod support;
 
 use std::process::{Command, Output};
 
+use support::ftp_server::{Config, FtpServer};
 use support::program::{Place, Snapshot, content, put};
 
 fn coracle(args: &[&str]) -> Output {
@@ -149,4 +150,15 @@ fn a_reader_that_goes_away_is_no_failure() {
         .status()
         .expect("the program was built");
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_login_directory_costs_no_session_of_its_own() {
+    let place = Place::new("login-dir");
+    put(&place.local(), "a", "a", 100);
+    let server = FtpServer::start(Config::serving(place.remote()));
+    let one = ["--connections", "1"];
+    place.with("upload", &server.url("/~/"), &one).expect(0);
+    assert_eq!(content(&place.remote(), "a"), "a");
+    assert_eq!(server.connections(), 1);
 }

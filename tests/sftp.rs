@@ -80,11 +80,16 @@ fn the_login_directory_is_found() {
     put(&scene.place.local(), "f", "f", 100);
     let url = format!("sftp://{USER}@{}/~/root", scene.server.address());
     let command = scene.server.command(SshClient::Ssh);
-    scene
-        .place
-        .with("upload", &url, &["--ssh-command", &command])
-        .expect(0);
+    let options = ["--ssh-command", command.as_str()];
+    scene.place.with("upload", &url, &options).expect(0);
     assert_eq!(content(&scene.server.root(), "f"), "f");
+
+    // The same directory by its full path is the same peer: what was synced with it is known.
+    fs::remove_file(scene.place.local().join("f")).unwrap();
+    put(&scene.place.local(), "g", "g", 100);
+    scene.run("sync", SshClient::Ssh, &[]).expect(0);
+    assert_eq!(content(&scene.server.root(), "g"), "g");
+    assert!(!scene.server.root().join("f").exists());
 }
 
 // ---------------------------------------------------------------------------------------------------------------

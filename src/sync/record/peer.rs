@@ -42,7 +42,7 @@ impl PeerKey {
         Self::named(into_text(name))
     }
 
-    /// A directory that SSH reaches: `sftp://user@host:port/path`. A user or port that the URL leaves to the SSH program's
+    /// A directory that SSH reaches: `sftp://user@host:port/path`, or from the login directory as with FTP. A user or port that the URL leaves to the SSH program's
     /// settings is left out here as well.
     pub fn of_sftp(sftp: &SftpLocation) -> Self {
         let mut name = b"sftp://".to_vec();
@@ -94,9 +94,11 @@ impl PeerKey {
 
     /// What comes before and behind `/~` in such a name.
     fn login_parts(&self) -> Option<(&str, &str)> {
-        let account_start = "ftp://".len();
-        let rest = self.name.strip_prefix("ftp://")?;
-        let slash = account_start + rest.find('/')?;
+        let rest = ["ftp://", "sftp://"];
+        let rest = rest
+            .iter()
+            .find_map(|scheme| self.name.strip_prefix(scheme))?;
+        let slash = self.name.len() - rest.len() + rest.find('/')?;
         let below = self.name[slash..].strip_prefix("/~")?;
         let is_from_login = below.is_empty() || below.starts_with('/');
         is_from_login.then(|| (&self.name[..slash], below.trim_start_matches('/')))
@@ -261,7 +263,7 @@ fn legacy_of(name: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Habits, Secret, TlsSettings};
+    use crate::job::{Habits, HostKeys, Secret, TlsSettings};
     use crate::path::RelPath;
 
     fn ftp(user: &str, host: &str, port: u16, path: ServerPath) -> PeerKey {
@@ -383,6 +385,22 @@ mod tests {
             "ftp://bob@nas:21/"
         );
         assert!(from(b"").is_from_login() && !below.is_from_login());
+        let sftp = |path| {
+            PeerKey::of_sftp(&SftpLocation {
+                host: "nas".into(),
+                port: None,
+                user: Some("bob".into()),
+                password: None,
+                path,
+                host_keys: HostKeys::Known,
+                ssh_command: None,
+            })
+        };
+        let below = ServerPath::FromLogin(RelPath::parse(b"x").unwrap());
+        assert_eq!(
+            name(sftp(below).with_login_dir(&dir(b"home"))),
+            "sftp://bob@nas:22/home/x"
+        );
         let plain = ftp("bob", "nas", 21, at(b"~/x"));
         assert_eq!(plain.with_login_dir(&dir(b"home")), plain);
     }
