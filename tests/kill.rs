@@ -14,6 +14,8 @@ use support::ftp_server::{Close, Config, Effect};
 use support::is_long;
 use support::scenario::{Random, Reference, Scenario, World, reap, until};
 use support::servers::Kind;
+#[cfg(feature = "sftp")]
+use support::ssh::{Daemon, SshClient};
 
 /// Kills of a scenario at every place. There are two scenarios each of upload and download, and six of sync.
 fn kills(scenario: &Scenario) -> u64 {
@@ -45,6 +47,15 @@ fn with_a_server_that_loses_times() {
 #[test]
 fn with_a_server_that_knows_only_list() {
     at_moments(&mut |name| World::of_server(name, Kind::Vsftpd, true), 4);
+}
+
+#[cfg(feature = "sftp")]
+#[test]
+fn over_dropbear() {
+    at_moments(
+        &mut |name| World::of_ssh(name, Daemon::Dropbear, SshClient::Dbclient),
+        6,
+    );
 }
 
 #[test]

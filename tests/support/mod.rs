@@ -11,7 +11,6 @@ pub mod program;
 pub mod random;
 pub mod scenario;
 pub mod servers;
-#[cfg(feature = "sftp")]
 pub mod ssh;
 pub mod temp;
 pub mod tls;

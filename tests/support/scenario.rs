@@ -22,6 +22,7 @@ use coracle::side::{Side, Sides};
 use super::connections;
 use super::ftp_server::{Config, FtpServer};
 use super::servers::{Kind, Options, Server};
+use super::ssh::{Daemon, SshClient, SshServer};
 use super::temp::TempDir;
 
 /// When the files of a fresh world were modified, in seconds since 1970; changed ones are a day younger.
@@ -44,6 +45,8 @@ pub enum Place {
     InProcess(FtpServer),
     /// A real one.
     Real(Box<Server>),
+    /// A real SSH server, reached by that program.
+    Ssh(Box<SshServer>, SshClient),
 }
 
 /// A local and a remote tree with the state directory of their user.
@@ -92,12 +95,19 @@ impl World {
         )
     }
 
+    /// A directory and a real SSH server, reached by that program.
+    pub fn of_ssh(name: &str, daemon: Daemon, client: SshClient) -> Self {
+        let server = Box::new(SshServer::start(daemon));
+        Self::at(name, None, Place::Ssh(server, client), true)
+    }
+
     fn at(name: &str, dir: Option<TempDir>, place: Place, keeps_times: bool) -> Self {
         let dir = dir.unwrap_or_else(|| TempDir::new(name));
         let remote = match &place {
             Place::Directory => dir.path().join("remote"),
             Place::InProcess(server) => server.root().join("r"),
             Place::Real(server) => server.root().join("r"),
+            Place::Ssh(server, _) => server.root().join("r"),
         };
         fs::create_dir_all(dir.path().join("now/local")).unwrap();
         fs::create_dir_all(dir.path().join("now/home")).unwrap();
@@ -124,7 +134,9 @@ impl World {
     pub fn server(&self) -> &FtpServer {
         match &self.place {
             Place::InProcess(server) => server,
-            Place::Directory | Place::Real(_) => panic!("this world has no server in process"),
+            Place::Directory | Place::Real(_) | Place::Ssh(..) => {
+                panic!("this world has no server in process")
+            }
         }
     }
 
@@ -133,13 +145,23 @@ impl World {
             Place::Directory => self.remote.to_str().unwrap().to_owned(),
             Place::InProcess(server) => server.url("r"),
             Place::Real(server) => server.url("r"),
+            Place::Ssh(server, _) => server.url("r"),
+        }
+    }
+
+    fn ssh_options(&self) -> Vec<String> {
+        match &self.place {
+            Place::Ssh(server, client) => vec!["--ssh-command".into(), server.command(*client)],
+            Place::Directory | Place::InProcess(_) | Place::Real(_) => Vec::new(),
         }
     }
 
     /// Gives what the test wrote to the server's user.
     fn hand_over(&self) {
-        if let Place::Real(server) = &self.place {
-            server.own_files();
+        match &self.place {
+            Place::Directory | Place::InProcess(_) => {}
+            Place::Real(server) => server.own_files(),
+            Place::Ssh(server, _) => server.own_files(),
         }
     }
 
@@ -190,6 +212,7 @@ impl World {
                 "--connections",
                 &self.connections.to_string(),
             ])
+            .args(self.ssh_options())
             .args(options)
             .arg(self.root(Side::Local))
             .arg(self.url())
@@ -235,7 +258,7 @@ impl World {
     fn commands(&self) -> u64 {
         match &self.place {
             Place::InProcess(server) => server.take_commands().len() as u64,
-            Place::Directory | Place::Real(_) => 0,
+            Place::Directory | Place::Real(_) | Place::Ssh(..) => 0,
         }
     }
 
