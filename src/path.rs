@@ -272,6 +272,16 @@ fn is_harmless(c: char) -> bool {
     !c.is_control() && !hidden
 }
 
+/// The name in lower case, where it is text; other bytes stay.
+pub fn fold_case(name: &[u8]) -> Vec<u8> {
+    let mut folded = Vec::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        folded.extend_from_slice(chunk.valid().to_lowercase().as_bytes());
+        folded.extend_from_slice(chunk.invalid());
+    }
+    folded
+}
+
 /// The partial name for a transfer of `name` with that size and mtime (nanoseconds, if known).
 ///
 /// The same source gives the same name, so an interrupted transfer can go on; a source that changed gives another

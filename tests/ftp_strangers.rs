@@ -234,3 +234,145 @@ fn a_mangled_name_is_told_and_loses_nothing() {
         assert_eq!(tree(&place.local()).len(), 2, "{}", kind.name());
     }
 }
+
+// Names that a server changes
+
+/// What the server does to names, and a name that it changes.
+const CHANGED: [(&str, &str); 8] = [
+    ("fold", "Photo.JPG"),
+    ("lower", "Photo.JPG"),
+    ("lower", "Docs/Sub/A.txt"),
+    ("decompose", "caf\u{e9}.jpg"),
+    ("decompose", "\u{dc}bung/\u{e9}.txt"),
+    ("strip", "name."),
+    ("strip", "blank "),
+    ("strip", "dir./x."),
+];
+
+fn spelling_server(names: &str, greeting: Option<&'static str>) -> Server {
+    Server::start(
+        Kind::Pyftpdlib,
+        Options {
+            greeting,
+            extra: vec!["--names".to_owned(), names.to_owned()],
+            ..Options::default()
+        },
+    )
+}
+
+/// The contents of files, whatever these are called.
+fn contents(root: &Path) -> Vec<Vec<u8>> {
+    let mut contents: Vec<Vec<u8>> = tree(root).into_values().collect();
+    contents.sort_unstable();
+    contents
+}
+
+#[test]
+fn a_name_that_the_server_changes_is_the_same_file() {
+    for (change, name) in CHANGED {
+        for (command, greeting) in [("sync", None), ("upload", Some("Welcome"))] {
+            let when = format!("{command}, {change} {name}");
+            let place = Place::new("spelled");
+            let server = spelling_server(change, greeting);
+            let url = server.url("");
+            let run = |command: &str, options: &[&str]| {
+                let delete: &[&str] = match command {
+                    "sync" => &[],
+                    _ => &["--delete"],
+                };
+                let ended = place
+                    .with(command, &url, &[delete, options].concat())
+                    .expect(0);
+                assert_eq!(
+                    contents(&place.local()),
+                    contents(server.root()),
+                    "{when}: {ended}"
+                );
+                ended
+            };
+            let quiet =
+                |command: &str, options: &[&str]| assert_quiet(&run(command, options), &when);
+            put(&place.local(), name, "the only one", 10_000);
+            put(&place.local(), "plain", "plain", 9_000);
+            put(&place.local(), "other/plain", "other", 8_000);
+            run(command, &[]);
+            quiet(command, &["--dry-run"]);
+            quiet("download", &["--dry-run"]);
+            quiet(command, &[]);
+            quiet("download", &[]);
+            quiet("sync", &["--quick-scan"]);
+            quiet("upload", &["--no-remote-scan"]);
+
+            put(&place.local(), name, "edited here", 1_000);
+            run(command, &[]);
+            quiet(command, &[]);
+            let there = tree(server.root());
+            let (shown, _) = there
+                .iter()
+                .find(|(_, content)| *content == b"edited here")
+                .unwrap();
+            put(server.root(), shown, "edited there, and longer", 100);
+            server.own_files();
+            run("sync", &[]);
+            let here = tree(&place.local());
+            assert_eq!(here[name], b"edited there, and longer", "{when}");
+            quiet("sync", &[]);
+
+            fs::remove_file(place.local().join(name)).unwrap();
+            run(command, &[]);
+            assert_eq!(contents(server.root()).len(), 2, "{when}");
+            quiet("sync", &[]);
+        }
+    }
+}
+
+#[test]
+fn a_changed_name_is_known_again_without_its_record() {
+    for (change, name) in CHANGED.into_iter().filter(|(change, _)| *change != "lower") {
+        let place = Place::new("unrecorded");
+        let server = spelling_server(change, None);
+        let url = server.url("");
+        put(&place.local(), name, "the only one", 10_000);
+        place.with("upload", &url, &[]).expect(0);
+        fs::remove_dir_all(place.local().join(".coracle")).unwrap();
+        for _ in 0..2 {
+            let ended = place.with("sync", &url, &[]).expect(0);
+            assert_quiet(&ended, name);
+        }
+        assert_eq!(tree(&place.local()).len(), 1, "{change} {name}");
+        assert_eq!(
+            contents(server.root()),
+            [b"the only one"],
+            "{change} {name}"
+        );
+    }
+}
+
+#[test]
+fn two_names_that_are_one_on_the_server_both_stay_here() {
+    for (change, one, other) in [
+        ("fold", "README.md", "Readme.md"),
+        ("lower", "README.md", "Readme.md"),
+        ("lower", "Docs/a", "docs/a"),
+        ("decompose", "\u{e9}", "e\u{301}"),
+        ("strip", "a", "a."),
+    ] {
+        for command in [&["sync"][..], &["upload", "--delete"]] {
+            let when = format!("{command:?} {change} {one}");
+            let place = Place::new("meeting");
+            let server = spelling_server(change, None);
+            put(&place.local(), one, "one", 10_000);
+            put(&place.local(), other, "two", 9_000);
+            for name in ["v", "w", "x", "y", "z"] {
+                put(&place.local(), name, name, 8_000);
+            }
+            let here = tree(&place.local());
+            for _ in 0..3 {
+                let options = [&command[1..], &["--case=strict", "--connections=4"]].concat();
+                place.with(command[0], &server.url(""), &options).expect(1);
+                assert!(tree(&place.local()) == here, "{when}");
+                assert_eq!(tree(server.root()).len(), 6, "{when}");
+            }
+        }
+    }
+}

@@ -567,6 +567,183 @@ fn names_that_differ_only_in_case_are_left_alone_and_the_rest_goes_on() {
     }
 }
 
+const CASES: [Case; 4] = [Case::Refuse, Case::Strict, Case::Local, Case::Remote];
+
+fn folding() -> Manners {
+    Manners {
+        case: CaseSensitivity::Insensitive,
+        ..Manners::default()
+    }
+}
+
+#[test]
+fn a_file_renamed_in_case_alone_is_renamed_there_too() {
+    for (by, said) in [(Local, "rename >"), (Remote, "rename <")] {
+        for case in CASES {
+            for manners in [Manners::default(), folding()] {
+                let plain = Manners::default();
+                let mut world = match by {
+                    Local => World::with(plain, manners),
+                    Remote => World::with(manners, plain),
+                };
+                world.job.policy.case = case;
+                world.put_local("readme=r@1 other=o@1");
+                world.run().expect_clean();
+                world.rename(by, "readme", "README");
+                let ran = world.run().expect_clean();
+                assert_eq!(ran.said_of("README"), [said], "{case:?} {:?}", ran.lines);
+                world.assert_both("README=r@1 other=o@1");
+                world.assert_settled();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_renamed_in_case_and_edited_is_both_there_too() {
+    for case in CASES {
+        for manners in [Manners::default(), folding()] {
+            let mut world = World::with(Manners::default(), manners);
+            world.job.policy.case = case;
+            world.put_local("d/readme=r@1 other=o@1");
+            world.run().expect_clean();
+            world.rename(Local, "d/readme", "d/README");
+            world.put_local("d/README=again@5");
+            world.run().expect_clean();
+            world.assert_both("d/README=again@5 other=o@1");
+            world.assert_settled();
+        }
+    }
+}
+
+#[test]
+fn a_directory_renamed_in_case_alone_is_renamed_there_too() {
+    for case in CASES {
+        for manners in [Manners::default(), folding()] {
+            let mut world = World::with(Manners::default(), manners);
+            world.job.policy.case = case;
+            world.put_local("docs/sub/a=1@1 docs/b=2@1 other=o@1");
+            world.run().expect_clean();
+            world.rename(Local, "docs", "Docs");
+            world.put_local("Docs/b=22@5 Docs/new=3@5");
+            world.run().expect_clean();
+            world.assert_both("Docs/sub/a=1@1 Docs/b=22@5 Docs/new=3@5 other=o@1");
+            world.assert_settled();
+            world.take(Local, "Docs/sub/a");
+            world.run().expect_clean();
+            world.assert_both("Docs/sub/ Docs/b=22@5 Docs/new=3@5 other=o@1");
+            world.assert_settled();
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_the_other_side_renamed_in_case_alone_keeps_its_spelling_here() {
+    // With `strict`, the one is deleted and the other new.
+    for case in [Case::Refuse, Case::Local, Case::Remote] {
+        let mut world = World::synced("docs/sub/a=1@1 docs/b=2@1 other=o@1");
+        world.job.policy.case = case;
+        world.rename(Remote, "docs", "Docs");
+        world.put_remote("Docs/b=22@5");
+        world.run().expect_clean();
+        world.assert_trees(
+            "docs/sub/a=1@1 docs/b=22@5 other=o@1",
+            "Docs/sub/a=1@1 Docs/b=22@5 other=o@1",
+        );
+        world.assert_settled();
+        world.take(Remote, "Docs/sub/a");
+        world.run().expect_clean();
+        world.assert_trees(
+            "docs/sub/ docs/b=22@5 other=o@1",
+            "Docs/sub/ Docs/b=22@5 other=o@1",
+        );
+        world.assert_settled();
+    }
+}
+
+#[test]
+fn a_name_renamed_in_case_on_both_sides_is_one_name() {
+    for case in CASES {
+        let mut world = World::synced("readme=r@1 d/a=1@1 other=o@1");
+        world.job.policy.case = case;
+        for side in [Local, Remote] {
+            world.rename(side, "readme", "README");
+            world.rename(side, "d", "D");
+        }
+        world.put_local("README=again@5");
+        world.run().expect_clean();
+        world.assert_both("README=again@5 D/a=1@1 other=o@1");
+        world.assert_settled();
+    }
+}
+
+#[test]
+fn a_second_name_beside_a_recorded_one_is_a_lookalike() {
+    let mut world = World::synced("readme=r@1 other=o@1");
+    world.rename(Local, "readme", "README");
+    world.put_remote("README=new@5");
+    world.run();
+    world.assert_trees("README=r@1 other=o@1", "readme=r@1 README=new@5 other=o@1");
+}
+
+#[test]
+fn an_upload_that_deletes_nothing_renames_nothing() {
+    let mut world = World::synced("readme=r@1 d/a=1@1 other=o@1").command(Direction::Upload);
+    world.rename(Local, "readme", "README");
+    world.rename(Local, "d", "D");
+    world.run().expect_clean();
+    world.assert_trees(
+        "README=r@1 D/a=1@1 other=o@1",
+        "readme=r@1 d/a=1@1 other=o@1",
+    );
+    world.assert_settled();
+    world.put_local("README=again@5 D/a=11@5");
+    world.run().expect_clean();
+    world.assert_trees(
+        "README=again@5 D/a=11@5 other=o@1",
+        "readme=again@5 d/a=11@5 other=o@1",
+    );
+    world.assert_settled();
+}
+
+#[test]
+fn two_names_that_meet_on_a_side_both_stay() {
+    for (here, there) in [(Local, Remote), (Remote, Local)] {
+        for direction in [Direction::Sync, Direction::Upload, Direction::Download] {
+            if !direction.writes(there) {
+                continue;
+            }
+            let mut world = match there {
+                Remote => World::with(Manners::default(), folding()),
+                Local => World::with(folding(), Manners::default()),
+            };
+            world.job.policy.case = Case::Strict;
+            world.job.direction = direction;
+            world.job.policy.delete = Delete::Missing;
+            world.put(here, "README=upper@1 Readme=mixed@2 x=x@1 y=y@1");
+            for _ in 0..3 {
+                let ran = world.run();
+                assert!(ran.totals().errors > 0, "{:?}", ran.lines);
+                assert_eq!(
+                    world.words(here),
+                    "README=upper@1 Readme=mixed@2 x=x@1 y=y@1"
+                );
+                assert_eq!(world.trees.of(there).user_paths().len(), 3);
+            }
+            // The one that is there goes on; the other one gets its place when that is gone.
+            world.take(here, "README");
+            world.run().expect_clean();
+            world.run().expect_clean();
+            assert!(
+                world.words(there).contains("=mixed@2"),
+                "{}",
+                world.words(there)
+            );
+            world.assert_settled();
+        }
+    }
+}
+
 #[test]
 fn strict_case_keeps_both_names() {
     let mut world = World::new().job(|job| job.policy.case = Case::Strict);

@@ -2,7 +2,8 @@
 //! confirmation is worth.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::replica::{Source, Stat};
+use crate::path::{RelPath, fold_case};
+use crate::replica::{Listing, Renaming, Replica, Source, Stat};
 
 /// Whether what is under the final name is what the caller meant to replace.
 pub(super) fn check_replaced(expected: Option<Stat>, present: Option<Stat>) -> Result<()> {
@@ -44,6 +45,24 @@ pub(super) fn check_moved_aside(place: Option<Stat>, aside: Option<Stat>) -> Res
 pub(super) fn unmoved() -> Error {
     let text = "the server confirmed the rename, but shows the old name".to_owned();
     ErrorKind::Verify(text).into()
+}
+
+/// Whether the new name, which the server has confirmed, is free all the same: it differs in case alone, and is the old one for a
+/// server that does not tell case apart. Such a server lists the old one alone.
+pub(super) fn is_respelling(replica: &mut dyn Replica, renaming: &Renaming) -> Result<bool> {
+    let Renaming { from, to } = renaming;
+    let dir = from.parent();
+    let (from, to) = (from.as_bytes(), to.as_bytes());
+    if from == to || fold_case(from) != fold_case(to) || renaming.to.parent() != dir {
+        return Ok(false);
+    }
+    let mut listing = Listing::new();
+    replica.list(&dir, &mut listing)?;
+    let is_listed = |path: &RelPath| {
+        let name = path.name();
+        name.is_some_and(|name| listing.find(name.as_bytes()).is_some())
+    };
+    Ok(listing.gap().is_none() && is_listed(&renaming.from) && !is_listed(&renaming.to))
 }
 
 /// The rename was confirmed, and yet the file is not there: Pure-FTPd, for one, writes some names in another way.

@@ -30,7 +30,7 @@ use crate::error::{Doing, ErrorKind, Result, Scope};
 use crate::ftp::{Command, Reply, Session, Software};
 use crate::job::{Encoding, FtpLocation, Limits};
 use crate::path::RelPath;
-use crate::replica::checks::taken;
+use crate::replica::checks::{is_respelling, taken};
 use crate::replica::{
     Algorithm, Capabilities, CaseSensitivity, Connect, Digest, Kind, Listing, Mtime, NewFile,
     Removal, Renaming, Replica, Source, Stat, Times, Watch, Written,
@@ -290,22 +290,24 @@ impl Replica for FtpReplica {
     }
 
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()> {
-        let (from, to) = (self.full(from), self.full(to));
-        // Servers replace a file without a word, so it is asked for before.
-        if self.look_at_one(&to)?.is_some() {
-            return Err(taken());
-        }
-        self.rename_path(&from, &to)?;
-        self.check_moved(&from, &to)
+        let renaming = Renaming {
+            from: from.clone(),
+            to: to.clone(),
+        };
+        let mut results = self.rename_each(&[renaming]);
+        results.pop().expect("one answer for one question")
     }
 
     fn rename_each(&mut self, renames: &[Renaming]) -> Vec<Result<()>> {
         let places: Vec<Vec<u8>> = renames.iter().map(|one| self.full(&one.to)).collect();
-        let mut results: Vec<Result<()>> = self
-            .look_at(&places)
+        // Servers replace a file without a word, so it is asked for before.
+        let there = self.look_at(&places);
+        let mut results: Vec<Result<()>> = there
             .into_iter()
+            .zip(renames)
             .zip(&places)
-            .map(|(there, place)| match there? {
+            .map(|((there, renaming), place)| match there? {
+                Some(_) if is_respelling(self, renaming)? => Ok(()),
                 Some(_) => Err(taken()),
                 None if self.rewrites(place) => Err(unkept_name()),
                 None => Ok(()),

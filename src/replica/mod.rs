@@ -163,7 +163,8 @@ pub trait Replica: Send {
     /// Removes files, and directories that are empty; never more. Something that is gone already is a success.
     fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>>;
 
-    /// Renames a file or directory, replacing nothing: an existing `to` is an error where the target can tell.
+    /// Renames a file or directory, replacing nothing: an existing `to` is an error where the target can tell, unless it is
+    /// `from` for a target that does not tell case apart.
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()>;
 
     /// Renames several, one after the other, as [`Replica::rename`] does.

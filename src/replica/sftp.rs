@@ -20,7 +20,7 @@ use self::flights::{NONSENSE, ask_all};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::job::{Limits, ServerPath, SftpLocation};
 use crate::path::{Escaped, RelPath};
-use crate::replica::checks::taken;
+use crate::replica::checks::{is_respelling, taken};
 use crate::replica::{
     Algorithm, Capabilities, CaseSensitivity, Connect, Digest, Kind, Listing, Mtime, NewFile,
     Removal, Renaming, Replica, Source, Stat, Times, Watch, Written,
@@ -345,22 +345,24 @@ impl Replica for SftpReplica {
     }
 
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()> {
-        self.ahead.forget();
-        let (from, to) = (self.full(from), self.full(to));
-        // Some servers replace a file without a word, so it is asked for before.
-        if self.look_at_one(&to)?.is_some() {
-            return Err(taken());
-        }
-        self.rename_path(&from, &to)
+        let renaming = Renaming {
+            from: from.clone(),
+            to: to.clone(),
+        };
+        let mut results = self.rename_each(&[renaming]);
+        results.pop().expect("one answer for one question")
     }
 
     fn rename_each(&mut self, renames: &[Renaming]) -> Vec<Result<()>> {
         self.ahead.forget();
         let places: Vec<Vec<u8>> = renames.iter().map(|one| self.full(&one.to)).collect();
-        let mut results: Vec<Result<()>> = self
-            .look_at(&places)
+        // Some servers replace a file without a word, so it is asked for before.
+        let there = self.look_at(&places);
+        let mut results: Vec<Result<()>> = there
             .into_iter()
-            .map(|there| match there? {
+            .zip(renames)
+            .map(|(there, renaming)| match there? {
+                Some(_) if is_respelling(self, renaming)? => Ok(()),
                 Some(_) => Err(taken()),
                 None => Ok(()),
             })

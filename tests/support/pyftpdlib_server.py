@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import time
+import unicodedata
 
 # Python and pyftpdlib import these when they are first needed, which is too late inside a chroot.
 import _strptime  # noqa: F401
@@ -13,6 +14,7 @@ import grp  # noqa: F401
 import pwd  # noqa: F401
 
 from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.filesystems import AbstractedFS
 from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.servers import FTPServer
 
@@ -30,6 +32,7 @@ parser.add_argument("--read-only", action="store_true")
 parser.add_argument("--without-mfmt", action="store_true")
 parser.add_argument("--tls-cert", help="speak TLS on request, on all connections, with this certificate")
 parser.add_argument("--tls-key")
+parser.add_argument("--names", choices=["fold", "lower", "decompose", "strip"], help="do this to every name, as other file systems do")
 parser.add_argument("--tls-version", choices=["1.2", "1.3"], help="speak no other version")
 options = parser.parse_args()
 
@@ -64,6 +67,35 @@ if options.without_mfmt:
     del Handler.proto_cmds["MFMT"]
 if options.idle_secs is not None:
     Handler.timeout = options.idle_secs
+
+
+def spelled(directory, name):
+    """Under which name a directory has what it was asked for by this one."""
+    if options.names == "lower":
+        return name.lower()
+    if options.names == "decompose":
+        return unicodedata.normalize("NFD", name)
+    if options.names == "strip":
+        return name.rstrip(" .") or name
+    if os.path.isdir(directory):
+        for other in os.listdir(directory):
+            if other.lower() == name.lower():
+                return other
+    return name
+
+
+class Spelling(AbstractedFS):
+    def ftp2fs(self, ftppath):
+        path = super().ftp2fs(ftppath)
+        below = os.path.relpath(path, self.root)
+        path = self.root
+        for name in [] if below == "." else below.split(os.sep):
+            path = os.path.join(path, spelled(path, name))
+        return path
+
+
+if options.names:
+    Handler.abstracted_fs = Spelling
 
 server = FTPServer((options.address, options.port), Handler)
 if options.sessions_per_ip is not None:

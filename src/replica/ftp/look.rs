@@ -437,7 +437,13 @@ fn stat_of_mlst(reply: &Reply, path: &[u8]) -> Result<Option<Stat>> {
         return Ok(None);
     }
     let asked = last_name(path);
-    if is_demanding(asked) && last_name(facts.name) != asked {
+    let shown = last_name(facts.name);
+    // A server that drops blanks and dots at an end takes both names for one, as its listing will tell.
+    let is_trimmed = || {
+        let end = asked.iter().rposition(|byte| !matches!(byte, b'.' | b' '));
+        end.is_some_and(|end| asked[..=end].trim_ascii_start() == shown.trim_ascii_start())
+    };
+    if is_demanding(asked) && shown != asked && !is_trimmed() {
         return Err(unkept_name());
     }
     Ok(Some(stat_of_facts(&facts)))

@@ -76,7 +76,11 @@ impl FtpReplica {
             return Err(error);
         }
         let placed = self.place(&partial, file, watch);
-        match placed.and_then(|written| self.check_letters(&place).map(|()| written)) {
+        let checked = placed.and_then(|written| {
+            self.check_letters(&place, &written.stat)?;
+            Ok(written)
+        });
+        match checked {
             Ok(written) => Ok(written),
             Err(error) => {
                 self.clean_up(&partial);
@@ -86,8 +90,8 @@ impl FtpReplica {
     }
 
     /// A stranger may show another name than it was told, and know it only by what it was told (Twisted). The first name that
-    /// is no ASCII tells.
-    fn check_letters(&mut self, place: &[u8]) -> Result<()> {
+    /// is no ASCII tells. A server that takes both names for one (NFC and NFD) keeps it.
+    fn check_letters(&mut self, place: &[u8], placed: &Stat) -> Result<()> {
         let is_known =
             place.is_ascii() || !self.is_stranger() || self.learnt.keeps_letters.is_some();
         let Some(dir) = parent(place).filter(|_| !is_known) else {
@@ -97,9 +101,21 @@ impl FtpReplica {
         self.read_listing(dir, &mut listing)?;
         listing.sort();
         let name = names::decode(last_name(place), self.encoding());
-        let is_shown = listing.find(&name).is_some();
+        let mut is_shown = listing.find(&name).is_some();
         if !is_shown && listing.gap().is_some() {
             return Ok(());
+        }
+        // A listing that is looked at once more would prove nothing.
+        if !is_shown && self.learnt.looks != Looks::Listing {
+            let others = listing
+                .iter()
+                .filter(|other| !other.name.as_bytes().is_ascii() && other.stat.may_equal(placed));
+            let others: Vec<Vec<u8>> = others
+                .map(|other| self.below(dir, other.name.as_bytes()))
+                .collect();
+            let others: Vec<&[u8]> = others.iter().map(|other| &other[..]).collect();
+            let (_, stats) = self.send_and_look(&[], &others)?;
+            is_shown = (stats.iter().flatten()).any(|stat| stat.may_equal(placed));
         }
         self.learnt.keeps_letters = Some(is_shown);
         if is_shown {

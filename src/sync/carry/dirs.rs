@@ -1,13 +1,16 @@
 //! Making, renaming and removing directories.
 
+use std::collections::HashSet;
+
 use super::delete::{Deletion, batch_on, delete_batch};
 use super::rename::{Moving, move_batch};
 use super::{BATCH, Run, tell, trash};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::path::RelPath;
 use crate::replica::{Kind, Stat, Times};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Deed, DeletedFor, Event};
+use crate::sync::look::spelling::look_hash;
 use crate::sync::plan::OldName;
 use crate::sync::record::{Change, DirFacts};
 use crate::sync::workers::Failure;
@@ -18,9 +21,21 @@ impl Run<'_, '_, '_> {
     pub(super) fn make_dirs(&mut self) {
         for side in Side::BOTH {
             let mut waiting = Vec::new();
+            let mut looks = HashSet::new();
             for index in 0..self.work.plan.dirs.len() {
                 let dir = &self.work.plan.dirs[index];
                 if dir.make_on == Some(side) {
+                    let look = dir
+                        .paths
+                        .of(side)
+                        .name()
+                        .map(|name| look_hash(name.as_bytes()));
+                    let is_twin = !looks.insert((dir.parent, look));
+                    if is_twin {
+                        self.make_all(side, &std::mem::take(&mut waiting));
+                        self.make_twin(side, index);
+                        continue;
+                    }
                     waiting.push(index);
                 }
                 if let (Side::Remote, Some(old)) = (side, dir.moved_from.clone()) {
@@ -51,6 +66,26 @@ impl Run<'_, '_, '_> {
             for (index, result) in batch.iter().zip(results) {
                 self.dir_made(*index, side, result);
             }
+        }
+    }
+
+    /// Makes a directory whose name looks like that of one that was made before. A side may take both for one, and what is in
+    /// them would meet.
+    fn make_twin(&mut self, side: Side, index: usize) {
+        let path = self.work.plan.dirs[index].paths.of(side).clone();
+        let there = self.each(1, move |hands| {
+            Ok(hands.of(side)?.look_up(std::slice::from_ref(&path)))
+        });
+        match there.into_iter().next() {
+            Some(Ok(None)) => self.make_all(side, &[index]),
+            Some(Ok(Some(_))) => {
+                let text = format!(
+                    "the {side} side takes this name for one with another that looks like it; rename one of the two"
+                );
+                self.dir_made(index, side, Err(ErrorKind::Name(text).into()));
+            }
+            Some(Err(error)) => self.dir_made(index, side, Err(error)),
+            None => unreachable!("one answer for one directory"),
         }
     }
 

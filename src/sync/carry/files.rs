@@ -5,18 +5,19 @@ use std::time::{Duration, Instant};
 use super::copy::{Batch, Copy, KeepBoth, place_staged};
 use super::delete::Deletion;
 use super::note::{copied, time_of_copy};
-use super::rename::{Moving, move_batch};
+use super::rename::{Moving, move_batch, respell_batch};
 use super::tell::deed_of;
 use super::{BATCH, Run, trash, whole};
 use crate::error::Result;
 use crate::path::Name;
-use crate::replica::{Kind, Staging, Times, Written};
+use crate::replica::{Kind, Renaming, Staging, Stat, Times, Written};
 use crate::side::{Side, Sides};
-use crate::sync::event::{DeletedFor, Event};
+use crate::sync::event::{Deed, DeletedFor, Event};
 use crate::sync::look::filter::Verdict;
+use crate::sync::look::spelling::{look_hash, renamed};
 use crate::sync::plan::aside::aside_name;
 use crate::sync::plan::moved::Place;
-use crate::sync::plan::{DirPlan, Step, Todo};
+use crate::sync::plan::{DirPlan, Respelling, Step, Todo};
 use crate::sync::record::Change;
 use crate::sync::workers::{Failure, Hands, Pile, Turn};
 use crate::time::Timestamp;
@@ -125,6 +126,63 @@ impl<'env> Run<'_, '_, 'env> {
         }
     }
 
+    /// Renames on one side files of which the user changed the case on the other. Where that is refused, each side keeps its
+    /// spelling.
+    pub(super) fn respell_files(&mut self) {
+        for dir in 0..self.work.plan.dirs.len() {
+            let all = std::mem::take(&mut self.work.plan.dirs[dir].respellings);
+            for batch in all.chunks(BATCH) {
+                for on in Side::BOTH {
+                    let of_side = batch.iter().filter(|one| one.by == on.peer());
+                    let of_side: Vec<&Respelling> = of_side.collect();
+                    if self.is_stopped() || of_side.is_empty() || self.states[dir].unmade {
+                        continue;
+                    }
+                    let path = self.work.plan.dirs[dir].paths.of(on);
+                    let old = |one: &Respelling| path.join(Name::accepted(&one.old));
+                    let renames = of_side.iter().map(|one| Renaming {
+                        from: old(one),
+                        to: path.join(one.name()),
+                    });
+                    let renames: Vec<Renaming> = renames.collect();
+                    let listed: Vec<Stat> = of_side.iter().map(|one| one.shown).collect();
+                    let respelled = self.each(of_side.len(), move |hands| {
+                        Ok(respell_batch(hands.of(on)?, &renames, &listed))
+                    });
+                    for (one, result) in of_side.into_iter().zip(respelled) {
+                        self.file_respelled(dir, one, result);
+                    }
+                }
+            }
+        }
+    }
+
+    fn file_respelled(&mut self, dir: usize, one: &Respelling, result: Result<()>) {
+        if self.stopped_by.is_some() {
+            return;
+        }
+        let path = self.work.plan.dirs[dir].paths.local.join(one.name());
+        let mut names = Sides::new(one.new.clone(), one.new.clone());
+        match result {
+            Ok(()) => {
+                self.work.plan.totals.renamed += 1;
+                self.placed_in.of_mut(one.by.peer()).insert(dir);
+                (self.work.tell)(Event::Entry {
+                    path: &path,
+                    kind: Kind::File,
+                    deed: Deed::Renamed { from: one.by },
+                });
+            }
+            Err(error) => {
+                log::info!("renaming to {path}: {error}; each side keeps its spelling");
+                *names.of_mut(one.by.peer()) = one.old.clone();
+            }
+        }
+        for change in renamed(&one.old, names, one.what, one.ids) {
+            self.note_in(dir, &change);
+        }
+    }
+
     fn moving(&self, to: Place, old: Place, by: Side) -> Moving {
         let plan = &self.work.plan;
         let (new_step, old_step) = (plan.step(to), plan.step(old));
@@ -191,22 +249,29 @@ impl<'env> Run<'_, '_, 'env> {
 
     /// Copies all files, with all workers at once, and notes what needs no copying.
     pub(super) fn copy_files(&mut self) {
-        let mut last = Vec::new();
+        let (mut twins, mut last) = (Vec::new(), Vec::new());
         for dir in 0..self.work.plan.dirs.len() {
             if self.is_stopped() {
                 break;
             }
+            let of_dir = twins_among(&self.work.plan.dirs[dir].steps);
             for step in 0..self.work.plan.dirs[dir].steps.len() {
                 if self.is_stopped() {
                     break;
                 }
                 let at = Place { dir, step };
+                let is_twin = of_dir.contains(&step);
                 if self.comes_last(at) {
-                    last.push(at);
+                    last.push((at, is_twin));
+                } else if is_twin {
+                    twins.push(at);
                 } else {
                     self.begin_in_turn(at);
                 }
             }
+        }
+        for at in twins {
+            self.begin_alone(at);
         }
         self.end_copies();
         self.copy_last(&last);
@@ -223,12 +288,12 @@ impl<'env> Run<'_, '_, 'env> {
     }
 
     /// Copies what waited until all else is in place; it goes on waiting where something is not.
-    fn copy_last(&mut self, last: &[Place]) {
+    fn copy_last(&mut self, last: &[(Place, bool)]) {
         if last.is_empty() || self.is_stopped() {
             return;
         }
         if !self.went_well() {
-            last.iter().for_each(|at| self.keep(at.dir));
+            last.iter().for_each(|(at, _)| self.keep(at.dir));
             self.warn(&format!(
                 "files that come last (--last) wait for the next run, {} of them, and so does what is to be deleted: something \
                  before them failed",
@@ -236,11 +301,15 @@ impl<'env> Run<'_, '_, 'env> {
             ));
             return;
         }
-        for at in last {
+        for (at, is_twin) in last {
             if self.is_stopped() {
                 break;
             }
-            self.begin_in_turn(*at);
+            if *is_twin {
+                self.begin_alone(*at);
+            } else {
+                self.begin_in_turn(*at);
+            }
         }
         self.end_copies();
     }
@@ -266,6 +335,15 @@ impl<'env> Run<'_, '_, 'env> {
         self.begin_step(at);
         while self.copies.pending() >= self.work.workers.room() {
             self.take_result();
+        }
+    }
+
+    /// Begins a step when all others are through, and sees it through: it is to see what they made of a name that looks like its own.
+    fn begin_alone(&mut self, at: Place) {
+        self.end_copies();
+        if !self.is_stopped() {
+            self.begin_step(at);
+            self.end_copies();
         }
     }
 
@@ -624,6 +702,21 @@ impl<'env> Run<'_, '_, 'env> {
 
 fn came_to_place(placed: Result<Written>) -> Result<Came> {
     placed.map(|written| Came::Copied(Staging::Placed(written)))
+}
+
+/// The steps that copy to a name which looks like that of an earlier one. A side may take both for one: under way at the same time,
+/// neither would see the other, and the last one would stay.
+fn twins_among(steps: &[Step]) -> Vec<usize> {
+    let copies = steps.iter().enumerate().filter_map(|(at, step)| {
+        let Todo::Copy { from, .. } = step.todo else {
+            return None;
+        };
+        Some((look_hash(step.name_on(from.peer()).as_bytes()), at))
+    });
+    let mut copies: Vec<(u32, usize)> = copies.collect();
+    copies.sort_unstable();
+    let alike = copies.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+    alike.map(|pair| pair[1].1).collect()
 }
 
 fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {

@@ -109,8 +109,10 @@ pub fn carry(carrying: Carrying<'_, '_, '_>) -> Result<Done> {
         run.take_lock()?;
         run.prepare();
         run.move_aside();
+        run.note_respellings();
         run.make_dirs();
         run.note_found();
+        run.respell_files();
         run.rename_files();
         run.copy_files();
         run.keep_unmoved();

@@ -9,6 +9,7 @@ use crate::replica::{Removal, Replica, Stat, Times, Written, save};
 use crate::side::{Side, Sides};
 use crate::sync::event::Event;
 use crate::sync::look::directory::load_remote_times;
+use crate::sync::look::spelling::renamed;
 use crate::sync::plan::moved::Place;
 use crate::sync::plan::{OwnRecord, Step, Todo};
 use crate::sync::record::{Change, DirFacts, Shown, TrueTime, What};
@@ -148,7 +149,6 @@ impl Run<'_, '_, '_> {
             if self.states[index].unmade || self.states[index].removed {
                 continue;
             }
-            self.note_respelling(index);
             self.note_own_record(index);
             if let Some(facts) = self.facts_of(index, &mut local) {
                 self.note_in(index, &Change::Facts(facts));
@@ -162,36 +162,42 @@ impl Run<'_, '_, '_> {
         let (Some(parent), Some(name)) = (plan.parent, plan.paths.local.name()) else {
             return;
         };
-        let change = match plan.own_record {
+        let changes = match plan.own_record {
             OwnRecord::Keep => return,
             OwnRecord::Set => {
-                let remote = plan.paths.remote.name().filter(|remote| *remote != name);
-                Change::Set {
-                    name: name.as_bytes().into(),
-                    remote_name: remote.map(|name| name.as_bytes().into()),
-                    what: What::Dir,
-                    ids: Sides::new(0, 0),
-                }
+                let names = Sides::new(name, plan.paths.remote.name().unwrap_or(name));
+                // One that was moved has none under its old name any more.
+                let old = plan.recorded.name().filter(|_| plan.moved_from.is_none());
+                let old = old.unwrap_or(name).as_bytes();
+                let names = names.map(|name| name.as_bytes().into());
+                renamed(old, names, What::Dir, Sides::default())
             }
-            OwnRecord::Forget => Change::Forget {
+            OwnRecord::Forget => vec![Change::Forget {
                 name: plan.recorded.name().unwrap_or(name).as_bytes().into(),
-            },
+            }],
         };
-        self.note_in(parent, &change);
+        for change in changes {
+            self.note_in(parent, &change);
+        }
     }
 
-    /// A directory that the local side spells otherwise now takes its records along.
-    fn note_respelling(&mut self, index: usize) {
-        let plan = &self.work.plan.dirs[index];
-        if plan.moved_from.is_some() {
-            return;
-        }
-        let (Some(old), Some(new)) = (plan.recorded.name(), plan.paths.local.name()) else {
-            return;
-        };
-        if old != new {
+    /// Directories that the local side spells otherwise now take their records along, before anything is recorded in them.
+    pub(super) fn note_respellings(&mut self) {
+        // Parents stand before their children.
+        for index in 0..self.work.plan.dirs.len() {
+            let plan = &self.work.plan.dirs[index];
+            let (Some(old), Some(new)) = (plan.recorded.name(), plan.paths.local.name()) else {
+                continue;
+            };
+            if plan.moved_from.is_some() || old == new || plan.own_record != OwnRecord::Set {
+                continue;
+            }
             let from = plan.paths.local.parent().join(old);
+            let is_there = plan.make_on.is_none();
             self.note_in(index, &Change::MovedFrom(from));
+            if is_there {
+                self.note_own_record(index);
+            }
         }
     }
 

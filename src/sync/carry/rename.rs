@@ -2,8 +2,8 @@
 //! file under the new one, and here the old name is as it was listed and the new one free.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::path::RelPath;
-use crate::replica::{Kind, Renaming, Stat, Times, Written};
+use crate::path::{RelPath, fold_case};
+use crate::replica::{Kind, Renaming, Replica, Stat, Times, Written};
 use crate::side::{Side, Sides};
 use crate::sync::record::{Intent, Journal, Shown};
 use crate::sync::workers::Hands;
@@ -22,6 +22,14 @@ pub struct Moving {
     pub times: Times,
     /// The name that a file is recorded by from now on.
     pub name: Box<[u8]>,
+}
+
+impl Moving {
+    /// Whether its names on that side differ in case alone.
+    fn is_respelling(&self, on: Side) -> bool {
+        let (from, to) = (self.from.of(on).as_bytes(), self.to.of(on).as_bytes());
+        from != to && fold_case(from) == fold_case(to)
+    }
 }
 
 /// Renames those of a batch that may be renamed, on the side that is not `by`; what that shows under their new names then.
@@ -95,6 +103,41 @@ pub fn move_batch(
     Ok(results.into_iter().zip(moves).map(written).collect())
 }
 
+/// Changes the case of names on the side that is not the user's: what came of each. May be called again after the session died.
+/// On a side that does not tell case apart both names are one entry before and after.
+pub fn respell_batch(
+    replica: &mut dyn Replica,
+    renames: &[Renaming],
+    listed: &[Stat],
+) -> Vec<Result<()>> {
+    let paths = |of: fn(&Renaming) -> &RelPath| -> Vec<RelPath> {
+        renames
+            .iter()
+            .map(|renaming| of(renaming).clone())
+            .collect()
+    };
+    let olds = replica.look_up(&paths(|renaming| &renaming.from));
+    let mut results: Vec<Result<()>> = olds
+        .into_iter()
+        .zip(listed)
+        .map(|(old, listed)| match old? {
+            Some(now) if now.may_equal(listed) => Ok(()),
+            Some(_) => Err(changed("it changed since it was listed")),
+            None => Err(changed("it is gone")),
+        })
+        .collect();
+    let cleared = (0..renames.len()).filter(|index| results[*index].is_ok());
+    let cleared: Vec<usize> = cleared.collect();
+    let several: Vec<Renaming> = cleared
+        .iter()
+        .map(|index| renames[*index].clone())
+        .collect();
+    for (index, renamed) in cleared.into_iter().zip(replica.rename_each(&several)) {
+        results[index] = renamed;
+    }
+    results
+}
+
 enum Finding {
     /// Under the old name lies what was listed, under the new one nothing.
     Ready(Stat),
@@ -117,6 +160,12 @@ fn check_peer(one: &Moving, on: Side, old: Option<Stat>, new: Option<Stat>) -> R
         // The try before got as far as this, and only the reply was lost.
         (None, Some(now)) if now.may_equal(expected) => Ok(Finding::Done(now)),
         (Some(_), None) => Err(changed("it changed since it was listed")),
+        // A side that does not tell case apart may take both for one; whoever renames it finds that out.
+        (Some(now), Some(new))
+            if one.is_respelling(on) && now.may_equal(expected) && now == new =>
+        {
+            Ok(Finding::Ready(now))
+        }
         (_, Some(_)) => Err(changed("something has appeared under the new name")),
         (None, None) => Err(changed("it is gone")),
     }

@@ -31,6 +31,15 @@ pub fn tell_plan(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) {
         if dir.moved_from.is_some() {
             tell_dir(Deed::Renamed { from: Side::Local });
         }
+        for respelling in &dir.respellings {
+            tell(Event::Entry {
+                path: &path.join(respelling.name()),
+                kind: Kind::File,
+                deed: Deed::Renamed {
+                    from: respelling.by,
+                },
+            });
+        }
         for step in &dir.steps {
             if let Some(deed) = deed_of(step) {
                 let path = path.join(step.name_on(Side::Local));

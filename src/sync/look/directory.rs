@@ -9,6 +9,7 @@ use crate::replica::{Entry, Kind, Listing, Mtime, Replica, Stat, load};
 use crate::side::{Side, Sides};
 use crate::sync::look::pair::{Pairs, Places, pair_up};
 use crate::sync::look::recall;
+use crate::sync::look::spelling::{self, Meeting, Spelling};
 use crate::sync::record::{Archive, Block, Change, Record, RemoteTimes, Shown, What};
 use crate::sync::workers::Hands;
 use crate::time::Timestamp;
@@ -20,15 +21,14 @@ pub const COARSE_MARGIN_SECS: i64 = 15 * 60;
 /// Remote metadata is not ours alone, but no larger than what a directory of some ten thousand files needs.
 const REMOTE_TIMES_MAX_BYTES: usize = 4 << 20;
 
-/// How many names are asked about in one go.
-const SPELLINGS_BATCH: usize = 256;
-
 /// What all looks of a run have in common.
 pub struct Terms<'env> {
     /// What is remembered.
     pub archive: &'env Archive,
     /// Whether the remote side is listed, or the records are believed.
     pub remote_scan: RemoteScan,
+    /// How names that differ only in case are paired.
+    pub case: Case,
     /// The trash, which takes no part.
     pub trash: Option<RelPath>,
     /// Whether the journal that a cut-off run left was written since this machine started.
@@ -41,6 +41,7 @@ impl<'env> Terms<'env> {
         Self {
             archive,
             remote_scan: job.policy.remote_scan,
+            case: job.policy.case,
             trash: job.policy.trash.as_ref().map(|trash| trash.dir.clone()),
             is_same_boot,
         }
@@ -71,6 +72,10 @@ pub struct Found {
     pub complete: Sides<bool>,
     /// What is remembered of it.
     pub block: Block,
+    /// Names that a side spells otherwise than they are recorded, or than the other side does.
+    pub spellings: Sides<Vec<Spelling>>,
+    /// Names that a side takes for one with another.
+    pub meetings: Vec<Meeting>,
     /// What a cut-off run had done and this run has to note.
     pub notes: Vec<Change>,
     /// Partial files in it, with their sizes.
@@ -112,9 +117,9 @@ fn look(hands: &mut Hands<'_>, terms: &Terms<'_>, at: &Where) -> Result<Found> {
         found.see_adopted(hands, &at.paths.remote)?;
     }
     recall::doubt_adopted(&mut found, at.there);
+    spelling::find(&mut found, hands, at, terms.case)?;
     recall::recall(&mut found, terms.is_same_boot);
     if *at.there.of(Side::Remote) && !at.is_remote_known {
-        found.find_spellings(hands, &at.paths.remote)?;
         found.make_times_exact(hands, &at.paths.remote)?;
         if found.has_remote_times {
             found.restore_times(hands, &at.paths.remote)?;
@@ -181,6 +186,8 @@ impl Found {
             failed: Sides::new(None, None),
             complete: Sides::new(true, true),
             block,
+            spellings: Sides::default(),
+            meetings: Vec::new(),
             notes: Vec::new(),
             partials: Sides::default(),
             has_remote_times: false,
@@ -214,32 +221,35 @@ impl Found {
         *self.listings.of_mut(side) = listing;
     }
 
-    /// Finds recorded names that the remote side shows in another spelling than it was given: decomposed, in other case, without
-    /// blanks or dots at their end. A name that a listing lacks, and that the server does not deny, is there all the same.
-    fn find_spellings(&mut self, hands: &mut Hands<'_>, dir: &RelPath) -> Result<()> {
-        if !self.complete.remote {
-            return Ok(());
+    /// How that side spells what is recorded, or what the other side has, by this name.
+    pub fn name_on<'f>(&'f self, side: Side, name: &'f [u8]) -> &'f [u8] {
+        let mut spellings = self.spellings.of(side).iter();
+        if let Some(spelling) = spellings.find(|spelling| *spelling.meant == *name) {
+            return &spelling.shown;
         }
-        let unknown = recall::unrecorded(self);
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        let lacking = recall::lacking(self);
-        for names in lacking.chunks(SPELLINGS_BATCH) {
-            let paths: Vec<RelPath> = names
-                .iter()
-                .map(|name| dir.join(Name::accepted(name)))
-                .collect();
-            for (name, answer) in names.iter().zip(hands.of(Side::Remote)?.look_up(&paths)) {
-                match answer {
-                    Ok(Some(stat)) => recall::respell(self, name, &stat, &unknown),
-                    Ok(None) => {}
-                    Err(error) if error.scope() == Scope::Entry => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(())
+        let record = self.block.find(name);
+        record.map_or(name, |record| record.name_on(side).as_bytes())
+    }
+
+    /// Whether the user of that side gave the entry this name.
+    pub fn is_renamed(&self, side: Side, shown: &[u8]) -> bool {
+        let spellings = self.spellings.of(side).iter();
+        spellings
+            .filter(|one| one.is_rename)
+            .any(|one| *one.shown == *shown)
+    }
+
+    /// The other name that a side takes for one with this entry's; also where it is the other's, and both were recorded.
+    pub fn meeting_of(&self, pair: &Pair<'_>) -> Option<&Meeting> {
+        self.meetings.iter().find(|meeting| {
+            *meeting.name == *pair.name.as_bytes()
+                || meeting.is_recorded && *meeting.with == *pair.name_on(meeting.on).as_bytes()
+        })
+    }
+
+    /// What that side lists of it.
+    pub fn listed(&self, side: Side, name: &[u8]) -> Option<Entry<'_>> {
+        self.listings.of(side).find(self.name_on(side, name))
     }
 
     /// Where the listing tells minutes or days only, asks for the exact times that a decision may rest on.
@@ -373,16 +383,24 @@ impl Found {
 
     /// Pairs the names up.
     pub fn pair_up(&self, case: Case) -> Pairs {
-        let spelled = self.block.iter().filter_map(|record| {
-            let shown = record.remote_name?;
-            Some((shown.as_bytes(), record.name.as_bytes()))
+        let mut spellings = self.spellings.as_ref().map(|spellings| {
+            let spelled = spellings.iter().map(|one| (&*one.shown, &*one.meant));
+            spelled.collect::<Vec<_>>()
         });
-        let mut spellings: Vec<(&[u8], &[u8])> = if self.block.has_spellings() {
-            spelled.collect()
-        } else {
-            Vec::new()
-        };
-        spellings.sort_unstable();
+        if self.block.has_spellings() {
+            // What was found now is truer than what is recorded.
+            let is_told = |name: &[u8]| self.spellings.remote.iter().any(|one| *one.meant == *name);
+            let spelled = self.block.iter().filter_map(|record| {
+                let shown = record.remote_name?;
+                Some((shown.as_bytes(), record.name.as_bytes()))
+            });
+            spellings
+                .remote
+                .extend(spelled.filter(|(_, name)| !is_told(name)));
+        }
+        for spellings in [&mut spellings.local, &mut spellings.remote] {
+            spellings.sort_unstable();
+        }
         let Sides { local, remote } = &self.listings;
         pair_up(local, remote, &self.block, &spellings, case)
     }

@@ -2,11 +2,12 @@
 //!
 //! Three sorted lists are merged in one pass. Where names that differ only in case count as one (`--case local`,
 //! `--case remote`), they are paired by their folded form; where they might be confused (no `--case`), nothing is done with
-//! them. A name that the remote side is known to spell otherwise pairs with the record of that spelling.
+//! them. A name that a side is known to spell otherwise pairs by the name it stands for.
 
 use crate::job::Case;
-use crate::path::Fnv64;
+use crate::path::{Fnv64, fold_case};
 use crate::replica::Listing;
+use crate::side::Sides;
 use crate::sync::record::Block;
 
 /// A list of names, sorted by their bytes and without doubles.
@@ -90,7 +91,7 @@ enum Order {
     /// than keeping the places of 50,000 names.
     #[default]
     Alike,
-    /// Names pair by a key: their folded form, or the name that the record of a spelling has.
+    /// Names pair by a key: their folded form, or the name that a spelling stands for.
     Keyed(Vec<Places>),
 }
 
@@ -118,8 +119,8 @@ impl Pairs {
     }
 }
 
-/// Pairs the names of both sides and of the records. `spellings` holds the recorded names that the remote side spells
-/// otherwise: its spelling first, then ours; sorted.
+/// Pairs the names of both sides and of the records. `spellings` holds the names that a side spells otherwise: its spelling
+/// first, then the name that it stands for; sorted.
 ///
 /// # Panics
 /// When a list is not sorted or names something twice: pairing it would lose entries.
@@ -127,7 +128,7 @@ pub fn pair_up(
     local: &dyn Names,
     remote: &dyn Names,
     records: &dyn Names,
-    spellings: &[(&[u8], &[u8])],
+    spellings: &Sides<Vec<(&[u8], &[u8])>>,
     case: Case,
 ) -> Pairs {
     let lists = [local, remote, records];
@@ -136,20 +137,28 @@ pub fn pair_up(
         assert!(sorted, "lists are sorted and hold each name once");
     }
     let folds = matches!(case, Case::Local | Case::Remote);
-    let mut pairs = if folds || !spellings.is_empty() {
+    let has_spellings = !spellings.local.is_empty() || !spellings.remote.is_empty();
+    let mut pairs = if folds || has_spellings {
         pair_keyed(lists, |list, name| {
+            let spellings: &[(&[u8], &[u8])] = match list {
+                LOCAL => &spellings.local,
+                REMOTE => &spellings.remote,
+                _ => &[],
+            };
             let known = spellings
                 .binary_search_by(|(shown, _)| (*shown).cmp(name))
-                .ok()
-                .filter(|_| list == REMOTE)
                 .map_or(name, |at| spellings[at].1);
-            if folds { fold(known) } else { known.to_vec() }
+            if folds {
+                fold_case(known)
+            } else {
+                known.to_vec()
+            }
         })
     } else {
         Pairs::default()
     };
     if case == Case::Refuse {
-        pairs.lookalikes = lookalikes(lists, spellings);
+        pairs.lookalikes = lookalikes(lists, &pairs);
     }
     pairs
 }
@@ -189,17 +198,20 @@ impl Iterator for Merge<'_> {
     }
 }
 
-/// The names on either side that fold to the same as another one. Compares 32-bit hashes first, which take little memory.
-fn lookalikes(lists: [&dyn Names; 3], spellings: &[(&[u8], &[u8])]) -> Vec<Box<[u8]>> {
-    let is_spelling = |name: &[u8]| {
-        let known = spellings.binary_search_by(|(shown, _)| (*shown).cmp(name));
-        known.is_ok()
-    };
+/// The names of which another pair has one that folds to the same. Compares 32-bit hashes first, which take little memory.
+fn lookalikes(lists: [&dyn Names; 3], pairs: &Pairs) -> Vec<Box<[u8]>> {
     let names = || {
-        Merge::of(lists).filter_map(|pair| {
+        let [local, remote, records] = lists;
+        pairs.iter(local, remote, records).flat_map(|pair| {
             let local = pair.local().map(|at| lists[LOCAL].name_at(at));
-            let remote = || pair.remote().map(|at| lists[REMOTE].name_at(at));
-            local.or_else(|| remote().filter(|name| !is_spelling(name)))
+            let remote = pair.remote().map(|at| lists[REMOTE].name_at(at));
+            // What is one entry is no lookalike of itself.
+            let is_one = |remote: &&[u8]| {
+                local.is_some_and(|local| local == *remote || fold_case(local) == fold_case(remote))
+            };
+            local
+                .into_iter()
+                .chain(remote.filter(|remote| !is_one(remote)))
         })
     };
     let mut hashes = Vec::with_capacity(lists[LOCAL].count().max(lists[REMOTE].count()));
@@ -217,9 +229,9 @@ fn lookalikes(lists: [&dyn Names; 3], spellings: &[(&[u8], &[u8])]) -> Vec<Box<[
     let mut suspects: Vec<&[u8]> = names()
         .filter(|name| doubled.binary_search(&folded_hash(name)).is_ok())
         .collect();
-    suspects.sort_by_key(|name| fold(name));
+    suspects.sort_by_key(|name| fold_case(name));
     let mut found: Vec<Box<[u8]>> = suspects
-        .chunk_by(|one, other| fold(one) == fold(other))
+        .chunk_by(|one, other| fold_case(one) == fold_case(other))
         .filter(|alike| alike.len() > 1)
         .flatten()
         .map(|name| (*name).into())
@@ -290,16 +302,6 @@ fn keep_better_record(lists: [&dyn Names; 3], pair: &mut Places, further: &mut [
     }
 }
 
-/// The name in lower case, where it is text; other bytes stay.
-fn fold(name: &[u8]) -> Vec<u8> {
-    let mut folded = Vec::with_capacity(name.len());
-    for chunk in name.utf8_chunks() {
-        folded.extend_from_slice(chunk.valid().to_lowercase().as_bytes());
-        folded.extend_from_slice(chunk.invalid());
-    }
-    folded
-}
-
 fn folded_hash(name: &[u8]) -> u32 {
     let mut hash = Fnv64::new();
     if name.is_ascii() {
@@ -308,7 +310,7 @@ fn folded_hash(name: &[u8]) -> u32 {
             hash.update(&[byte.to_ascii_lowercase()]);
         }
     } else {
-        hash.update(&fold(name));
+        hash.update(&fold_case(name));
     }
     let hash = hash.finish();
     (hash ^ hash >> 32) as u32
@@ -344,7 +346,8 @@ mod tests {
         case: Case,
     ) -> (Vec<Row>, Vec<String>) {
         let [local, remote, records] = [local, remote, records].map(|names| List(names.to_vec()));
-        let pairs = pair_up(&local, &remote, &records, spellings, case);
+        let spellings = Sides::new(Vec::new(), spellings.to_vec());
+        let pairs = pair_up(&local, &remote, &records, &spellings, case);
         let row = |pair: Places| {
             (
                 pair.local().map(|at| local.0[at]),

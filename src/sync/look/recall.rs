@@ -3,11 +3,12 @@
 //! Two kinds may be: what a run noted that was killed or cut off by a power cut, and what pyftpsync left in folders that may
 //! have come from elsewhere since.
 
-use crate::path::{Escaped, Name};
-use crate::replica::{Kind, Listing, Stat};
+use crate::path::Name;
+use crate::replica::{Kind, Stat};
 use crate::side::{Side, Sides};
 use crate::sync::look::Found;
 use crate::sync::look::directory::true_time;
+use crate::sync::look::spelling::renamed;
 use crate::sync::record::{Change, DirFacts, Intent, Shown, What};
 
 /// Drops rows of pyftpsync in a folder that came from elsewhere: the remote side contradicts them.
@@ -65,8 +66,8 @@ pub fn recall(found: &mut Found, is_same_boot: bool) {
             .fresh()
             .iter()
             .filter(|name| {
-                found.complete.local && found.listings.local.find(name).is_none()
-                    || found.complete.remote && found.listings.remote.find(name).is_none()
+                is_surely_gone(found, Side::Local, name)
+                    || is_surely_gone(found, Side::Remote, name)
             })
             .cloned()
             .collect();
@@ -105,84 +106,6 @@ pub fn recall(found: &mut Found, is_same_boot: bool) {
     }
 }
 
-/// The names on the remote side of which nothing is recorded.
-pub fn unrecorded(found: &Found) -> Vec<Box<[u8]>> {
-    let spellings: Vec<&[u8]> = found
-        .block
-        .iter()
-        .filter_map(|record| record.remote_name)
-        .map(Name::as_bytes)
-        .collect();
-    let names = found
-        .listings
-        .remote
-        .iter()
-        .map(|entry| entry.name.as_bytes());
-    let is_unknown = |name: &&[u8]| found.block.find(name).is_none() && !spellings.contains(name);
-    names.filter(is_unknown).map(Into::into).collect()
-}
-
-/// The recorded names that the remote side does not show.
-pub fn lacking(found: &Found) -> Vec<Box<[u8]>> {
-    let remote = &found.listings.remote;
-    let is_shown = |name: &Name<'_>| remote.find(name.as_bytes()).is_some();
-    let records = found.block.iter();
-    let lacking = records.filter(|record| !is_shown(&record.remote_name.unwrap_or(record.name)));
-    lacking
-        .map(|record| record.name.as_bytes().into())
-        .collect()
-}
-
-/// Takes the one name of `unknown` that can be another spelling of `name`, which the server has as `stat` says, for that.
-/// Where there is none, or more than one, nothing may be deleted for want of the name.
-pub fn respell(found: &mut Found, name: &[u8], stat: &Stat, unknown: &[Box<[u8]>]) {
-    let fits = |other: &[u8]| {
-        let entry = found.listings.remote.find(other);
-        is_spelling(name, other) && entry.is_some_and(|entry| entry.shown.may_equal(stat))
-    };
-    let mut fitting = unknown.iter().filter(|other| fits(other));
-    let (Some(shown), None) = (fitting.next(), fitting.next()) else {
-        let text = format!(
-            "{} is not listed, and is there when asked for",
-            Escaped(name)
-        );
-        found.listings.remote.mark_incomplete(text);
-        found.complete.remote = false;
-        return;
-    };
-    let Some(record) = found.block.find(name) else {
-        return;
-    };
-    let change = Change::Set {
-        name: name.into(),
-        remote_name: Some(shown.clone()),
-        what: record.what,
-        ids: record.ids,
-    };
-    found.block.apply(&change);
-    found.notes.push(change);
-}
-
-/// Whether two names can be one in two spellings: what they have of ASCII, in lower case and without blanks and dots at the end, is
-/// the same but for letters that decomposing takes out of accented ones.
-fn is_spelling(one: &[u8], other: &[u8]) -> bool {
-    let skeleton = |name: &[u8]| {
-        let end = name.iter().rposition(|byte| !matches!(byte, b'.' | b' '));
-        let kept = name[..end.map_or(0, |end| end + 1)]
-            .iter()
-            .filter(|byte| byte.is_ascii());
-        kept.map(u8::to_ascii_lowercase).collect::<Vec<u8>>()
-    };
-    let (one, other) = (skeleton(one), skeleton(other));
-    let (short, long) = if one.len() <= other.len() {
-        (one, other)
-    } else {
-        (other, one)
-    };
-    let mut rest = long.iter();
-    short.iter().all(|byte| rest.any(|other| other == byte))
-}
-
 fn recall_placing(
     found: &mut Found,
     name: Box<[u8]>,
@@ -193,8 +116,7 @@ fn recall_placing(
     if Name::new(&name).is_err() {
         return;
     }
-    let listing: &Listing = found.listings.of(to);
-    let Some(entry) = listing.find(&name) else {
+    let Some(entry) = found.listed(to, &name) else {
         // The old version was moved out of the way, and the new one not yet put there.
         if is_surely_gone(found, to, &name) {
             forget(found, name);
@@ -209,18 +131,13 @@ fn recall_placing(
     }
     let mut shown = Sides::new(source, source);
     *shown.of_mut(to) = Shown::of(&entry.shown);
-    let ids = found
-        .listings
-        .as_ref()
-        .map(|listing| listing.find(&name).map_or(0, |entry| entry.inode));
-    let change = Change::Set {
-        name,
-        remote_name: None,
-        what: What::File(shown),
-        ids,
-    };
-    found.block.apply(&change);
-    found.notes.push(change);
+    let both = Sides::new(Side::Local, Side::Remote);
+    let ids = both.map(|side| found.listed(side, &name).map_or(0, |entry| entry.inode));
+    let names = both.map(|side| found.name_on(side, &name).into());
+    for change in renamed(&name, names, What::File(shown), ids) {
+        found.block.apply(&change);
+        found.notes.push(change);
+    }
 }
 
 /// Whether what is there now is what was about to be placed.
@@ -274,26 +191,11 @@ pub fn forget_changed(found: &mut Found) -> Vec<Box<[u8]>> {
 }
 
 fn is_surely_gone(found: &Found, side: Side, name: &[u8]) -> bool {
-    *found.complete.of(side) && found.listings.of(side).find(name).is_none()
+    *found.complete.of(side) && found.listed(side, name).is_none()
 }
 
 fn forget(found: &mut Found, name: Box<[u8]>) {
     let change = Change::Forget { name };
     found.block.apply(&change);
     found.notes.push(change);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_and_its_other_spellings() {
-        let spelled = |one: &str, other: &str| is_spelling(one.as_bytes(), other.as_bytes());
-        assert!(spelled("caf\u{e9}.jpg", "cafe\u{301}.jpg"));
-        assert!(spelled("Photo.JPG", "photo.jpg"));
-        assert!(spelled("name. ", "name"));
-        assert!(!spelled("a.jpg", "b.jpg"));
-        assert!(!spelled("photo1.jpg", "photo2.jpg"));
-    }
 }

@@ -23,7 +23,7 @@ use crate::sync::plan::aside::Aside;
 use crate::sync::plan::guard::{Changes, Copies, Losses};
 use crate::sync::plan::moved::{Appeared, Gone, Move, Place};
 use crate::sync::plan::status::Status;
-use crate::sync::record::{Change, DirFacts};
+use crate::sync::record::{Change, DirFacts, What};
 
 /// What a run is going to do.
 #[derive(Debug, Default)]
@@ -79,6 +79,8 @@ pub struct DirPlan {
     pub was_settled: bool,
     /// What a cut-off run had done.
     pub notes: Vec<Change>,
+    /// Files in it that are to be renamed in case alone, before anything else is done with them.
+    pub respellings: Vec<Respelling>,
     /// What is to be done with the entries in it.
     pub steps: Vec<Step>,
     /// Directories in it that are gone on both sides; with all below.
@@ -100,6 +102,23 @@ pub struct Retimed {
     pub step: Step,
     /// By how many seconds it moved on each side.
     pub moved: Sides<Option<i64>>,
+}
+
+/// A file that has one name on both sides, and of which the user changed the case on one.
+#[derive(Debug)]
+pub struct Respelling {
+    /// The side of the user.
+    pub by: Side,
+    /// The recorded name, which the other side has as yet.
+    pub old: Box<[u8]>,
+    /// The new one.
+    pub new: Box<[u8]>,
+    /// What the other side shows under the old one.
+    pub shown: Stat,
+    /// What is recorded of it.
+    pub what: What,
+    /// The same of what the sides know it by.
+    pub ids: Sides<u64>,
 }
 
 /// What a directory was called before it was renamed on the local side.
@@ -185,6 +204,13 @@ pub enum Todo {
     },
 }
 
+impl Respelling {
+    /// The new name.
+    pub fn name(&self) -> Name<'_> {
+        Name::new(&self.new).expect("plans are made of accepted names")
+    }
+}
+
 impl Step {
     /// Its name on that side.
     pub fn name_on(&self, side: Side) -> Name<'_> {
@@ -248,13 +274,17 @@ impl Plan {
                     || (side == Side::Remote && dir.moved_from.is_some())
                     || dir.remove_on.is_some_and(|(on, _)| on == side)
                     || !dir.litter.of(side).is_empty()
+                    || dir.respellings.iter().any(|one| one.by == side.peer())
                     || dir.steps.iter().any(|step| *step.writes().of(side))
             })
     }
 
     /// How many steps there are.
     pub fn steps(&self) -> usize {
-        self.dirs.iter().map(|dir| dir.steps.len() + 1).sum()
+        let steps = self.dirs.iter();
+        steps
+            .map(|dir| dir.steps.len() + dir.respellings.len() + 1)
+            .sum()
     }
 
     /// The files to be copied to that side, and their bytes.
@@ -503,6 +533,7 @@ impl DirPlan {
             facts: None,
             was_settled: false,
             notes: Vec::new(),
+            respellings: Vec::new(),
             steps: Vec::new(),
             forgotten_dirs: Vec::new(),
             litter: Sides::new(Vec::new(), Vec::new()),
@@ -517,6 +548,7 @@ impl DirPlan {
             && self.own_record == OwnRecord::Keep
             && self.facts.is_none()
             && self.notes.is_empty()
+            && self.respellings.is_empty()
             && self.steps.is_empty()
             && self.forgotten_dirs.is_empty()
             && self.litter.local.is_empty()

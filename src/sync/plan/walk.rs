@@ -16,18 +16,19 @@ use std::rc::Rc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{Delete, Job, Location, RemoteScan};
-use crate::path::RelPath;
+use crate::path::{Escaped, RelPath};
 use crate::replica::{Kind, Listing};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Ask, Choice, Deed, DeletedFor, Event, Skipped};
 use crate::sync::look::directory::Where;
 use crate::sync::look::filter::{Filter, Verdict};
 use crate::sync::look::quick::{Finding, Findings};
+use crate::sync::look::spelling::Meeting;
 use crate::sync::look::{Found, Pair, Terms, recall, survey};
 use crate::sync::plan::draft::{Dir, Draft};
 use crate::sync::plan::guard::Copies;
 use crate::sync::plan::{OwnRecord, Plan, Todo, guard, moved};
-use crate::sync::record::{DirFacts, What};
+use crate::sync::record::{Change, DirFacts, What};
 use crate::sync::refuse_if;
 use crate::sync::workers::{Failure, Inbox, Pile, Turn, Workers};
 use crate::time::Timestamp;
@@ -218,13 +219,13 @@ impl Walker<'_, '_, '_> {
         self.walk.job.policy.last.is_empty()
     }
 
-    /// Whether the job renames directories: where it would have deleted the old one and copied the new one.
-    fn renames_dirs(&self) -> bool {
+    /// Whether the job renames on that side what was renamed on the other: where it would have deleted the old name and copied
+    /// the new one.
+    fn renames_on(&self, side: Side) -> bool {
         self.renames_files()
             && match self.walk.job.direction.follower() {
                 None => true,
-                Some(Side::Remote) => self.walk.job.policy.delete != Delete::Never,
-                Some(Side::Local) => false,
+                Some(follower) => side == follower && self.walk.job.policy.delete != Delete::Never,
             }
     }
 
@@ -552,7 +553,7 @@ impl Walker<'_, '_, '_> {
             let listing = found.listings.of(side);
             let lacks_files = || {
                 let mut recorded = found.block.iter();
-                recorded.any(|record| listing.find(record.name.as_bytes()).is_none())
+                recorded.any(|record| found.listed(side, record.name.as_bytes()).is_none())
             };
             let recorded = *found.block.facts().mounts.of(side);
             let now = listing.own.mount;
@@ -596,7 +597,7 @@ impl Walker<'_, '_, '_> {
         for side in Side::BOTH {
             let is_empty =
                 found.listings.of(side).is_empty() && !found.listings.of(side.peer()).is_empty();
-            if is_empty && side == Side::Local && self.renames_dirs() {
+            if is_empty && side == Side::Local && self.renames_on(Side::Remote) {
                 // Its files may be elsewhere by now, which shows at the end.
                 self.emptied.push((Rc::clone(dir), recorded));
                 continue;
@@ -649,12 +650,16 @@ impl Walker<'_, '_, '_> {
             {
                 self.refuse_lookalike(dir, &pair);
                 seen.is_partial = true;
+            } else if let Some(meeting) = found.meeting_of(&pair) {
+                self.refuse_meeting(dir, &pair, meeting);
+                seen.is_partial = true;
             } else {
                 self.decide_entry(visit, &found, pair, &mut below, &mut seen)?;
             }
         }
         self.draft.plan_litter(dir, &found, self.walk.job.direction);
-        let notes = std::mem::take(&mut found.notes);
+        let mut notes = std::mem::take(&mut found.notes);
+        notes.append(&mut seen.respelled);
         if !notes.is_empty() {
             self.draft.plan_of(dir).notes = notes;
         }
@@ -685,6 +690,16 @@ impl Walker<'_, '_, '_> {
         self.fail(dir, &dir.paths.local.join(pair.name), &error);
     }
 
+    fn refuse_meeting(&mut self, dir: &Dir, pair: &Pair<'_>, meeting: &Meeting) {
+        let error = Error::new(ErrorKind::Name(format!(
+            "the {} side takes this name and \"{}\" for one, and nothing is done with it; rename one of the two",
+            meeting.on,
+            Escaped(&meeting.with)
+        )));
+        self.draft.plan.totals.conflicts += 1;
+        self.fail(dir, &dir.paths.local.join(pair.name), &error);
+    }
+
     /// What is to be remembered of the directory itself, where that differs from what is remembered now.
     fn plan_facts(&mut self, dir: &Dir, found: &Found, seen: &Seen) {
         let old = found.block.facts();
@@ -696,6 +711,7 @@ impl Walker<'_, '_, '_> {
                 || !plan.notes.is_empty()
                 || plan.moved_from.is_some()
                 || plan.make_on.is_some()
+                || !plan.respellings.is_empty()
         });
         let was_listed = !self.is_remote_known(dir);
         let facts = DirFacts {
@@ -829,4 +845,6 @@ struct Seen {
     is_partial: bool,
     /// What of it are copies of what was recorded.
     copies: Copies,
+    /// The records of what has another name on a side than it had.
+    respelled: Vec<Change>,
 }

@@ -66,6 +66,18 @@ pub struct Record<'a> {
     pub ids: Sides<u64>,
 }
 
+impl<'a> Record<'a> {
+    /// Its name on each side.
+    pub fn names(&self) -> Sides<Name<'a>> {
+        Sides::new(self.name, self.remote_name.unwrap_or(self.name))
+    }
+
+    /// Its name on that side.
+    pub fn name_on(&self, side: Side) -> Name<'a> {
+        *self.names().of(side)
+    }
+}
+
 /// What is remembered of a directory itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DirFacts {

@@ -11,13 +11,13 @@ use crate::replica::{Algorithm, Kind, Precision, same_bytes};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Answer, Choice, Conflict, Deed, DeletedFor, Event, Skipped};
 use crate::sync::look::filter::Verdict;
-use crate::sync::look::{Found, Pair};
+use crate::sync::look::{Found, Pair, spelling};
 use crate::sync::plan::aside::{Aside, aside_name};
 use crate::sync::plan::decide::{Action, decide, decide_unmatched};
 use crate::sync::plan::draft::Dir;
 use crate::sync::plan::resolve::{self, Resolution};
 use crate::sync::plan::status::{Status, statuses};
-use crate::sync::plan::{OwnRecord, Todo};
+use crate::sync::plan::{OldName, OwnRecord, Respelling, Todo};
 use crate::sync::record::{DirFacts, Record, What};
 use crate::sync::workers::Failure;
 
@@ -106,10 +106,99 @@ impl Walker<'_, '_, '_> {
             entry.status,
             stats.as_ref().map(|stat| stat.as_ref()),
         );
+        let respelled = self.take_respelling(visit, found, entry, action, seen);
+        let Some((entry, action)) = respelled else {
+            return Ok(());
+        };
         self.take_action(visit, found, &entry, action, below, seen)?;
         let moved = self.shift_of(&entry);
         self.draft.note_retimed(&visit.dir, &entry.pair, moved);
         Ok(())
+    }
+
+    /// Sees to an entry that has another name on a side than it is recorded by. Where the user changed its case on one side, it
+    /// gets that name on the other, too; in any other case each side keeps its spelling, and the record says so. None where
+    /// nothing else is to be done with it.
+    fn take_respelling<'a>(
+        &mut self,
+        visit: &Visit,
+        found: &Found,
+        mut entry: Decided<'a>,
+        action: Action,
+        seen: &mut Seen,
+    ) -> Option<(Decided<'a>, Action)> {
+        let pair = &entry.pair;
+        let is_file = entry.kind == Kind::File;
+        let shown = pair.shown();
+        let (Some(record), Some(local), Some(remote)) = (&pair.record, shown.local, shown.remote)
+        else {
+            return Some((entry, action));
+        };
+        let names = Sides::new(pair.name, pair.name_on(Side::Remote));
+        if record.names() == names || record.what.kind() != entry.kind || !is_file {
+            return Some((entry, action));
+        }
+        let Some(by) = self
+            .renamed_by(found, pair)
+            .filter(|by| self.renames_on(by.peer()))
+        else {
+            let names = names.map(|name| name.as_bytes().into());
+            let old = record.name.as_bytes();
+            (seen.respelled).extend(spelling::renamed(old, names, record.what, record.ids));
+            return Some((entry, action));
+        };
+        let new = *names.of(by);
+        self.draft.keep(&visit.dir);
+        self.draft.plan_of(&visit.dir).respellings.push(Respelling {
+            by,
+            old: record.name.as_bytes().into(),
+            new: new.as_bytes().into(),
+            shown: *Sides::new(local, remote).of(by.peer()),
+            what: record.what,
+            ids: record.ids,
+        });
+        if action == Action::Keep {
+            return None;
+        }
+        entry.pair.name = new;
+        entry.pair.remote_name = None;
+        entry.path = visit.dir.paths.local.join(new);
+        Some((entry, action))
+    }
+
+    /// The side on which the user changed the case of a name that had been one on both, if one did.
+    fn renamed_by(&self, found: &Found, pair: &Pair<'_>) -> Option<Side> {
+        let record = pair.record.as_ref()?;
+        let had_one_name = record.remote_name.is_none();
+        let mut sides = Side::BOTH
+            .into_iter()
+            .filter(|side| pair.name_on(*side) != record.name);
+        let (Some(by), None) = (sides.next(), sides.next()) else {
+            return None;
+        };
+        let is_rename = found.is_renamed(by, pair.name_on(by).as_bytes());
+        (had_one_name && is_rename).then_some(by)
+    }
+
+    /// The same as [`Self::take_respelling`] for a directory that both sides have. The local side's names lead, so it keeps
+    /// its own where the remote user changed the case.
+    fn respell_dir(&mut self, visit: &Visit, found: &Found, pair: &Pair<'_>, dir: &Dir) {
+        let Some(record) = &pair.record else { return };
+        let names = Sides::new(pair.name, pair.name_on(Side::Remote));
+        if record.names() == names {
+            return;
+        }
+        let parent = self.draft.planned(&visit.dir);
+        let is_carried =
+            self.renamed_by(found, pair) == Some(Side::Local) && self.renames_on(Side::Remote);
+        let plan = self.draft.plan_of(dir);
+        plan.own_record = OwnRecord::Set;
+        if is_carried {
+            plan.moved_from = Some(OldName {
+                parent,
+                names: record.names().map(|name| name.as_bytes().into()),
+            });
+        }
     }
 
     /// By how many seconds a modified file moved on each side, where a shift is accepted.
@@ -269,7 +358,7 @@ impl Walker<'_, '_, '_> {
             Action::Keep | Action::Record | Action::Copy { .. } | Action::Delete { .. }
                 if entry.kind == Kind::Dir =>
             {
-                self.take_dir(visit, entry, action, below);
+                self.take_dir(visit, found, entry, action, below);
             }
             Action::Keep => self.take_equal(visit, entry),
             Action::Record => {
@@ -398,6 +487,7 @@ impl Walker<'_, '_, '_> {
     fn take_dir(
         &mut self,
         visit: &Visit,
+        found: &Found,
         entry: &Decided<'_>,
         action: Action,
         below: &mut Vec<Visit>,
@@ -405,7 +495,9 @@ impl Walker<'_, '_, '_> {
         match action {
             Action::Keep => {
                 self.tell_entry(entry, Deed::Equal);
-                below.push(descend(visit, &entry.pair, Doom::Spared));
+                let below_it = descend(visit, &entry.pair, Doom::Spared);
+                self.respell_dir(visit, found, &entry.pair, &below_it.dir);
+                below.push(below_it);
             }
             Action::Record => {
                 self.tell_entry(entry, Deed::Visited);
@@ -417,7 +509,7 @@ impl Walker<'_, '_, '_> {
                 self.draft.keep(&visit.dir);
                 let is_new = matches!(entry.status.of(from), Status::New | Status::Existing);
                 let visit = descend(visit, &entry.pair, Doom::Spared);
-                if from == Side::Local && is_new && self.renames_dirs() {
+                if from == Side::Local && is_new && self.renames_on(Side::Remote) {
                     self.visit_fresh(visit, below);
                 } else {
                     self.draft.ensure_there(&visit.dir, from.peer());
@@ -453,7 +545,7 @@ impl Walker<'_, '_, '_> {
         let only_there = Sides::new(on == Side::Local, on == Side::Remote);
         let visit = descend_into(visit, &entry.pair, doom, only_there);
         let inode = match doom {
-            Doom::DeletedOn(Side::Local) if self.renames_dirs() => {
+            Doom::DeletedOn(Side::Local) if self.renames_on(Side::Remote) => {
                 let facts = self.walk.terms.archive.facts(&visit.dir.recorded);
                 // What cannot be read now is read again when it is visited, and told then.
                 facts.ok().flatten().map_or(0, |facts| facts.inode)
