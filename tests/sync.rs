@@ -1017,6 +1017,32 @@ fn what_is_deleted_or_overwritten_goes_to_the_trash_of_its_side() {
 }
 
 #[test]
+fn a_trash_is_no_content_for_a_run_that_has_none() {
+    for (emptied, direction) in [
+        (Remote, Direction::Sync),
+        (Local, Direction::Sync),
+        (Local, Direction::Upload),
+    ] {
+        let mut world = World::synced("a=1@1 d/b=1@1 x=1@1").job(|job| {
+            job.policy.trash = trash(None);
+        });
+        world.take(emptied, "a");
+        world.run().expect_clean();
+        let trees = (world.words(Local), world.words(Remote));
+        let mut world = world.command(direction).job(|job| {
+            job.policy.trash = None;
+            job.policy.delete = match direction {
+                Direction::Sync => Delete::Never,
+                Direction::Upload | Direction::Download => Delete::Missing,
+            };
+        });
+        world.run().expect_clean();
+        world.assert_trees(&trees.0, &trees.1);
+        world.assert_settled();
+    }
+}
+
+#[test]
 fn two_runs_of_one_second_each_have_their_own_in_the_trash() {
     let mut world = World::synced("a=1@1 b=1@1 c=1@1 x=1@1").job(|job| {
         job.policy.trash = trash(None);

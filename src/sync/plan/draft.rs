@@ -133,6 +133,17 @@ impl Draft {
         }
     }
 
+    /// The directory turned out to be no content: whatever was planned for it as such is not done.
+    pub fn leave_alone(&mut self, dir: &Dir) {
+        self.keep(dir);
+        if let Some(index) = dir.planned.get() {
+            let plan = &mut self.plan.dirs[index];
+            plan.make_on = None;
+            plan.kept_on = None;
+            plan.own_record = OwnRecord::Keep;
+        }
+    }
+
     /// Adds a copy, which goes on where an interrupted one left off.
     pub fn add_copy(
         &mut self,

@@ -253,6 +253,10 @@ impl Walker<'_, '_, '_> {
         if visit.dir.parent.is_none() {
             self.face_missing_root(&mut visit, &mut found)?;
         }
+        if found.is_trash {
+            self.draft.leave_alone(&visit.dir);
+            return Ok(());
+        }
         if visit.is_fresh && !visit.dir.there.remote {
             match self.find_vanished(&found) {
                 Some(place) => {
@@ -263,7 +267,7 @@ impl Walker<'_, '_, '_> {
                 None => self.draft.ensure_there(&visit.dir, Side::Remote),
             }
         }
-        if found.is_trash || !self.is_usable(&mut visit, &mut found)? {
+        if !self.is_usable(&mut visit, &mut found)? {
             self.draft.keep(&visit.dir);
             return Ok(());
         }
