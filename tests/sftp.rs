@@ -74,6 +74,45 @@ fn syncs_both_ways_with_both_clients() {
     }
 }
 
+/// More small files than one session takes together, so that several have some in hand.
+#[test]
+fn several_connections_copy_small_files_side_by_side() {
+    for client in CLIENTS {
+        let scene = Scene::new(Daemon::OpenSsh);
+        for n in 0..300 {
+            put(
+                &scene.place.local(),
+                &format!("d{}/up {n}", n % 7),
+                format!("up {n}"),
+                1000,
+            );
+        }
+        scene.run("upload", client, &["--connections=3"]).expect(0);
+        for n in 0..300 {
+            put(
+                &scene.server.root(),
+                &format!("e{}/down {n}", n % 5),
+                format!("down {n}"),
+                500,
+            );
+        }
+        scene.server.own_files();
+        scene.run("sync", client, &["--connections=3"]).expect(0);
+        for side in [scene.place.local(), scene.server.root()] {
+            for n in 0..300 {
+                assert_eq!(
+                    content(&side, &format!("d{}/up {n}", n % 7)),
+                    format!("up {n}")
+                );
+                assert_eq!(
+                    content(&side, &format!("e{}/down {n}", n % 5)),
+                    format!("down {n}")
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn the_login_directory_is_found() {
     let scene = Scene::new(Daemon::OpenSsh);
