@@ -842,17 +842,36 @@ fn a_file_or_a_directory_that_gives_way_gets_another_name() {
 }
 
 #[test]
-fn a_mirror_moves_aside_on_its_follower_alone() {
-    let mut world = World::synced("a=1@1 d/x=1@1")
-        .command(Direction::Upload)
-        .resolve(Resolve::Local);
-    world.take(Local, "a d");
-    world.put_local("a/inside=2@5 d=3@5");
-    world.run().expect_clean();
-    assert_eq!(world.words(Local), "a/inside=2@5 d=3@5");
-    let there = world.words(Remote);
-    for kept in ["a/inside=2@5", "d=3@5", "a.conflict-", "d.conflict-"] {
-        assert!(there.contains(kept), "{kept} in {there}");
+fn a_mirror_moves_aside_on_its_follower_and_deletes_only_as_it_was_told() {
+    for (delete, stays) in [
+        (Delete::Never, true),
+        (Delete::Ours, true),
+        (Delete::Missing, false),
+    ] {
+        let mut world = World::synced("a=1@1 d/x=1@1 e=1@1 f=1@1")
+            .command(Direction::Upload)
+            .resolve(Resolve::Local)
+            .job(|job| job.policy.delete = delete);
+        world.take(Local, "a d");
+        world.put_local("a/inside=2@5 d=3@5");
+        world.run().expect_clean();
+        let mirrored = "a/inside=2@5 d=3@5 e=1@1 f=1@1";
+        assert_eq!(world.words(Local), mirrored);
+        let there = world.words(Remote);
+        for word in mirrored.split(' ') {
+            assert!(
+                there.split(' ').any(|other| other == word),
+                "{word} in {there}"
+            );
+        }
+        for aside in ["a.conflict-", "d.conflict-"] {
+            assert_eq!(
+                there.contains(aside),
+                stays,
+                "{delete:?}: {aside} in {there}"
+            );
+        }
+        world.assert_settled();
     }
 }
 

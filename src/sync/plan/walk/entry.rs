@@ -651,7 +651,12 @@ impl Walker<'_, '_, '_> {
         on: Side,
         below: &mut Vec<Visit>,
     ) -> Option<usize> {
-        if self.walk.job.policy.delete == Delete::Never || visit.is_protected {
+        let is_asked_for = match self.walk.job.policy.delete {
+            // No record says that a run made it equal once.
+            Delete::Never | Delete::Ours => false,
+            Delete::Missing | Delete::Unmatched => true,
+        };
+        if !is_asked_for || visit.is_protected {
             return None;
         }
         let why = DeletedFor::Missing;
