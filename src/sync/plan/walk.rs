@@ -34,6 +34,8 @@ use crate::sync::workers::{Failure, Inbox, Pile, Turn, Workers};
 use crate::time::Timestamp;
 
 mod entry;
+mod kinds;
+mod respell;
 
 /// How deep a tree may be. Deeper ones are loops made of links that a server shows as directories.
 const MAX_DEPTH: usize = 200;

@@ -6,27 +6,26 @@ use std::time::Duration;
 use super::{Doom, Seen, Vanished, Visit, Walker};
 use crate::error::Result;
 use crate::job::Delete;
-use crate::path::{Name, RelPath};
+use crate::path::RelPath;
 use crate::replica::{Algorithm, Kind, Precision, same_bytes};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Answer, Choice, Conflict, Deed, DeletedFor, Event, Skipped};
 use crate::sync::look::filter::Verdict;
-use crate::sync::look::{Found, Pair, spelling};
-use crate::sync::plan::aside::{Aside, aside_name};
+use crate::sync::look::{Found, Pair};
 use crate::sync::plan::decide::{Action, decide, decide_unmatched};
 use crate::sync::plan::draft::Dir;
 use crate::sync::plan::resolve::{self, Resolution};
 use crate::sync::plan::status::{Status, statuses};
-use crate::sync::plan::{OldName, OwnRecord, Respelling, Todo};
-use crate::sync::record::{DirFacts, Record, What};
+use crate::sync::plan::{OwnRecord, Todo};
+use crate::sync::record::{DirFacts, What};
 use crate::sync::workers::Failure;
 
 /// An entry on its way from its statuses to the plan.
-struct Decided<'a> {
-    pair: Pair<'a>,
-    path: RelPath,
-    kind: Kind,
-    status: Sides<Status>,
+pub(super) struct Decided<'a> {
+    pub(super) pair: Pair<'a>,
+    pub(super) path: RelPath,
+    pub(super) kind: Kind,
+    pub(super) status: Sides<Status>,
 }
 
 impl Walker<'_, '_, '_> {
@@ -114,91 +113,6 @@ impl Walker<'_, '_, '_> {
         let moved = self.shift_of(&entry);
         self.draft.note_retimed(&visit.dir, &entry.pair, moved);
         Ok(())
-    }
-
-    /// Sees to an entry that has another name on a side than it is recorded by. Where the user changed its case on one side, it
-    /// gets that name on the other, too; in any other case each side keeps its spelling, and the record says so. None where
-    /// nothing else is to be done with it.
-    fn take_respelling<'a>(
-        &mut self,
-        visit: &Visit,
-        found: &Found,
-        mut entry: Decided<'a>,
-        action: Action,
-        seen: &mut Seen,
-    ) -> Option<(Decided<'a>, Action)> {
-        let pair = &entry.pair;
-        let is_file = entry.kind == Kind::File;
-        let shown = pair.shown();
-        let (Some(record), Some(local), Some(remote)) = (&pair.record, shown.local, shown.remote)
-        else {
-            return Some((entry, action));
-        };
-        let names = Sides::new(pair.name, pair.name_on(Side::Remote));
-        if record.names() == names || record.what.kind() != entry.kind || !is_file {
-            return Some((entry, action));
-        }
-        let Some(by) = self
-            .renamed_by(found, pair)
-            .filter(|by| self.renames_on(by.peer()))
-        else {
-            let names = names.map(|name| name.as_bytes().into());
-            let old = record.name.as_bytes();
-            (seen.respelled).extend(spelling::renamed(old, names, record.what, record.ids));
-            return Some((entry, action));
-        };
-        let new = *names.of(by);
-        self.draft.keep(&visit.dir);
-        self.draft.plan_of(&visit.dir).respellings.push(Respelling {
-            by,
-            old: record.name.as_bytes().into(),
-            new: new.as_bytes().into(),
-            shown: *Sides::new(local, remote).of(by.peer()),
-            what: record.what,
-            ids: record.ids,
-        });
-        if action == Action::Keep {
-            return None;
-        }
-        entry.pair.name = new;
-        entry.pair.remote_name = None;
-        entry.path = visit.dir.paths.local.join(new);
-        Some((entry, action))
-    }
-
-    /// The side on which the user changed the case of a name that had been one on both, if one did.
-    fn renamed_by(&self, found: &Found, pair: &Pair<'_>) -> Option<Side> {
-        let record = pair.record.as_ref()?;
-        let had_one_name = record.remote_name.is_none();
-        let mut sides = Side::BOTH
-            .into_iter()
-            .filter(|side| pair.name_on(*side) != record.name);
-        let (Some(by), None) = (sides.next(), sides.next()) else {
-            return None;
-        };
-        let is_rename = found.is_renamed(by, pair.name_on(by).as_bytes());
-        (had_one_name && is_rename).then_some(by)
-    }
-
-    /// The same as [`Self::take_respelling`] for a directory that both sides have. The local side's names lead, so it keeps
-    /// its own where the remote user changed the case.
-    fn respell_dir(&mut self, visit: &Visit, found: &Found, pair: &Pair<'_>, dir: &Dir) {
-        let Some(record) = &pair.record else { return };
-        let names = Sides::new(pair.name, pair.name_on(Side::Remote));
-        if record.names() == names {
-            return;
-        }
-        let parent = self.draft.planned(&visit.dir);
-        let is_carried =
-            self.renamed_by(found, pair) == Some(Side::Local) && self.renames_on(Side::Remote);
-        let plan = self.draft.plan_of(dir);
-        plan.own_record = OwnRecord::Set;
-        if is_carried {
-            plan.moved_from = Some(OldName {
-                parent,
-                names: record.names().map(|name| name.as_bytes().into()),
-            });
-        }
     }
 
     /// By how many seconds a modified file moved on each side, where a shift is accepted.
@@ -560,128 +474,8 @@ impl Walker<'_, '_, '_> {
         }
     }
 
-    /// A file here, a directory there: the loser gets another name on its side, and both are copied as new ones are.
-    fn settle_kinds(
-        &mut self,
-        visit: &Visit,
-        found: &Found,
-        mut entry: Decided<'_>,
-        below: &mut Vec<Visit>,
-    ) -> Result<()> {
-        let dir = &visit.dir;
-        let resolution = self.resolve(dir, &entry)?;
-        let Resolution::MoveAside { loser } = resolution else {
-            self.skip_conflict(dir, &entry.path, entry.kind);
-            return Ok(());
-        };
-        let other = aside_name(entry.pair.name.as_bytes(), self.walk.now, |name| {
-            let is_there = |side: &Side| found.listings.of(*side).find(name).is_some();
-            Side::BOTH.iter().any(is_there)
-        });
-        let mut aside = Pair {
-            name: Name::new(&other).expect("a good name with a time in it is a good name"),
-            remote_name: None,
-            entries: Sides::new(None, None),
-            record: None,
-        };
-        let name = entry.pair.name_on(loser);
-        let given_up = entry.pair.entries.of_mut(loser).take();
-        *aside.entries.of_mut(loser) = given_up;
-        self.draft.keep(dir);
-        let kind = given_up.map_or(entry.kind, |entry| entry.stat.kind);
-        let at = self.draft.planned(dir);
-        let won = Dir::below(dir, &entry.pair, entry.pair.there());
-        self.bring(visit, found, &entry.pair, won, below);
-        let mut gone = Dir::below(dir, &aside, aside.there());
-        *gone.paths.of_mut(loser) = dir.paths.of(loser).join(name);
-        let plan = self.bring(visit, found, &aside, gone, below);
-        self.draft.plan.asides.push(Aside {
-            dir: at,
-            on: loser,
-            name: name.as_bytes().into(),
-            other: other.clone(),
-            kind,
-            plan,
-        });
-        let was_dir = |record: &Record<'_>| record.what == What::Dir && kind == Kind::Dir;
-        if let Some(record) = entry.pair.record.filter(was_dir) {
-            let name = record.name.as_bytes().into();
-            self.draft.plan_of(dir).forgotten_dirs.push(name);
-        }
-        Ok(())
-    }
-
-    /// Has what is new on one side brought to the other, where that is written; the plan of what is a directory.
-    fn bring(
-        &mut self,
-        visit: &Visit,
-        found: &Found,
-        pair: &Pair<'_>,
-        dir: Dir,
-        below: &mut Vec<Visit>,
-    ) -> Option<usize> {
-        let from = if *dir.there.of(Side::Local) {
-            Side::Local
-        } else {
-            Side::Remote
-        };
-        if !self.walk.job.direction.writes(from.peer()) {
-            return self.give_up(visit, pair, dir, from, below);
-        }
-        if *pair.kinds().of(from) != Some(Kind::Dir) {
-            self.draft
-                .add_copy(&visit.dir, found, pair, from, Status::New, false);
-            return None;
-        }
-        let mut visit = descend_to(visit, dir, Doom::Spared);
-        // That a file took the place of a directory deletes nothing of what was in it.
-        visit.was_left_out = true;
-        self.draft.ensure_there(&visit.dir, from.peer());
-        let plan = self.draft.planned(&visit.dir);
-        below.push(visit);
-        Some(plan)
-    }
-
-    /// What a mirror moved aside is surplus, which goes where that was asked for; the plan of what is a directory.
-    fn give_up(
-        &mut self,
-        visit: &Visit,
-        pair: &Pair<'_>,
-        dir: Dir,
-        on: Side,
-        below: &mut Vec<Visit>,
-    ) -> Option<usize> {
-        let is_asked_for = match self.walk.job.policy.delete {
-            // No record says that a run made it equal once.
-            Delete::Never | Delete::Ours => false,
-            Delete::Missing | Delete::Unmatched => true,
-        };
-        if !is_asked_for || visit.is_protected {
-            return None;
-        }
-        let why = DeletedFor::Missing;
-        if *pair.kinds().of(on) == Some(Kind::Dir) {
-            let visit = descend_to(visit, dir, Doom::Spared);
-            self.doom(&visit.dir, on, why);
-            let plan = self.draft.planned(&visit.dir);
-            below.push(visit);
-            return Some(plan);
-        }
-        let losses = self.draft.plan.losses.of_mut(on);
-        losses.lost += 1;
-        losses.files += 1;
-        let is_resolution = true;
-        let todo = Todo::Delete {
-            on,
-            why,
-            is_resolution,
-        };
-        self.draft.add_step(&visit.dir, pair, todo);
-        None
-    }
-
     /// What is to be done about a conflict: by rule, or as the user says.
-    fn resolve(&mut self, dir: &Dir, entry: &Decided<'_>) -> Result<Resolution> {
+    pub(super) fn resolve(&mut self, dir: &Dir, entry: &Decided<'_>) -> Result<Resolution> {
         self.draft.plan.totals.conflicts += 1;
         let stats = entry.pair.stats();
         let job = self.walk.job;
@@ -816,7 +610,7 @@ fn descend_into(visit: &Visit, pair: &Pair<'_>, doom: Doom, there: Sides<bool>) 
     descend_to(visit, Dir::below(&visit.dir, pair, there), doom)
 }
 
-fn descend_to(visit: &Visit, dir: Dir, doom: Doom) -> Visit {
+pub(super) fn descend_to(visit: &Visit, dir: Dir, doom: Doom) -> Visit {
     Visit {
         dir: Rc::new(dir),
         doom,
