@@ -269,6 +269,25 @@ fn a_wrong_password_is_the_end_and_never_repeated() {
 }
 
 #[test]
+fn a_server_that_lets_nobody_in_without_tls_gets_it_by_another_scheme() {
+    for name in [
+        "login-wants-tls-421",
+        "login-wants-tls-530",
+        "login-wants-tls-550",
+    ] {
+        let error = refused_login(name);
+        assert!(
+            matches!(error.kind(), ErrorKind::Login(_)),
+            "{name}: {error}"
+        );
+        assert_eq!(error.scope(), Scope::Job, "{name}");
+        assert!(error.to_string().contains("use ftps://"), "{name}: {error}");
+    }
+    let error = refused_login("login-refused").to_string();
+    assert!(!error.contains("ftps"), "{error}");
+}
+
+#[test]
 fn a_full_server_can_be_tried_again() {
     for name in ["login-too-many-530", "login-421"] {
         let error = refused_login(name);

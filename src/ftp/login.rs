@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::command::{Command, Iac};
 use super::features::Features;
-use super::meaning::Login;
+use super::meaning::{Login, says_tls_is_wanted};
 use super::reply::Reply;
 use super::session::{Account, Protection, Security, Session};
 use super::software::Software;
@@ -126,6 +126,21 @@ impl Session {
     }
 
     fn log_in(&mut self, account: Account<'_>) -> Result<()> {
+        // Who let us in without TLS before does not want it now.
+        let may_want_tls = self.is_clear() && !self.settings.tricks.has_let_in();
+        self.give_account(account)
+            .map_err(|error| match error.kind() {
+                ErrorKind::Unavailable(text) | ErrorKind::Login(text)
+                    if may_want_tls && says_tls_is_wanted(text) =>
+                {
+                    let text = format!("{text} (it wants TLS: use ftps:// in place of ftp://)");
+                    ErrorKind::Login(text).into()
+                }
+                _ => error,
+            })
+    }
+
+    fn give_account(&mut self, account: Account<'_>) -> Result<()> {
         let was_let_in = self.settings.tricks.has_let_in();
         let mut reply = self.ask_login(&Command::User(account.user))?;
         let mut meaning = reply.login_meaning(was_let_in);

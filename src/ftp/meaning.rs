@@ -65,6 +65,17 @@ const FULL: [&str; 14] = [
     "temporar",
 ];
 
+/// Words of a server that lets nobody in without TLS (vsftpd 530, ProFTPD 550, Pure-FTPd 421, FileZilla 503), said to one who
+/// came without.
+const NO_TLS: [&str; 6] = [
+    "tls",
+    "ssl",
+    "encrypt",
+    "cleartext",
+    "clear text",
+    "auth first",
+];
+
 /// Words of a server that has nothing to list.
 const NOTHING: [&str; 5] = [
     "no files",
@@ -78,6 +89,12 @@ const NOTHING: [&str; 5] = [
 pub fn says_nothing_there(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     NOTHING.iter().any(|words| text.contains(words))
+}
+
+/// Whether the text of a refused login says that it came without TLS.
+pub(super) fn says_tls_is_wanted(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    NO_TLS.iter().any(|words| text.contains(words))
 }
 
 impl Meaning {
