@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cli::{self, Invocation, Request, meant, patterns};
+use crate::cli::{self, Invocation, Request, meant, patterns, url};
 use crate::error::{ErrorKind, Result};
 #[cfg(feature = "sftp")]
 use crate::job::{HostKeys, SSH_PORT};
@@ -25,6 +25,8 @@ use crate::system;
 
 /// Runs the program with its arguments, the first of which is its name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    hide_passwords(&args);
     match cli::parse(args.into_iter().skip(1)) {
         Ok(Request::Print(text)) => {
             screen::print(&text);
@@ -35,6 +37,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(error) => screen::print_failure(&error),
         },
         Err(error) => screen::print_failure(&error),
+    }
+}
+
+/// Overwrites passwords in URLs where everyone on this machine sees them: in the list of processes.
+fn hide_passwords(args: &[OsString]) {
+    let hidden = args
+        .iter()
+        .map(|arg| url::without_password(arg).unwrap_or_else(|| arg.clone()));
+    let hidden: Vec<OsString> = hidden.collect();
+    if hidden != args {
+        // Where it cannot be done it is as with every program; the README says what helps.
+        let _ = system::replace_arguments(args, &hidden);
     }
 }
 

@@ -6,11 +6,13 @@
 // The one place where system calls are made by hand; everywhere else the lint stands.
 #![allow(unsafe_code)]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
@@ -696,6 +698,37 @@ fn holder_in(locks: &[u8], locked: Identity) -> Option<u32> {
         other_device = Some(pid);
     }
     other_device
+}
+
+/// Writes `new` over the arguments of this process as the list of processes shows them. Both must take as many bytes, and `old`
+/// must be what stands there: an emulator may show other addresses than it uses. Not possible after [`forbid_core_dumps`].
+pub fn replace_arguments(old: &[OsString], new: &[OsString]) -> io::Result<()> {
+    /// The place of `arg_start` behind the name of the program, see proc_pid_stat(5).
+    const ARG_START: usize = 45;
+
+    let joined = |args: &[OsString]| -> Vec<u8> {
+        let each = args.iter().map(|arg| arg.as_bytes());
+        each.flat_map(|arg| arg.iter().copied().chain([0]))
+            .collect()
+    };
+    let (old, new) = (joined(old), joined(new));
+    let stat = std::fs::read("/proc/self/stat")?;
+    let stat = String::from_utf8_lossy(&stat);
+    let begin = stat
+        .rsplit_once(") ")
+        .and_then(|(_, fields)| fields.split(' ').nth(ARG_START)?.parse().ok())
+        .filter(|begin| *begin > 0 && old.len() == new.len())
+        .ok_or(io::ErrorKind::Unsupported)?;
+    let memory = File::options()
+        .read(true)
+        .write(true)
+        .open("/proc/self/mem")?;
+    let mut there = vec![0; old.len()];
+    memory.read_exact_at(&mut there, begin)?;
+    if there != old {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    memory.write_all_at(&new, begin)
 }
 
 /// Keeps the process's memory, which holds passwords, from being written to disk when it crashes and from being read

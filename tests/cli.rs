@@ -113,6 +113,36 @@ fn an_address_without_its_scheme_is_no_new_directory() {
 }
 
 #[test]
+fn a_password_in_the_url_does_not_stay_in_the_list_of_processes() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.set_nonblocking(true).expect("a socket of ours");
+    let place = Place::new("process-list");
+    let url = format!(
+        "ftp://me:hunter2@{}/",
+        listener.local_addr().expect("it is bound")
+    );
+    let mut command = place.command(&["upload", "local", &url]);
+    let quiet = std::process::Stdio::null;
+    let mut child = command
+        .stdout(quiet())
+        .stderr(quiet())
+        .spawn()
+        .expect("the program was built");
+    // Whoever has come this far has started long ago.
+    while listener.accept().is_err() {
+        let ended = child.try_wait().expect("it is our child");
+        assert!(ended.is_none(), "it ended without a word to the server");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let shown = std::fs::read(format!("/proc/{}/cmdline", child.id()));
+    child.kill().expect("it is our child");
+    child.wait().expect("it is our child");
+    let shown = text(&shown.expect("it runs"));
+    assert!(shown.contains("ftp://me:*******@127.0.0.1"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
 fn a_missing_pattern_file_is_named() {
     let output = coracle(&[
         "sync",

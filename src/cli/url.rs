@@ -3,10 +3,10 @@
 //! No message from here shows a password, nor a part of the text that may turn out to be one.
 
 use core::net::Ipv6Addr;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use crate::error::{ErrorKind, Result};
@@ -115,6 +115,21 @@ impl ServerUrl {
             path: server_path(path)?,
         })
     }
+}
+
+/// The same text with each byte of its password overwritten; none where it holds no password.
+pub fn without_password(text: &OsStr) -> Option<OsString> {
+    let mut bytes = text.as_bytes().to_vec();
+    let begin = bytes.windows(3).position(|three| three == b"://")? + 3;
+    let authority = bytes[begin..].split(|byte| *byte == b'/').next()?;
+    let login = &authority[..authority.iter().rposition(|byte| *byte == b'@')?];
+    let colon = login.iter().position(|byte| *byte == b':')?;
+    let password = begin + colon + 1..begin + login.len();
+    if password.is_empty() {
+        return None;
+    }
+    bytes[password].fill(b'*');
+    Some(OsString::from_vec(bytes))
 }
 
 /// The scheme in lower case and what follows its colon.
@@ -395,6 +410,27 @@ mod tests {
             assert!(!refusal(bad).contains("hunter2"), "{bad}: {}", refusal(bad));
         }
         assert!(!format!("{:?}", ftp("ftp://me:hunter2@host/")).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_password_can_be_overwritten_in_its_place() {
+        let hidden = |text: &str| without_password(OsStr::new(text));
+        for (text, shown) in [
+            ("ftp://me:hunter2@nas/x", "ftp://me:*******@nas/x"),
+            ("SFTP://me:a:b@c@nas:22", "SFTP://me:*****@nas:22"),
+            ("ftps://me:%C3%BC@[::1]/a@b", "ftps://me:******@[::1]/a@b"),
+        ] {
+            assert_eq!(hidden(text).as_deref(), Some(OsStr::new(shown)));
+        }
+        for text in [
+            "ftp://me@nas/x",
+            "ftp://me:@nas/x",
+            "ftp://nas:21/x:y@z",
+            "a:b@c",
+            "",
+        ] {
+            assert_eq!(hidden(text), None, "{text}");
+        }
     }
 
     #[test]
