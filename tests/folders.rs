@@ -319,6 +319,49 @@ fn an_old_local_file_that_was_never_synced_survives_its_directory_on_the_server(
 }
 
 #[test]
+fn what_upload_leaves_alone_is_counted_and_told_only_when_asked_for() {
+    for pair in Pair::each("left-alone") {
+        pair.put_local("ours", "content", 20);
+        pair.put_local("edited", "content", 20);
+        pair.run("upload", &[]).expect(0);
+        pair.put_remote("visitor", "theirs", 20);
+        pair.put_remote("edited", "by somebody", 1);
+        for options in [&[][..], &["--delete-ours"], &["--dry-run"]] {
+            let ended = pair.run("upload", options).expect(0);
+            assert!(!ended.stdout.contains("visitor"), "{ended}");
+            assert!(!ended.stdout.contains("edited"), "{ended}");
+            assert!(ended.stdout.contains(" Left alone: 2."), "{ended}");
+        }
+        let ended = pair.run("upload", &["-v"]).expect(0);
+        for line in [
+            "SKIP REMOTE DEL.  >X visitor",
+            "SKIP DOWNLOAD     <  edited",
+        ] {
+            assert!(ended.stdout.contains(line), "{ended}");
+        }
+        assert!(pair.place.remote().join("visitor").exists(), "{ended}");
+    }
+}
+
+#[test]
+fn a_deletion_that_upload_does_not_carry_over_is_told_once() {
+    for pair in Pair::each("told-once") {
+        pair.put_local("gone", "content", 20);
+        pair.run("upload", &[]).expect(0);
+        pair.shell("rm local/gone");
+        let ended = pair.run("upload", &[]).expect(0);
+        assert!(
+            ended.stdout.contains("SKIP REMOTE DEL.  >X gone"),
+            "{ended}"
+        );
+        let ended = pair.run("upload", &[]).expect(0);
+        assert!(!ended.stdout.contains("gone"), "{ended}");
+        assert!(ended.stdout.contains(" Left alone: 1."), "{ended}");
+        assert!(pair.place.remote().join("gone").exists(), "{ended}");
+    }
+}
+
+#[test]
 fn in_a_deleted_directory_one_changed_file_is_the_only_conflict() {
     for pair in Pair::each("one-changed") {
         for n in 1..=5 {

@@ -85,19 +85,17 @@ impl Line {
                     }
                     Direction::Sync => Self::new("skip", "mismatch", "?", V::EQUALS),
                 },
+                Skipped::NotDeleted { on } => {
+                    Self::new("skip", undeleted(on), cross(on), V::WRITES)
+                }
+                // The summary counts them, and the next run would list the same.
+                Skipped::NotOurs { on } => Self::new("skip", undeleted(on), cross(on), V::EQUALS),
                 Skipped::OneWay { from: Side::Local } => {
-                    Self::new("skip", "upload", ">", V::WRITES)
+                    Self::new("skip", "upload", ">", V::EQUALS)
                 }
                 Skipped::OneWay { from: Side::Remote } => {
-                    Self::new("skip", "download", "<", V::WRITES)
+                    Self::new("skip", "download", "<", V::EQUALS)
                 }
-                Skipped::NotDeleted { on: Side::Local } => {
-                    Self::new("skip", "local del.", cross(Side::Local), V::WRITES)
-                }
-                Skipped::NotDeleted { on: Side::Remote } => {
-                    Self::new("skip", "remote del.", cross(Side::Remote), V::WRITES)
-                }
-                // They are told in one line, and the next run would list the same.
                 Skipped::Gone { .. } => Self::new("skip", "gone there", "-", V::EQUALS),
                 Skipped::TooYoung => Self::new("skip", "too young", "-", V::EQUALS),
                 Skipped::Special { .. } => Self::new("skip", "special", "-", V::EQUALS),
@@ -160,6 +158,13 @@ fn arrow(from: Side) -> &'static str {
     match from {
         Side::Local => ">",
         Side::Remote => "<",
+    }
+}
+
+fn undeleted(on: Side) -> &'static str {
+    match on {
+        Side::Local => "local del.",
+        Side::Remote => "remote del.",
     }
 }
 

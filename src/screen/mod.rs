@@ -148,6 +148,9 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
             totals.conflicts_skipped,
             totals.errors,
         );
+        if totals.left_alone > 0 {
+            summary.push_str(&format!(" Left alone: {}.", totals.left_alone));
+        }
         // Waiting for the user is not the run's time.
         if !ending.asked {
             let elapsed = self.started.elapsed();
@@ -808,6 +811,7 @@ mod tests {
                 entry(COPY),
                 Event::Notice("note"),
                 entry(Deed::Equal),
+                entry(Deed::Skipped(Skipped::NotOurs { on: Side::Remote })),
             ];
             let style = Style {
                 verbosity: Verbosity::new(level),
@@ -820,7 +824,7 @@ mod tests {
         assert_eq!(lines(1), (0, 1));
         assert_eq!(lines(2), (1, 2));
         assert_eq!(lines(3), (3, 2));
-        assert_eq!(lines(99), (4, 2));
+        assert_eq!(lines(99), (5, 2));
     }
 
     #[test]
@@ -885,6 +889,12 @@ mod tests {
         assert!(out.starts_with(expected), "{out}");
         assert!(out.ends_with(" sec.\n"), "{out}");
         assert_eq!(code, ExitCode::Done);
+        let left_alone = Totals {
+            left_alone: 2,
+            ..totals
+        };
+        let (out, ..) = finished(&[], &ending(&left_alone));
+        assert!(out.contains("errors: 0. Left alone: 2. Elap: "), "{out}");
         let asked = Ending {
             asked: true,
             ..ending(&totals)

@@ -142,14 +142,20 @@ pub enum Resolved {
 pub enum Skipped {
     /// The filter rejects it.
     Unmatched,
-    /// Upload and download copy one way only.
+    /// Upload and download copy one way only. The next run would tell the same.
     OneWay {
         /// The side it would have been copied from.
         from: Side,
     },
-    /// Deleting was not asked for, or this side is never written.
+    /// The source lost it, and deleting was not asked for. Told once: its record is dropped.
     NotDeleted {
         /// The side it would have been deleted on.
+        on: Side,
+    },
+    /// The side that follows alone has it, nobody knows from whom, and deleting such was not asked for. The next run would
+    /// tell the same.
+    NotOurs {
+        /// The side that has it.
         on: Side,
     },
     /// The side that follows lost it, and the source is never written.
@@ -263,6 +269,8 @@ pub struct Totals {
     pub dirs_deleted: u64,
     /// Files that the side that follows lost, and that stay on the source.
     pub gone: u64,
+    /// Entries that differ or are surplus on the side that follows, and that nobody told the run to touch.
+    pub left_alone: u64,
     /// Conflicts met.
     pub conflicts: u64,
     /// Conflicts left as they are.

@@ -461,6 +461,7 @@ fn words_for(deed: Deed) -> &'static str {
             Skipped::Unmatched => "skip unmatched",
             Skipped::OneWay { .. } => "skip one-way",
             Skipped::NotDeleted { .. } => "skip deletion",
+            Skipped::NotOurs { .. } => "skip surplus",
             Skipped::Gone { .. } => "skip gone",
             Skipped::TooYoung => "skip too young",
             Skipped::Special { .. } => "skip special",

@@ -248,9 +248,10 @@ enum Owner {
 
 fn delete_if_told(follower: Side, delete: Delete, owner: Owner) -> Action {
     match (delete, owner) {
-        (Delete::Never, _) | (Delete::Ours, Owner::Unknown) => {
-            Action::Skip(Skipped::NotDeleted { on: follower })
+        (Delete::Never | Delete::Ours, Owner::Unknown) => {
+            Action::Skip(Skipped::NotOurs { on: follower })
         }
+        (Delete::Never, Owner::Ours) => Action::Skip(Skipped::NotDeleted { on: follower }),
         (Delete::Missing | Delete::Unmatched, _) | (Delete::Ours, Owner::Ours) => Action::Delete {
             on: follower,
             why: DeletedFor::Missing,
@@ -382,6 +383,7 @@ mod tests {
         let mirror_skip = |skipped| match skipped {
             Skipped::OneWay { from } => Skipped::OneWay { from: from.peer() },
             Skipped::NotDeleted { on } => Skipped::NotDeleted { on: on.peer() },
+            Skipped::NotOurs { on } => Skipped::NotOurs { on: on.peer() },
             Skipped::Gone { from } => Skipped::Gone { from: from.peer() },
             other => other,
         };
@@ -537,7 +539,7 @@ mod tests {
             };
             assert_eq!(
                 run(Delete::Never),
-                Action::Skip(Skipped::NotDeleted { on: Remote })
+                Action::Skip(Skipped::NotOurs { on: Remote })
             );
             assert_eq!(
                 run(Delete::Missing),

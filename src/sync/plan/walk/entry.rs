@@ -378,20 +378,24 @@ impl Walker<'_, '_, '_> {
             Skipped::Gone { .. } => self.draft.plan.totals.gone += 1,
             // A deletion that is not carried over is forgotten. What is in a directory counts for itself: what was changed there
             // stays a conflict, and a disk that is away protects what was on it.
-            Skipped::NotDeleted { .. } if entry.pair.record.is_some() => match entry.kind {
-                Kind::Dir => below.push(Visit {
-                    is_forgotten: true,
-                    ..descend(visit, &entry.pair, Doom::Spared)
-                }),
-                Kind::File | Kind::Special => {
-                    let todo = Todo::Forget { is_gone: false };
-                    self.draft.add_step(dir, &entry.pair, todo);
+            Skipped::NotDeleted { .. } | Skipped::NotOurs { .. } if entry.pair.record.is_some() => {
+                match entry.kind {
+                    Kind::Dir => below.push(Visit {
+                        is_forgotten: true,
+                        ..descend(visit, &entry.pair, Doom::Spared)
+                    }),
+                    Kind::File | Kind::Special => {
+                        let todo = Todo::Forget { is_gone: false };
+                        self.draft.add_step(dir, &entry.pair, todo);
+                    }
                 }
-            },
+            }
             Skipped::Protected { .. } => seen.is_partial = true,
+            Skipped::NotOurs { .. } | Skipped::OneWay { .. } => {
+                self.draft.plan.totals.left_alone += 1;
+            }
             Skipped::NotDeleted { .. }
             | Skipped::Unmatched
-            | Skipped::OneWay { .. }
             | Skipped::TooYoung
             | Skipped::Special { .. } => {}
         }
