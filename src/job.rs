@@ -400,6 +400,8 @@ pub struct Policy {
     /// Patterns of files that are copied when all else is in place, and before anything is deleted: a page must not name what
     /// is not there yet, nor what is gone. With any, nothing is renamed; files are sent under their new names.
     pub last: Vec<String>,
+    /// The rights of files that are written on the remote side, below 0o1000; none leaves them to it.
+    pub mode: Option<u32>,
     /// What is compared after a transfer.
     pub verify: Verify,
     /// Whether the remote side is listed at all.
@@ -421,6 +423,7 @@ impl Default for Policy {
             min_age: Duration::ZERO,
             trash: None,
             last: Vec::new(),
+            mode: None,
             verify: Verify::Size,
             remote_scan: RemoteScan::Full,
             remote_times: true,

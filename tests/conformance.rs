@@ -835,6 +835,7 @@ impl Draft {
             partial: &self.partial,
             size: self.size,
             mtime: self.mtime,
+            mode: None,
             resume_at: self.resume_at,
             replaces: self.replaces,
             set_aside: None,

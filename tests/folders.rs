@@ -362,6 +362,32 @@ fn a_deletion_that_upload_does_not_carry_over_is_told_once() {
 }
 
 #[test]
+fn what_is_uploaded_gets_the_mode_that_is_asked_for() {
+    use std::os::unix::fs::PermissionsExt;
+    for pair in Pair::each("chmod") {
+        let mode = |name: &str| {
+            let file = fs::metadata(pair.place.remote().join(name)).unwrap();
+            file.permissions().mode() & 0o7777
+        };
+        pair.put_local("new", "content", 20);
+        pair.put_local("edited", "content", 20);
+        pair.put_local("d/large", &"content".repeat(200_000), 20);
+        pair.put_remote("edited", "old", 30);
+        pair.run("upload", &["--chmod", "640"]).expect(0);
+        for name in ["new", "edited", "d/large"] {
+            assert_eq!(mode(name), 0o640, "{name}");
+        }
+        pair.put_local("new", "edited now", 1);
+        pair.run("upload", &["--chmod", "444"]).expect(0);
+        assert_eq!((mode("new"), mode("edited")), (0o444, 0o640));
+        pair.put_local("new", "and once more", 0);
+        pair.run("upload", &[]).expect(0);
+        assert_eq!(mode("new"), 0o444, "what replaces a file keeps its mode");
+        pair.run("download", &["--chmod", "600"]).expect(2);
+    }
+}
+
+#[test]
 fn in_a_deleted_directory_one_changed_file_is_the_only_conflict() {
     for pair in Pair::each("one-changed") {
         for n in 1..=5 {

@@ -588,6 +588,7 @@ fn new_file<'a>(name: &'a RelPath, partial: &'a RelPath, size: u64) -> NewFile<'
         partial,
         size,
         mtime: None,
+        mode: None,
         resume_at: 0,
         replaces: None,
         set_aside: None,

@@ -128,6 +128,7 @@ fn put(target: &mut FtpReplica, name: &str, replaces: Option<Stat>) {
         partial: &rel("part"),
         size: NEW.len() as u64,
         mtime: Some(Timestamp::from_secs(1_700_000_000)),
+        mode: None,
         resume_at: 0,
         replaces,
         set_aside: None,

@@ -114,6 +114,28 @@ fn several_connections_copy_small_files_side_by_side() {
 }
 
 #[test]
+fn what_is_uploaded_gets_the_mode_that_is_asked_for() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new(Daemon::OpenSsh);
+    let mode = |name: &str| {
+        let file = fs::metadata(scene.server.root().join(name)).unwrap();
+        file.permissions().mode() & 0o7777
+    };
+    put(&scene.place.local(), "small", "small", 1000);
+    put(&scene.place.local(), "large", vec![7; 3_000_000], 900);
+    for asked in ["640", "666"] {
+        let ended = scene
+            .run("upload", SshClient::Ssh, &["--chmod", asked])
+            .expect(0);
+        assert!(!ended.stderr.contains("--chmod"), "{ended}");
+        let asked = u32::from_str_radix(asked, 8).unwrap();
+        assert_eq!((mode("small"), mode("large")), (asked, asked));
+        put(&scene.place.local(), "small", "small, edited", 10);
+        put(&scene.place.local(), "large", vec![8; 3_000_001], 9);
+    }
+}
+
+#[test]
 fn the_login_directory_is_found() {
     let scene = Scene::new(Daemon::OpenSsh);
     put(&scene.place.local(), "f", "f", 100);

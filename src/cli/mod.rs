@@ -144,10 +144,12 @@ const MISSING_OPTIONS: &[(&str, Direction, &str)] = &[
     ("--delete-ours", Direction::Sync, SYNC_DELETES),
     ("--no-remote-scan", Direction::Sync, UPLOAD_ONLY),
     ("--no-remote-scan", Direction::Download, UPLOAD_ONLY),
+    ("--chmod", Direction::Download, NOTHING_UPLOADED),
 ];
 const SYNC_HAS_NO_SOURCE: &str = "neither side is the source; see --resolve";
 const SYNC_DELETES: &str = "it always deletes on one side what was deleted on the other";
 const UPLOAD_ONLY: &str = "it must know what changed on the server";
+const NOTHING_UPLOADED: &str = "it writes nothing on the remote side";
 
 /// Why a command lacks an option, if it does.
 fn lacks(direction: Direction, option: &str) -> Option<&'static str> {
@@ -338,6 +340,7 @@ fn invocation(
                 keep_days: options.trash_days,
             }),
             last: pattern_list(&options.last)?,
+            mode: options.chmod,
             verify: options.verify,
             remote_scan,
             remote_times: !options.no_remote_meta,

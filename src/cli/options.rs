@@ -74,6 +74,10 @@ pub(super) struct Options {
     )]
     pub(super) resolve: Resolve,
 
+    /// give the files that are written on the remote side this mode, as 644
+    #[argh(option, arg_name = "mode", from_str_fn(mode))]
+    pub(super) chmod: Option<u32>,
+
     /// delete what the source does not have
     #[argh(switch)]
     pub(super) delete: bool,
@@ -492,6 +496,15 @@ fn digits(value: &str) -> Option<u64> {
     }
 }
 
+/// Rights alone: programs get a set-user-ID bit from whoever trusts them.
+fn mode(value: &str) -> Result<u32, String> {
+    let is_octal = value.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+    u32::from_str_radix(value, 8)
+        .ok()
+        .filter(|mode| is_octal && *mode <= 0o777)
+        .ok_or_else(|| "use a mode in octal, from 0 to 777, as 644".to_owned())
+}
+
 fn max_delete(value: &str) -> Result<MaxDelete, String> {
     let limit = match value.strip_suffix('%') {
         Some(share) => digits(share)
@@ -551,6 +564,15 @@ mod tests {
             "é",
         ] {
             assert_eq!(bytes(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mode_is_octal_and_rights_alone() {
+        assert_eq!(mode("644"), Ok(0o644));
+        assert_eq!(mode("0600"), Ok(0o600));
+        for bad in ["", "+644", "648", "1777", "u=rw", "-1", "0o644"] {
+            assert!(mode(bad).is_err(), "{bad}");
         }
     }
 

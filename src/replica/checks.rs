@@ -1,6 +1,9 @@
 //! What replicas on servers are held to, whatever the protocol: what may be replaced, what a failed transfer leaves, what a
 //! confirmation is worth.
 
+use std::fmt::Display;
+use std::sync::Once;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::path::{RelPath, fold_case};
 use crate::replica::{Listing, Renaming, Replica, Source, Stat};
@@ -63,6 +66,14 @@ pub(super) fn is_respelling(replica: &mut dyn Replica, renaming: &Renaming) -> R
         name.is_some_and(|name| listing.find(name.as_bytes()).is_some())
     };
     Ok(listing.gap().is_none() && is_listed(&renaming.from) && !is_listed(&renaming.to))
+}
+
+/// Tells, once, that files do not get the mode that is asked for.
+pub(super) fn tell_unset_mode(why: &dyn Display) {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        log::warn!("--chmod: the remote side does not set this mode ({why}); its files get what it gives them");
+    });
 }
 
 /// The rename was confirmed, and yet the file is not there: Pure-FTPd, for one, writes some names in another way.

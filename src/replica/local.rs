@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -25,6 +26,7 @@ use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::job::Links;
 use crate::net::Pipe;
 use crate::path::{Escaped, RelPath};
+use crate::replica::checks::tell_unset_mode;
 use crate::replica::{
     Algorithm, Capabilities, CaseSensitivity, Connect, Digest, FileIdentity, Hasher, Kind, Listing,
     Mtime, NewFile, Own, Precision, Removal, Replica, Source, Staging, Stat, Times, Watch, Written,
@@ -40,6 +42,9 @@ const MAX_LINKS: usize = 40;
 /// Up to this a file is staged: syncing it takes longer than writing it. A larger one is synced alone, which is when what is
 /// left of it after a power cut can be trusted, and gone on with.
 const STAGE_BYTES: u64 = 1 << 20;
+
+/// The right of its owner to write a file.
+const OWNER_WRITES: u32 = 0o200;
 
 const NOT_A_FILE: &str = "it is not a regular file any more";
 const WAY_BLOCKED: &str = "a directory above it was replaced by something else";
@@ -649,6 +654,12 @@ impl LocalReplica {
                 let _ = file
                     .mtime
                     .map(|mtime| system::set_mtime(partial.as_fd(), mtime));
+                if let Some(mode) = file.mode {
+                    let rights = std::fs::Permissions::from_mode(mode);
+                    if let Err(error) = partial.set_permissions(rights) {
+                        tell_unset_mode(&error);
+                    }
+                }
                 Ok((place, partial))
             }
             Err(error) => {
@@ -905,7 +916,12 @@ fn open_partial(file: &NewFile<'_>, place: &Place) -> Result<File> {
     let old = system::status_at(place.as_fd(), last_name(file.path)?)
         .ok()
         .filter(|old| old.kind == FileKind::File);
-    let mode = old.map_or(0o666, |old| old.mode & 0o777);
+    let mode = match (file.mode, &old) {
+        // A file that nobody may write could not be gone on with.
+        (Some(mode), _) => mode | OWNER_WRITES,
+        (None, Some(old)) => old.mode & 0o777,
+        (None, None) => 0o666,
+    };
     let partial = match system::create_file(place.as_fd(), name, mode) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // Left by an earlier run, and of no use now.
@@ -916,21 +932,19 @@ fn open_partial(file: &NewFile<'_>, place: &Place) -> Result<File> {
     }
     .map_err(failure)?;
     if let Some(old) = old {
-        take_over_rights(&partial, &old);
+        take_over_rights(&partial, &old, mode);
     }
     Ok(partial)
 }
 
 /// Best effort: FAT has no rights, and only root may give files away.
-fn take_over_rights(partial: &File, old: &Status) {
-    use std::os::unix::fs::PermissionsExt;
+fn take_over_rights(partial: &File, old: &Status, mode: u32) {
     let Ok(now) = system::status(partial.as_fd()) else {
         return;
     };
     if now.owner != old.owner {
         let _ = std::os::unix::fs::fchown(partial, Some(old.owner.0), Some(old.owner.1));
     }
-    let mode = old.mode & 0o777;
     if now.mode != mode {
         let _ = partial.set_permissions(std::fs::Permissions::from_mode(mode));
     }

@@ -299,6 +299,8 @@ pub struct NewFile<'a> {
     pub size: u64,
     /// The modification time it is to have; none leaves it to the target.
     pub mtime: Option<crate::time::Timestamp>,
+    /// The rights it is to have, below 0o1000; none leaves it those of the file that it replaces, or of a new one.
+    pub mode: Option<u32>,
     /// How many bytes lie under the partial name already and are to be kept; the source starts there. Where the
     /// partial file has another size by now, the write fails with `Changed`.
     pub resume_at: u64,
@@ -488,6 +490,7 @@ pub fn save(replica: &mut dyn Replica, path: &RelPath, content: &[u8]) -> Result
         partial: &partial,
         size: content.len() as u64,
         mtime: None,
+        mode: None,
         resume_at: 0,
         replaces: there.doing(|| format!("looking for {path}"))?,
         set_aside: None,

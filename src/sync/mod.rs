@@ -83,6 +83,7 @@ pub fn run(
         journal,
         limiter: copy::Limiter::new(job.limits.bytes_per_sec),
         stop: setting.stop,
+        mode: job.policy.mode,
         verify: job.policy.verify,
         trusts_local_partials: journal.is_same_boot(),
         moved: copy::Moved::default(),

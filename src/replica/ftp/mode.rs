@@ -6,9 +6,10 @@
 
 use super::FtpReplica;
 use super::learnt::Looks;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ftp::{Command, Facts, ListKind, ListLine, Reply, parse_line};
 use crate::path::Escaped;
+use crate::replica::checks::tell_unset_mode;
 use crate::time::Timestamp;
 
 /// What is taken over. Programs get a set-user-ID bit again from whoever trusts them.
@@ -36,18 +37,33 @@ impl FtpReplica {
         let Some(mode) = modes.place.filter(|mode| modes.partial != Some(*mode)) else {
             return Ok(());
         };
-        if !self.learnt.sets_modes {
-            return Ok(());
-        }
-        let reply = self.session.ask(&Command::SiteChmod(mode, partial))?;
-        if !reply.is_success() {
-            self.learnt.sets_modes = false;
-            let (place, refusal) = (Escaped(place), self.session.refusal(&reply));
+        if let Some(refusal) = self.set_mode(partial, mode)? {
+            let place = Escaped(place);
             log::warn!(
                 "the server sets no modes ({refusal}): {place} had {mode:o}, and gets the one of a new file, as all that are replaced"
             );
         }
         Ok(())
+    }
+
+    /// Gives the file the mode that is asked for.
+    pub(super) fn give_mode(&mut self, file: &[u8], mode: u32, told: Modes) -> Result<()> {
+        if told.partial != Some(mode)
+            && let Some(refusal) = self.set_mode(file, mode)?
+        {
+            tell_unset_mode(&refusal);
+        }
+        Ok(())
+    }
+
+    /// Why the mode was not set, the first time that it was not; after that it is not tried again.
+    fn set_mode(&mut self, file: &[u8], mode: u32) -> Result<Option<Error>> {
+        if !self.learnt.sets_modes {
+            return Ok(None);
+        }
+        let reply = self.session.ask(&Command::SiteChmod(mode, file))?;
+        self.learnt.sets_modes = reply.is_success();
+        Ok((!self.learnt.sets_modes).then(|| self.session.refusal(&reply)))
     }
 
     /// Asks where the look told no modes. A stranger is not asked by `STAT`: nobody knows what it makes of the path.

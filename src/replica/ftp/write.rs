@@ -204,6 +204,9 @@ impl FtpReplica {
         let stored = self.inspect(place, &[place], file.mtime)?;
         check_size(&stored, file)?;
         watch.placing(&stored.partial, stored.times)?;
+        if let Some(mode) = file.mode {
+            self.give_mode(place, mode, stored.modes)?;
+        }
         Ok(Written {
             stat: stored.partial,
             times: stored.times,
@@ -338,8 +341,12 @@ impl FtpReplica {
         check_replaced(file.replaces, stored.present)?;
         check_aside(stored.aside)?;
         watch.placing(&stored.partial, stored.times)?;
-        if stored.present.is_some() {
-            self.take_over_mode(partial, &place, stored.modes)?;
+        match file.mode {
+            Some(mode) => self.give_mode(partial, mode, stored.modes)?,
+            None if stored.present.is_some() => {
+                self.take_over_mode(partial, &place, stored.modes)?;
+            }
+            None => {}
         }
         let stat = match (&aside, stored.present) {
             (Some(aside), Some(_)) => {

@@ -3,7 +3,7 @@
 use super::flights::{Flights, Outbox};
 use super::look::{SPECIAL, stat_of};
 use super::place::{Names, Stored, rename_requests, wire_times};
-use super::write::{first_mode, mode_of, mode_only};
+use super::write::{check_mode, first_mode, last_mode, mode_of, mode_only};
 use super::{PIECE_BYTES, is_ok, refusal};
 use crate::error::{Error, Result};
 use crate::replica::checks::check_replaced;
@@ -21,7 +21,7 @@ pub(super) struct Storing<'a> {
     /// Told that the file is about to get its name.
     placing: Box<dyn FnMut(&Stored) + 'a>,
     step: Step,
-    old_mode: Option<u32>,
+    mode: Option<u32>,
     pub(super) outcome: Outcome,
 }
 
@@ -69,7 +69,7 @@ impl<'a> Storing<'a> {
             renames_over,
             placing,
             step: Step::Begin,
-            old_mode: None,
+            mode: None,
             outcome: Outcome::Pending,
         }
     }
@@ -79,13 +79,13 @@ impl<'a> Storing<'a> {
         out.send(&Request::Open(
             &names.partial,
             Access::New,
-            first_mode(self.file.replaces),
+            first_mode(self.file),
         ))?;
         out.send(&Request::Lstat(&names.place))
     }
 
     fn opened(&mut self, mut replies: Vec<Reply>, out: &mut Outbox<'_>) -> Result<()> {
-        self.old_mode = mode_of(replies.pop()).filter(|_| self.file.replaces.is_some());
+        self.mode = last_mode(self.file, mode_of(replies.pop()));
         match replies.pop() {
             Some(Reply::Handle(handle)) => {
                 self.step = Step::Writing;
@@ -111,7 +111,7 @@ impl<'a> Storing<'a> {
             out.send(&Request::Write(handle, offset, piece))?;
             offset += piece.len() as u64;
         }
-        let mode = self.old_mode.map(mode_only);
+        let mode = self.mode.map(mode_only);
         for attributes in wire_times(self.file.mtime).into_iter().chain(mode) {
             // What became of it the look tells.
             out.tell(&Request::Fsetstat(handle, attributes))?;
@@ -168,6 +168,7 @@ impl<'a> Storing<'a> {
         }
         let stored = match partial {
             Reply::Attributes(attributes) => {
+                check_mode(self.file, &attributes);
                 Stored::of(&attributes, self.content.len() as u64, self.file.mtime)
             }
             Reply::Status(status) if !is_ok(&status) => Err(refusal(&status)),

@@ -10,13 +10,16 @@ use super::look::stat_of;
 use super::place::{Names, Stored, wire_times};
 use super::{PIECE_BYTES, SftpReplica, WINDOW_BYTES, is_ok, refusal};
 use crate::error::{Error, ErrorKind, Result};
-use crate::replica::checks::{Litter, check_aside, check_replaced, misread};
+use crate::replica::checks::{Litter, check_aside, check_replaced, misread, tell_unset_mode};
 use crate::replica::{Kind, NewFile, Source, Stat, Watch, Written};
 use crate::sftp::{Access, Attributes, Handle, Reply, Request, Status, code};
 
 /// The rights of a file while it is written that takes the place of another: whoever may not read that one may not read
 /// this one.
 const PRIVATE_MODE: u32 = 0o600;
+
+/// What is set and compared of a mode.
+const RIGHTS: u32 = 0o777;
 
 /// Up to this the server is asked to have a file on its disk before it gets its name. For a larger one that may take longer
 /// than anybody waits for a reply.
@@ -61,7 +64,7 @@ impl SftpReplica {
         if file.resume_at > 0 {
             return self.open_rest(file, names);
         }
-        let open = Request::Open(partial, Access::New, first_mode(file.replaces));
+        let open = Request::Open(partial, Access::New, first_mode(file));
         let requests = [open, Request::Lstat(place)];
         let mut replies = ask_all(&mut self.session, &requests)?;
         let old_mode = mode_of(replies.pop());
@@ -246,12 +249,7 @@ impl SftpReplica {
         let handle = &opened.handle;
         let mut settings = Vec::new();
         settings.extend(wire_times(file.mtime));
-        settings.extend(
-            opened
-                .old_mode
-                .filter(|_| file.replaces.is_some())
-                .map(mode_only),
-        );
+        settings.extend(last_mode(file, opened.old_mode).map(mode_only));
         for attributes in settings {
             // What became of it the look tells.
             let id = self.session.send(&Request::Fsetstat(handle, attributes))?;
@@ -292,7 +290,10 @@ impl SftpReplica {
         }
         self.done(close)?;
         let stored = match look {
-            Reply::Attributes(attributes) => Stored::of(&attributes, file.size, file.mtime)?,
+            Reply::Attributes(attributes) => {
+                check_mode(file, &attributes);
+                Stored::of(&attributes, file.size, file.mtime)?
+            }
             Reply::Status(status) if !is_ok(&status) => return Err(refusal(&status)),
             _ => return Err(self.session.nonsense(NONSENSE)),
         };
@@ -389,15 +390,32 @@ pub(super) fn mode_of(look: Option<Reply>) -> Option<u32> {
     match look {
         Some(Reply::Attributes(attributes)) => {
             let is_file = stat_of(&attributes).is_some_and(|stat| stat.kind == Kind::File);
-            attributes.mode.filter(|_| is_file).map(|mode| mode & 0o777)
+            attributes
+                .mode
+                .filter(|_| is_file)
+                .map(|mode| mode & RIGHTS)
         }
         _ => None,
     }
 }
 
 /// The mode of a partial file while it is written.
-pub(super) fn first_mode(replaces: Option<Stat>) -> Option<u32> {
-    replaces.map(|_| PRIVATE_MODE)
+pub(super) fn first_mode(file: &NewFile<'_>) -> Option<u32> {
+    (file.mode.is_some() || file.replaces.is_some()).then_some(PRIVATE_MODE)
+}
+
+/// The mode of a partial file once it is whole: the one that is asked for, else that of the file it replaces.
+pub(super) fn last_mode(file: &NewFile<'_>, old: Option<u32>) -> Option<u32> {
+    file.mode.or(old.filter(|_| file.replaces.is_some()))
+}
+
+/// Sees whether the file got the mode that is asked for.
+pub(super) fn check_mode(file: &NewFile<'_>, shown: &Attributes) {
+    if let (Some(wanted), Some(shown)) = (file.mode, shown.mode)
+        && shown & RIGHTS != wanted
+    {
+        tell_unset_mode(&format!("it shows {:o} after {wanted:o}", shown & RIGHTS));
+    }
 }
 
 fn other_partial() -> Error {

@@ -33,6 +33,8 @@ pub struct Terms<'env> {
     pub limiter: Limiter,
     /// When to stop.
     pub stop: Stop<'env>,
+    /// The mode of what is written on the remote side.
+    pub mode: Option<u32>,
     /// What is compared afterwards.
     pub verify: Verify,
     /// Whether partial files that an earlier run left on the local side can be trusted: a power cut may have taken
@@ -208,7 +210,7 @@ impl Copy {
         loop {
             let file = NewFile {
                 resume_at: from,
-                ..self.new_file(&partial)
+                ..self.new_file(&partial, terms.mode)
             };
             let mut watch = Watcher {
                 copy: &*self,
@@ -300,12 +302,13 @@ impl Copy {
     }
 
     /// The file as it is written from its first byte.
-    fn new_file<'a>(&'a self, partial: &'a RelPath) -> NewFile<'a> {
+    fn new_file<'a>(&'a self, partial: &'a RelPath, remote_mode: Option<u32>) -> NewFile<'a> {
         NewFile {
             path: self.paths.of(self.from.peer()),
             partial,
             size: self.source.size,
             mtime: self.source.best_mtime(),
+            mode: remote_mode.filter(|_| self.from == Side::Local),
             resume_at: 0,
             replaces: self.replaces,
             set_aside: self.set_aside.as_ref(),
@@ -456,7 +459,7 @@ impl Batch {
         self.copies.clear();
         let files = ready.iter().zip(&contents);
         let files: Vec<(NewFile<'_>, &[u8])> = files
-            .map(|((_, copy), (partial, content))| (copy.new_file(partial), &**content))
+            .map(|((_, copy), (partial, content))| (copy.new_file(partial, terms.mode), &**content))
             .collect();
         let mut placed = vec![None; ready.len()];
         let written = remote.write_small(&files, &mut |index, stat, times| {
@@ -490,7 +493,8 @@ pub fn place_staged(
     let files: Vec<NewFile<'_>> = copies
         .iter()
         .zip(&partials)
-        .map(|(copy, partial)| copy.new_file(partial))
+        // They were given their modes when they were staged.
+        .map(|(copy, partial)| copy.new_file(partial, None))
         .collect();
     target.place(&files, &mut |index, stat| copies[index].note(journal, stat))
 }
