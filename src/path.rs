@@ -23,6 +23,9 @@ pub const TRASH_MARK: &[u8] = b".coracle-trash";
 pub const HOME_NAME: &[u8] = b".coracle";
 /// What every partial name starts with.
 pub const PARTIAL_PREFIX: &[u8] = b".coracle-part-";
+/// What follows the partial name where not the new file lies under it but the old one, while the new one takes its name on a
+/// server that does not rename over a file.
+pub const ASIDE_SUFFIX: &[u8] = b"-old";
 
 /// Task files, which no command copies or deletes.
 const TASK_FILE_NAMES: [&[u8]; 2] = [b"pyftpsync.yaml", b"coracle.yaml"];
@@ -88,11 +91,6 @@ impl<'a> Name<'a> {
         self.0.starts_with(OWN_PREFIX)
             || [METADATA_NAME, CORRUPT_METADATA_NAME, LOCK_NAME].contains(&self.0)
             || TASK_FILE_NAMES.contains(&self.0)
-    }
-
-    /// Whether this is a partial name of ours.
-    pub fn is_partial(self) -> bool {
-        self.0.starts_with(PARTIAL_PREFIX)
     }
 }
 
@@ -282,14 +280,79 @@ pub fn fold_case(name: &[u8]) -> Vec<u8> {
     folded
 }
 
+/// Whose a partial file is: that of one holder's job, that is of one state directory, local root and peer. Nobody else goes on
+/// with it or removes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartOwner(u32);
+
+/// What lies under a partial name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Bytes on their way.
+    Bytes,
+    /// The old file, moved aside for the new one.
+    Aside(NameHash),
+}
+
+/// What a partial name tells of the final one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameHash(u64);
+
+impl NameHash {
+    /// The hash of that final name.
+    pub fn of(name: Name<'_>) -> Self {
+        let mut hash = Fnv64::new();
+        hash.update(name.as_bytes());
+        Self(hash.finish())
+    }
+}
+
+impl PartOwner {
+    /// Small files whose partial name must be known without a holder: whoever writes one next takes what is left of it.
+    pub const ANYONE: Self = Self(0);
+
+    /// The job that `holder` does with that peer.
+    pub fn of(holder: &[u8], peer: &[u8]) -> Self {
+        let mut hash = Fnv64::new();
+        hash.update(holder);
+        hash.update(&[0]);
+        hash.update(peer);
+        let hash = hash.finish();
+        Self((hash ^ (hash >> 32)) as u32)
+    }
+
+    /// What this owner keeps under that name, if it is one of theirs.
+    pub fn part(self, name: Name<'_>) -> Option<Part> {
+        let rest = name.as_bytes().strip_prefix(self.prefix().as_slice())?;
+        let (digits, rest) = rest.split_at_checked(NAME_DIGITS)?;
+        let digits = std::str::from_utf8(digits).ok()?;
+        let of = NameHash(u64::from_str_radix(digits, 16).ok()?);
+        Some(if rest.ends_with(ASIDE_SUFFIX) {
+            Part::Aside(of)
+        } else {
+            Part::Bytes
+        })
+    }
+
+    fn prefix(self) -> Vec<u8> {
+        [PARTIAL_PREFIX, format!("{:08x}-", self.0).as_bytes()].concat()
+    }
+}
+
+/// How many digits of a partial name stand for the final one.
+const NAME_DIGITS: usize = 16;
+
 /// The partial name for a transfer of `name` with that size and mtime (nanoseconds, if known).
 ///
 /// The same source gives the same name, so an interrupted transfer can go on; a source that changed gives another
 /// one, and what lies under the old name is stale.
-pub fn partial_name(name: Name<'_>, size: u64, mtime_nanos: Option<i64>) -> Vec<u8> {
+pub fn partial_name(
+    owner: PartOwner,
+    name: Name<'_>,
+    size: u64,
+    mtime_nanos: Option<i64>,
+) -> Vec<u8> {
     let mut hash = Fnv64::new();
-    hash.update(name.as_bytes());
-    hash.update(&[0]);
     hash.update(&size.to_le_bytes());
     // Whole seconds: a server that lists no fractions must give the same name when it is the source.
     hash.update(
@@ -297,8 +360,9 @@ pub fn partial_name(name: Name<'_>, size: u64, mtime_nanos: Option<i64>) -> Vec<
             .map_or(i64::MIN, |nanos| nanos.div_euclid(1_000_000_000))
             .to_le_bytes(),
     );
-    let mut partial = PARTIAL_PREFIX.to_vec();
-    partial.extend_from_slice(format!("{:016x}", hash.finish()).as_bytes());
+    let (NameHash(of), source) = (NameHash::of(name), hash.finish());
+    let mut partial = owner.prefix();
+    partial.extend_from_slice(format!("{of:0NAME_DIGITS$x}-{source:016x}").as_bytes());
     partial
 }
 
@@ -386,11 +450,36 @@ mod tests {
 
     #[test]
     fn partial_name_follows_the_source() {
+        let (name, other) = (
+            Name::new(b"photo.jpg").unwrap(),
+            Name::new(b"other").unwrap(),
+        );
+        let owner = PartOwner::of(b"me", b"ftp://host/");
+        let first = partial_name(owner, name, 10, Some(5_000_000_000));
+        assert_eq!(first, partial_name(owner, name, 10, Some(5_400_000_000)));
+        assert_ne!(first, partial_name(owner, name, 11, Some(5_000_000_000)));
+        assert_ne!(first, partial_name(owner, name, 10, Some(6_000_000_000)));
+        assert_ne!(first, partial_name(owner, other, 10, Some(5_000_000_000)));
+    }
+
+    #[test]
+    fn partial_name_tells_whose_it_is() {
         let name = Name::new(b"photo.jpg").unwrap();
-        let first = partial_name(name, 10, Some(5_000_000_000));
-        assert_eq!(first, partial_name(name, 10, Some(5_400_000_000)));
-        assert_ne!(first, partial_name(name, 11, Some(5_000_000_000)));
-        assert_ne!(first, partial_name(name, 10, Some(6_000_000_000)));
-        assert!(Name::new(&first).unwrap().is_partial());
+        let owner = PartOwner::of(b"me", b"ftp://host/");
+        let mut partial = partial_name(owner, name, 10, None);
+        let part = |owner: PartOwner, bytes: &[u8]| owner.part(Name::new(bytes).unwrap());
+        assert_eq!(part(owner, &partial), Some(Part::Bytes));
+        for stranger in [
+            PartOwner::of(b"you", b"ftp://host/"),
+            PartOwner::of(b"me", b"ftp://other/"),
+            PartOwner::ANYONE,
+        ] {
+            assert_eq!(part(stranger, &partial), None);
+        }
+        partial.extend_from_slice(ASIDE_SUFFIX);
+        let aside = Part::Aside(NameHash::of(name));
+        assert_eq!(part(owner, &partial), Some(aside));
+        let of_an_older_version = b".coracle-part-0123456789abcdef";
+        assert_eq!(part(owner, of_an_older_version), None);
     }
 }

@@ -127,6 +127,7 @@ impl<'a> Run<'a> {
             home: &place.home,
             held_files: known.held,
             holder: &holder,
+            owner: place.register.part_owner(&place.id),
             now,
         };
         let ran = sync::run(job, &setting, tell, ask);

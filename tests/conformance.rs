@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use coracle::error::{Error, ErrorKind, Result};
 use coracle::job::{DataMode, FtpLocation, Habits, Limits, Links, Protection, Secret, ServerPath};
-use coracle::path::{RelPath, partial_name};
+use coracle::path::{PartOwner, RelPath, partial_name};
 use coracle::replica::{
     Algorithm, Bytes, FtpReplica, Hasher, Kind, Listing, LocalReplica, Mtime, NewFile, Removal,
     Replica, Source, Staging, Stat, Times, Unwatched, Watch, Written, load,
@@ -815,7 +815,7 @@ impl Draft {
     fn new(name: &str, size: usize) -> Self {
         let path = path(name);
         let size = size as u64;
-        let partial = partial_name(path.name().unwrap(), size, None);
+        let partial = partial_name(PartOwner::ANYONE, path.name().unwrap(), size, None);
         Self {
             partial: path
                 .parent()

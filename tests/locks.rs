@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use coracle::path::{Name, partial_name};
+use coracle::path::{Name, PARTIAL_PREFIX, PartOwner, partial_name};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::ftp_server::{Close, Config, Effect, Fault, FtpServer};
@@ -296,6 +296,111 @@ fn has_partial(root: &Path, bytes: u64) -> bool {
     })
 }
 
+/// The partial files in a directory, with what is in them.
+fn parts_in(root: &Path) -> Vec<(String, Vec<u8>)> {
+    let names = Snapshot::of(root);
+    let names = names.own_names().into_iter();
+    let parts = names.filter(|name| name.contains(PARTIAL));
+    parts
+        .map(|name| (name.to_owned(), fs::read(root.join(name)).unwrap()))
+        .collect()
+}
+
+#[test]
+fn what_another_machine_was_cut_off_in_is_its_own() {
+    let place = big_and_small("two-machines", true);
+    let server = FtpServer::start(Config::serving(place.remote()));
+    let url = server.url("");
+    let run = Running::start(&place, &[&["sync", "local", &url][..], &SLOWLY].concat());
+    until("the big file is under way", || {
+        has_partial(&place.remote(), 1000)
+    });
+    run.signal(Signal::SIGINT);
+    run.end().expect(3);
+    let left = parts_in(&place.remote());
+    assert_eq!(left.len(), 1, "{left:?}");
+
+    // The same root and the same file, so that the name of the state directory alone tells the two apart.
+    let other = Place::new("other-machine");
+    put(&other.local(), "z-big", vec![b'x'; 3_000_000], DAY_SECS);
+    put(&other.local(), "b", "b", DAY_SECS);
+    server.take_commands();
+    other.with("sync", &url, &[]).expect(0);
+    assert_eq!(
+        parts_in(&place.remote()),
+        left,
+        "neither removed nor added to"
+    );
+    let sent = server.take_commands();
+    assert!(
+        !sent.iter().any(|line| line.starts_with("APPE")),
+        "{sent:?}"
+    );
+
+    place.with("sync", &url, &[]).expect(0);
+    assert!(has_same_big(&place));
+    assert_tidy(&place);
+}
+
+#[test]
+fn our_own_part_of_a_file_that_changed_since_is_removed() {
+    let place = big_and_small("stale-part", true);
+    let server = FtpServer::start(Config::serving(place.remote()));
+    let url = server.url("");
+    let run = Running::start(&place, &[&["sync", "local", &url][..], &SLOWLY].concat());
+    until("the big file is under way", || {
+        has_partial(&place.remote(), 1000)
+    });
+    run.signal(Signal::SIGINT);
+    run.end().expect(3);
+    fs::remove_file(place.local().join("z-big")).unwrap();
+    place.with("sync", &url, &[]).expect(0);
+    assert_tidy(&place);
+}
+
+/// Of an old file that was moved aside, either it or the new one has the name after the next run, whatever was done when the run
+/// was cut off.
+#[test]
+fn a_run_that_is_cut_off_while_the_old_file_is_aside_loses_neither() {
+    for (verb, nth) in [("RNTO", 2), ("RNTO", 3), ("DELE", 2)] {
+        println!("{verb} {nth}");
+        let place = Place::new("aside");
+        put(&place.local(), "a", "old", DAY_SECS);
+        let mut config = Config::serving(place.remote());
+        config.rename_over = false;
+        let server = FtpServer::start(config);
+        let url = server.url("");
+        place.with("sync", &url, &[]).expect(0);
+        put(&place.local(), "a", "newer", 60);
+        let mut seen = 0;
+        server.hook(move |command| {
+            let is_aside = command.argument.ends_with(b"-old") || command.argument.ends_with(b"/a");
+            seen += usize::from(command.verb == verb && is_aside);
+            (seen >= nth).then(|| Effect::close_control(Close::Reset))
+        });
+        let ended = place.with("sync", &url, &["--retries=0"]);
+        server.heal();
+        // Another machine sees what is there, and leaves it.
+        let cut_off = parts_in(&place.remote());
+        assert!(!cut_off.is_empty(), "it was cut off: {ended}");
+        let is_aside = !place.remote().join("a").exists();
+        assert_eq!(is_aside, (verb, nth) == ("RNTO", 3));
+        let other = Place::new("other-machine");
+        other.with("download", &url, &["--break-lock"]).expect(0);
+        assert_eq!(parts_in(&place.remote()), cut_off);
+
+        let ended = place.with("sync", &url, &[]).expect(0);
+        assert_eq!(
+            is_aside,
+            ended.to_string().contains("has its name back"),
+            "{ended}"
+        );
+        assert_eq!(content(&place.local(), "a"), "newer");
+        assert_eq!(content(&place.remote(), "a"), "newer");
+        assert_tidy(&place);
+    }
+}
+
 #[test]
 fn an_interrupted_run_is_continued_by_the_next_one() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
@@ -364,7 +469,13 @@ fn moving_big(place: &Place, upload: bool) -> Fault {
     let metadata = fs::metadata(place.local().join("z-big")).unwrap();
     let nanos = metadata.mtime() * 1_000_000_000;
     let name = Name::new(b"z-big").unwrap();
-    Fault::on("STOR").containing(partial_name(name, metadata.len(), Some(nanos)))
+    let partial = partial_name(PartOwner::ANYONE, name, metadata.len(), Some(nanos));
+    Fault::on("STOR").containing(after_owner(&partial))
+}
+
+/// What a partial name says of the file, whoever sends it.
+fn after_owner(partial: &[u8]) -> &[u8] {
+    &partial[PARTIAL_PREFIX.len() + "01234567".len()..]
 }
 
 fn has_same_big(place: &Place) -> bool {

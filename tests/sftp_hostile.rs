@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use coracle::error::{ErrorKind, Result};
-use coracle::path::{Name, RelPath, partial_name};
+use coracle::path::{Name, PartOwner, RelPath, partial_name};
 use coracle::replica::{
     Bytes, Kind, Listing, NewFile, Replica, SftpReplica, Stat, Unwatched, Written,
 };
@@ -405,7 +405,12 @@ fn read(replica: &mut SftpReplica, name: &str) -> Result<Vec<u8>> {
 /// Writes "f" over the old one, as a large or as a small file.
 fn write(replica: &mut SftpReplica, content: &[u8], together: bool) -> Result<Written> {
     let target = path("f");
-    let partial = partial_name(Name::new(b"f").unwrap(), content.len() as u64, None);
+    let partial = partial_name(
+        PartOwner::ANYONE,
+        Name::new(b"f").unwrap(),
+        content.len() as u64,
+        None,
+    );
     let partial = RelPath::root().join(Name::new(&partial).unwrap());
     let file = NewFile {
         path: &target,

@@ -26,7 +26,7 @@ use std::os::fd::BorrowedFd;
 
 use crate::error::{Doing, ErrorKind, Result};
 use crate::net::Pipe;
-use crate::path::{Name, RelPath, partial_name};
+use crate::path::{Name, PartOwner, RelPath, partial_name};
 
 /// One replica: a directory tree that can be listed, read and written.
 ///
@@ -474,10 +474,15 @@ pub fn read_whole(size: u64, source: &mut dyn Source, watch: &mut dyn Watch) -> 
 }
 
 /// Writes a small file of ours, replacing what is there.
-pub fn save(replica: &mut dyn Replica, path: &RelPath, content: &[u8]) -> Result<()> {
+pub fn save(
+    replica: &mut dyn Replica,
+    path: &RelPath,
+    content: &[u8],
+    owner: PartOwner,
+) -> Result<()> {
     let name = path.name().expect("our files have names");
     // Always the same, so that one that was left is taken the next time, even where nobody would see it.
-    let partial_bytes = partial_name(name, 0, None);
+    let partial_bytes = partial_name(owner, name, 0, None);
     let partial = path
         .parent()
         .join(Name::new(&partial_bytes).expect("partial names are good names"));

@@ -22,6 +22,7 @@ use std::thread;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{Job, RemoteScan};
+use crate::path::PartOwner;
 use crate::replica::Connect;
 use crate::side::{Side, Sides};
 use crate::sync::carry::{Carrying, carry, copy, tell_plan};
@@ -49,6 +50,8 @@ pub struct Setting<'env> {
     pub held_files: Sides<bool>,
     /// What this run calls itself in the remote lock; no other run that goes on has this name.
     pub holder: &'env str,
+    /// Whose partial files it makes, goes on with and removes.
+    pub owner: PartOwner,
     /// The wall clock at the start.
     pub now: Timestamp,
 }
@@ -77,7 +80,7 @@ pub fn run(
     let Opened {
         archive, journal, ..
     } = setting.opened;
-    let terms = Terms::of(job, archive, journal.is_same_boot());
+    let terms = Terms::of(job, archive, journal.is_same_boot(), setting.owner);
     let filter = Filter::new(&job.selection);
     let copying = copy::Terms {
         journal,
@@ -87,6 +90,7 @@ pub fn run(
         verify: job.policy.verify,
         trusts_local_partials: journal.is_same_boot(),
         moved: copy::Moved::default(),
+        owner: setting.owner,
         lock: carry::lock::Keeping::new(
             setting.holder,
             job.limits.lock_refresh,

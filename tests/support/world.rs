@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use coracle::error::Result;
 use coracle::job::{DataMode, Direction, Job, Limits, Location, Resolve};
-use coracle::path::RelPath;
+use coracle::path::{PartOwner, RelPath};
 use coracle::replica::{
     Algorithm, Capabilities, Connect, Digest, FileIdentity, Listing, Mtime, NewFile, Removal,
     Replica, Source, Stat, Watch, Written,
@@ -185,6 +185,7 @@ impl World {
             home: &home,
             held_files: self.held_files,
             holder: "the test",
+            owner: PartOwner::of(b"the test", b"the peer"),
             now: Timestamp::from_secs(self.now_secs),
         };
         let mut lines = Vec::new();

@@ -4,13 +4,9 @@ use super::FtpReplica;
 use super::learnt::Looks;
 use crate::error::{ErrorKind, Result};
 use crate::ftp::{Command, Reply};
-use crate::path::Escaped;
+use crate::path::{ASIDE_SUFFIX, Escaped};
 use crate::replica::Stat;
 use crate::replica::checks::{check_moved_aside, check_replaced, misplaced, unmoved};
-
-/// What the old file is called while the new one takes its name, on servers that do not rename over a file: a partial
-/// name, so that it is never synced.
-const OLD_SUFFIX: &[u8] = b"-old";
 
 impl FtpReplica {
     pub(super) fn rename_path(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
@@ -129,7 +125,7 @@ impl FtpReplica {
         expected: &Stat,
     ) -> Result<Stat> {
         let mut old = partial.to_vec();
-        old.extend_from_slice(OLD_SUFFIX);
+        old.extend_from_slice(ASIDE_SUFFIX);
         // An old file left over from a broken run may lie there; it is no longer needed, for there is one in place.
         let _ = self.session.ask(&Command::Dele(&old))?;
         self.set_aside(place, &old)?;

@@ -4,15 +4,11 @@ use super::flights::ask_all;
 use super::look::{SPECIAL, stat_of};
 use super::{SftpReplica, is_ok, refusal};
 use crate::error::{Error, ErrorKind, Result, Scope};
-use crate::path::Escaped;
+use crate::path::{ASIDE_SUFFIX, Escaped};
 use crate::replica::checks::{check_moved_aside, check_replaced, misplaced};
 use crate::replica::{NewFile, Stat, Times, Written};
 use crate::sftp::{Attributes, Reply, Request, code};
 use crate::time::Timestamp;
-
-/// What the old file is called while the new one takes its name, on servers that do not rename over a file: a partial
-/// name, so that it is never synced.
-const OLD_SUFFIX: &[u8] = b"-old";
 
 /// The full paths that a file has to do with.
 pub(super) struct Names {
@@ -138,7 +134,7 @@ impl SftpReplica {
     /// Moves the old file out of the way, renames, and removes the old file.
     pub(super) fn rename_around(&mut self, names: &Names, expected: &Stat) -> Result<Stat> {
         let mut old = names.partial.clone();
-        old.extend_from_slice(OLD_SUFFIX);
+        old.extend_from_slice(ASIDE_SUFFIX);
         // An old file left over from a broken run may lie there; it is no longer needed, for there is one in place.
         self.session.ask(&Request::Remove(&old))?;
         self.set_aside(&names.place, &old)?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::job::Verify;
-use crate::path::{Name, RelPath};
+use crate::path::{Name, PartOwner, RelPath};
 use crate::replica::{
     Algorithm, NewFile, Removal, Replica, SMALL_BYTES, Staging, Stat, Times, Watch, Written,
     read_whole,
@@ -42,6 +42,8 @@ pub struct Terms<'env> {
     pub trusts_local_partials: bool,
     /// Bytes moved since somebody last asked.
     pub moved: Moved,
+    /// Whose partial files the copies make and go on with.
+    pub owner: PartOwner,
     /// The lock that is kept fresh meanwhile.
     pub lock: Keeping<'env>,
 }
@@ -204,7 +206,7 @@ impl Copy {
         may_stage: bool,
         resume_at: u64,
     ) -> Result<Staging> {
-        let partial = self.partial();
+        let partial = self.partial(terms.owner);
         let mut from = resume_at;
         let mut was_suspended = false;
         loop {
@@ -295,10 +297,10 @@ impl Copy {
         read_whole(self.source.size, source.as_mut(), &mut watch).doing(|| self.doing())
     }
 
-    fn partial(&self) -> RelPath {
+    fn partial(&self, owner: PartOwner) -> RelPath {
         let path = self.paths.of(self.from.peer());
         let name = path.name().expect("files have names");
-        partial_path(name, &path.parent(), &self.source)
+        partial_path(owner, name, &path.parent(), &self.source)
     }
 
     /// The file as it is written from its first byte.
@@ -334,7 +336,7 @@ impl Copy {
 
     /// Where to go on. A partial file that is of no use is removed.
     fn resume_at(&self, target: &mut dyn Replica, terms: &Terms<'_>) -> Result<u64> {
-        let partial = self.partial();
+        let partial = self.partial(terms.owner);
         let is_first_try = self.tries == 1;
         if is_first_try && self.partial_bytes == 0 {
             return Ok(0);
@@ -450,7 +452,7 @@ impl Batch {
         for (at, copy) in &mut self.copies {
             match of_entry(copy.read(local, terms))? {
                 Ok(content) => {
-                    contents.push((copy.partial(), content));
+                    contents.push((copy.partial(terms.owner), content));
                     ready.push((*at, copy.clone()));
                 }
                 Err(error) => done.push((*at, Err(error))),
@@ -488,8 +490,9 @@ pub fn place_staged(
     target: &mut dyn Replica,
     copies: &[Copy],
     journal: &Journal,
+    owner: PartOwner,
 ) -> Vec<Result<Written>> {
-    let partials: Vec<RelPath> = copies.iter().map(Copy::partial).collect();
+    let partials: Vec<RelPath> = copies.iter().map(|copy| copy.partial(owner)).collect();
     let files: Vec<NewFile<'_>> = copies
         .iter()
         .zip(&partials)

@@ -529,9 +529,9 @@ impl<'env> Run<'_, '_, 'env> {
         let Some((files, copies)) = self.take_staged(side) else {
             return;
         };
-        let journal = self.work.journal;
+        let (journal, owner) = (self.work.journal, self.work.copying.owner);
         self.send(Errand::Place(side), files.clone(), move |hands, brought| {
-            let placed = whole(place_staged(hands.of(side)?, &copies, journal))?;
+            let placed = whole(place_staged(hands.of(side)?, &copies, journal, owner))?;
             let placed = placed.into_iter().map(came_to_place);
             brought.extend(files.iter().copied().zip(placed));
             Ok(())
@@ -541,13 +541,14 @@ impl<'env> Run<'_, '_, 'env> {
     /// Gives the staged files that are left their names, without a worker: also where the run is to stop, or the line is
     /// dead, no partial file stays of what is whole.
     fn place_last(&mut self) {
+        let (journal, owner) = (self.work.journal, self.work.copying.owner);
         for side in Side::BOTH {
             let Some((files, copies)) = self.take_staged(side) else {
                 continue;
             };
             match self.work.workers.open(side) {
                 Ok(mut replica) => {
-                    let placed = place_staged(replica.as_mut(), &copies, self.work.journal);
+                    let placed = place_staged(replica.as_mut(), &copies, journal, owner);
                     let placed = placed.into_iter().map(came_to_place);
                     let brought = files.iter().copied().zip(placed).collect();
                     let failure = None;

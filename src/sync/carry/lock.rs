@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
-use crate::path::{Escaped, LOCK_DIR_NAME, LOCK_NAME, Name, RelPath};
+use crate::path::{Escaped, LOCK_DIR_NAME, LOCK_NAME, Name, PartOwner, RelPath};
 use crate::replica::{self, Mtime, Removal, Replica};
 use crate::sync::record::json;
 use crate::time::Timestamp;
@@ -378,7 +378,8 @@ fn write_file(remote: &mut dyn Replica, holder: &str, now: Timestamp) -> Result<
     content.extend_from_slice(b",\"lock_holder\":");
     json::write_bytes(holder.as_bytes(), &mut content);
     content.push(b'}');
-    replica::save(remote, &file(), &content)
+    let owner = PartOwner::of(holder.as_bytes(), b"");
+    replica::save(remote, &file(), &content, owner)
 }
 
 /// The lock file that is there. What is none locks nothing.

@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::job::{Job, RemoteScan};
 use crate::path::RelPath;
-use crate::replica::Removal;
+use crate::replica::{Removal, Renaming};
 use crate::side::{Side, Sides};
 use crate::sync::carry::files::{Errand, Gathered, Staged};
 use crate::sync::carry::lock::Claim;
@@ -273,9 +273,37 @@ impl<'env> Run<'_, '_, 'env> {
         }
     }
 
+    /// Gives old files their names back that a cut-off run had moved aside. Where that fails, what was to become of the file
+    /// fails, too, and tells it.
+    fn put_back(&mut self, side: Side) {
+        let dirs = self.work.plan.dirs.iter();
+        let all: Vec<Renaming> = dirs
+            .flat_map(|dir| dir.put_back.of(side))
+            .cloned()
+            .collect();
+        for batch in all.chunks(BATCH) {
+            let renames = batch.to_vec();
+            let renamed = self.each(batch.len(), move |hands| {
+                Ok(hands.of(side)?.rename_each(&renames))
+            });
+            for (done, renaming) in renamed.into_iter().zip(batch) {
+                let Renaming { from, to } = renaming;
+                match done {
+                    Ok(()) => (self.work.tell)(Event::Notice(&format!(
+                        "{to} has its name back on the {side} side: a run that was cut off had moved it aside as {from}"
+                    ))),
+                    Err(error) => {
+                        self.warn(&format!("{error}: {to} stays as {from} on the {side} side"))
+                    }
+                }
+            }
+        }
+    }
+
     /// Removes what earlier runs left behind, and marks the trash.
     fn prepare(&mut self) {
         for side in Side::BOTH {
+            self.put_back(side);
             let of_side = self
                 .work
                 .plan
@@ -294,11 +322,11 @@ impl<'env> Run<'_, '_, 'env> {
             if let Some(trash) = &self.work.job.policy.trash
                 && self.work.plan.writes(side)
             {
-                let now = self.work.now;
+                let (now, owner) = (self.work.now, self.work.copying.owner);
                 let opened = self
                     .work
                     .workers
-                    .call(move |hands| trash::open(hands.of(side)?, trash, now));
+                    .call(move |hands| trash::open(hands.of(side)?, trash, now, owner));
                 match opened {
                     Ok(second) => *self.trash_of.of_mut(side) = second,
                     Err(failure) => {

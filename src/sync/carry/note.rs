@@ -238,7 +238,7 @@ impl Run<'_, '_, '_> {
                 continue;
             }
             let path = self.work.plan.dirs[dir].paths.remote.clone();
-            let now = self.work.now;
+            let (now, owner) = (self.work.now, self.work.copying.owner);
             let left = self.work.workers.call(move |hands| {
                 let remote = hands.of(Side::Remote)?;
                 let mut times = load_remote_times(remote, &path)?.unwrap_or_default();
@@ -254,7 +254,7 @@ impl Run<'_, '_, '_> {
                     let removed = remote.remove(&[Removal::File(file)]);
                     removed.into_iter().collect()
                 } else {
-                    save(remote, &file, &times.to_bytes(now))
+                    save(remote, &file, &times.to_bytes(now), owner)
                 }
             });
             if let Err(failure) = left {

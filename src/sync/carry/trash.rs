@@ -5,7 +5,7 @@
 
 use crate::error::{Result, Scope};
 use crate::job::Trash;
-use crate::path::{Name, RelPath, TRASH_MARK};
+use crate::path::{Name, PartOwner, RelPath, TRASH_MARK};
 use crate::replica::{Kind, Listing, Removal, Replica, Stat, save};
 use crate::sync::carry::copy::ancestors;
 use crate::time::Timestamp;
@@ -48,7 +48,12 @@ const MOST_SECONDS: i64 = 60;
 
 /// Makes the trash of that side, and marks it as one: such a directory is no content for any client. Says which second this run
 /// takes for its own: the first from `now` on of which the trash holds nothing yet.
-pub fn open(replica: &mut dyn Replica, trash: &Trash, now: Timestamp) -> Result<Timestamp> {
+pub fn open(
+    replica: &mut dyn Replica,
+    trash: &Trash,
+    now: Timestamp,
+    owner: PartOwner,
+) -> Result<Timestamp> {
     let mark = trash
         .dir
         .join(Name::new(TRASH_MARK).expect("our own names are good names"));
@@ -67,7 +72,7 @@ pub fn open(replica: &mut dyn Replica, trash: &Trash, now: Timestamp) -> Result<
             .make_dirs(&ancestors(&mark))
             .into_iter()
             .collect::<Result<()>>()?;
-        save(replica, &mark, b"")?;
+        save(replica, &mark, b"", owner)?;
     }
     Ok(second)
 }

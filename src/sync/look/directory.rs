@@ -3,9 +3,10 @@
 use crate::error::{Doing, Result, Scope};
 use crate::job::{Case, Job, RemoteScan};
 use crate::path::{
-    LOCK_DIR_NAME, LOCK_NAME, METADATA_NAME, Name, RelPath, TRASH_MARK, partial_name,
+    LOCK_DIR_NAME, LOCK_NAME, METADATA_NAME, Name, NameHash, Part, PartOwner, RelPath, TRASH_MARK,
+    partial_name,
 };
-use crate::replica::{Entry, Kind, Listing, Mtime, Replica, Stat, load};
+use crate::replica::{Entry, Kind, Listing, Mtime, Renaming, Replica, Stat, load};
 use crate::side::{Side, Sides};
 use crate::sync::look::pair::{Pairs, Places, pair_up};
 use crate::sync::look::recall;
@@ -33,17 +34,24 @@ pub struct Terms<'env> {
     pub trash: Option<RelPath>,
     /// Whether the journal that a cut-off run left was written since this machine started.
     pub is_same_boot: bool,
+    /// Whose partial files are looked for.
+    pub owner: PartOwner,
+    /// On which sides this job writes, and so has left some.
+    pub writes: Sides<bool>,
 }
 
 impl<'env> Terms<'env> {
     /// The terms of a job.
-    pub fn of(job: &Job, archive: &'env Archive, is_same_boot: bool) -> Self {
+    pub fn of(job: &Job, archive: &'env Archive, is_same_boot: bool, owner: PartOwner) -> Self {
+        let writes = |side| job.direction.writes(side);
         Self {
             archive,
             remote_scan: job.policy.remote_scan,
             case: job.policy.case,
             trash: job.policy.trash.as_ref().map(|trash| trash.dir.clone()),
             is_same_boot,
+            owner,
+            writes: Sides::new(writes(Side::Local), writes(Side::Remote)),
         }
     }
 }
@@ -78,8 +86,10 @@ pub struct Found {
     pub meetings: Vec<Meeting>,
     /// What a cut-off run had done and this run has to note.
     pub notes: Vec<Change>,
-    /// Partial files in it, with their sizes.
+    /// Our partial files in it, with their sizes.
     pub partials: Sides<Vec<(RelPath, u64)>>,
+    /// Old files of which the name is free, because a run was cut off before the new one took it. They are shown under it.
+    pub aside: Sides<Vec<Renaming>>,
     /// Whether there is remote metadata.
     pub has_remote_times: bool,
     /// Whether there is a lock on the remote side.
@@ -90,12 +100,20 @@ pub struct Found {
     pub is_trash: bool,
 }
 
+/// An old file that was moved aside for a new one.
+struct Aside {
+    of: NameHash,
+    path: RelPath,
+    stat: Stat,
+}
+
 /// Looks at a directory on the sides that have it.
 ///
 /// Fails only where the session or the whole run is spoilt; that a listing was refused is a finding.
 fn look(hands: &mut Hands<'_>, terms: &Terms<'_>, at: &Where) -> Result<Found> {
     let block = terms.archive.block(&at.recorded)?;
     let mut found = Found::of(block.unwrap_or_else(Block::empty));
+    let mut aside: Sides<Vec<Aside>> = Sides::default();
     for side in Side::BOTH {
         if !*at.there.of(side) {
             continue;
@@ -106,11 +124,18 @@ fn look(hands: &mut Hands<'_>, terms: &Terms<'_>, at: &Where) -> Result<Found> {
             list(hands.of(side)?, at.paths.of(side))?
         };
         match listed {
-            Ok(listing) => found.take(side, listing, at.paths.of(side), terms),
+            Ok(listing) => {
+                *aside.of_mut(side) = found.take(side, listing, at.paths.of(side), terms);
+            }
             Err(error) => {
                 *found.failed.of_mut(side) = Some(error);
                 *found.complete.of_mut(side) = false;
             }
+        }
+    }
+    for side in Side::BOTH {
+        for old in std::mem::take(aside.of_mut(side)) {
+            found.settle_aside(side, at.paths.of(side), old);
         }
     }
     if found.block.facts().adopted && found.has_remote_times {
@@ -190,6 +215,7 @@ impl Found {
             meetings: Vec::new(),
             notes: Vec::new(),
             partials: Sides::default(),
+            aside: Sides::default(),
             has_remote_times: false,
             has_lock: false,
             has_reserved: false,
@@ -197,8 +223,14 @@ impl Found {
         }
     }
 
-    /// Takes a listing in, without the names that take no part.
-    fn take(&mut self, side: Side, mut listing: Listing, dir: &RelPath, terms: &Terms<'_>) {
+    /// Takes a listing in, without the names that take no part; says which old files of ours lie aside.
+    fn take(
+        &mut self,
+        side: Side,
+        mut listing: Listing,
+        dir: &RelPath,
+        terms: &Terms<'_>,
+    ) -> Vec<Aside> {
         *self.complete.of_mut(side) = listing.gap().is_none();
         if side == Side::Remote {
             self.has_remote_times = listing.find(METADATA_NAME).is_some();
@@ -211,14 +243,76 @@ impl Found {
         let trash = trash.filter(|trash| trash.parent() == *dir);
         let trash = trash.and_then(RelPath::name);
         let partials = self.partials.of_mut(side);
+        let looks_for_parts = *terms.writes.of(side);
+        let mut aside = Vec::new();
         listing.retain(|entry| {
-            if entry.name.is_partial() && entry.stat.kind == Kind::File {
-                partials.push((dir.join(entry.name), entry.stat.size));
+            if looks_for_parts && entry.stat.kind == Kind::File {
+                match terms.owner.part(entry.name) {
+                    Some(Part::Bytes) => partials.push((dir.join(entry.name), entry.stat.size)),
+                    Some(Part::Aside(of)) => aside.push(Aside {
+                        of,
+                        path: dir.join(entry.name),
+                        stat: entry.stat,
+                    }),
+                    None => {}
+                }
             }
             !entry.name.is_reserved() && trash != Some(entry.name)
         });
         self.has_reserved |= side == Side::Remote && listing.len() < all;
         *self.listings.of_mut(side) = listing;
+        aside
+    }
+
+    /// An old file that lies aside is of no use once something has its name. Where nothing has, it may be the last copy: it is
+    /// shown under its name, and gets it back. One of which the name is known to nobody stays where it is.
+    fn settle_aside(&mut self, side: Side, dir: &RelPath, aside: Aside) {
+        let Aside { of, path, stat } = aside;
+        let is_meant = |name: Name<'_>| NameHash::of(name) == of;
+        if self
+            .listings
+            .of(side)
+            .iter()
+            .any(|entry| is_meant(entry.name))
+        {
+            self.partials.of_mut(side).push((path, stat.size));
+            return;
+        }
+        let other = self.listings.of(side.peer());
+        let listed = other.iter().find(|entry| is_meant(entry.name));
+        let mut records = self.block.iter();
+        let record = records.find(|record| is_meant(record.name_on(side)));
+        let name = record.as_ref().map(|record| record.name_on(side));
+        let Some(name) = name.or(listed.map(|entry| entry.name)) else {
+            log::info!("{path} on the {side} side is an old file whose name is not known any more");
+            return;
+        };
+        let is_deleted_since = record.as_ref().is_some_and(|record| match record.what {
+            What::File(shown) => {
+                let recorded = shown.map(|shown| Stat {
+                    kind: Kind::File,
+                    size: shown.size,
+                    mtime: shown.mtime,
+                });
+                // What replaced it was recorded, so this is not where the run was cut off.
+                !stat.may_equal(recorded.of(side))
+                    && listed.is_some_and(|entry| entry.stat.may_equal(recorded.of(side.peer())))
+            }
+            _ => false,
+        });
+        if is_deleted_since || !*self.complete.of(side) {
+            log::info!("{path} on the {side} side is an old file, and is left there");
+            return;
+        }
+        let renaming = Renaming {
+            from: path,
+            to: dir.join(name),
+        };
+        let name = name.as_bytes().to_vec();
+        self.aside.of_mut(side).push(renaming);
+        let listing = self.listings.of_mut(side);
+        listing.push(&name, stat);
+        listing.sort();
     }
 
     /// How that side spells what is recorded, or what the other side has, by this name.
@@ -480,8 +574,9 @@ fn set_untold(listing: &mut Listing, place: usize, why: &str) {
 
 /// Where the bytes of a file land first: a name that tells the size and time of its source, so that what an interrupted
 /// transfer left there is known to be a part of it.
-pub fn partial_path(name: Name<'_>, dir: &RelPath, source: &Stat) -> RelPath {
+pub fn partial_path(owner: PartOwner, name: Name<'_>, dir: &RelPath, source: &Stat) -> RelPath {
     let bytes = partial_name(
+        owner,
         name,
         source.size,
         source.mtime.map(|mtime| mtime.at.as_nanos()),

@@ -3,8 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::job::Direction;
-use crate::path::RelPath;
+use crate::path::{PartOwner, RelPath};
 use crate::side::{Side, Sides};
 use crate::sync::look::{Found, Pair, partial_path};
 use crate::sync::plan::moved::{Gone, Place};
@@ -79,13 +78,22 @@ impl Dir {
 }
 
 /// A plan in the making.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Draft {
     /// What is planned so far.
     pub plan: Plan,
+    owner: PartOwner,
 }
 
 impl Draft {
+    /// Nothing is planned yet. The partial files are those of `owner`.
+    pub fn new(owner: PartOwner) -> Self {
+        Self {
+            plan: Plan::default(),
+            owner,
+        }
+    }
+
     /// The directory's place in the plan; it and those above it get one now if they have none.
     pub fn planned(&mut self, dir: &Dir) -> usize {
         if let Some(index) = dir.planned.get() {
@@ -158,7 +166,7 @@ impl Draft {
         let partial = pair
             .stats()
             .of(from)
-            .map(|stat| partial_path(pair.name_on(to), dir.paths.of(to), &stat));
+            .map(|stat| partial_path(self.owner, pair.name_on(to), dir.paths.of(to), &stat));
         let left = found.partials.of(to).iter();
         let partial_bytes = left
             .filter(|(path, _)| Some(path) == partial.as_ref())
@@ -226,19 +234,24 @@ impl Draft {
         });
     }
 
-    /// Partial files that no planned copy goes on with are of no use.
-    pub fn plan_litter(&mut self, dir: &Dir, found: &Found, direction: Direction) {
+    /// Our partial files that no planned copy goes on with are of no use; what a cut-off run had moved aside gets its name back.
+    pub fn plan_clean_up(&mut self, dir: &Dir, found: &Found) {
         for side in Side::BOTH {
-            if found.partials.of(side).is_empty() || !direction.writes(side) {
+            let aside = found.aside.of(side);
+            if !aside.is_empty() {
+                *self.plan_of(dir).put_back.of_mut(side) = aside.clone();
+            }
+            if found.partials.of(side).is_empty() {
                 continue;
             }
+            let owner = self.owner;
             let resumed: Vec<RelPath> = dir.planned.get().map_or_else(Vec::new, |index| {
                 let copies = self.plan.dirs[index].steps.iter().filter(|step| {
                     matches!(step.todo, Todo::Copy { from, partial_bytes, .. } if from == side.peer() && partial_bytes > 0)
                 });
                 let partial_of = |step: &Step| {
                     let source = step.stat_on(side.peer())?;
-                    Some(partial_path(step.name_on(side), dir.paths.of(side), &source))
+                    Some(partial_path(owner, step.name_on(side), dir.paths.of(side), &source))
                 };
                 copies.filter_map(partial_of).collect()
             });

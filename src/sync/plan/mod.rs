@@ -16,7 +16,7 @@ pub mod walk;
 use std::collections::HashMap;
 
 use crate::path::{Name, RelPath};
-use crate::replica::{Kind, Stat};
+use crate::replica::{Kind, Renaming, Stat};
 use crate::side::{Side, Sides};
 use crate::sync::event::{DeletedFor, Totals};
 use crate::sync::plan::aside::Aside;
@@ -85,6 +85,8 @@ pub struct DirPlan {
     pub steps: Vec<Step>,
     /// Directories in it that are gone on both sides; with all below.
     pub forgotten_dirs: Vec<Box<[u8]>>,
+    /// Old files that a cut-off run had moved aside, and that get their names back before anything else is done.
+    pub put_back: Sides<Vec<Renaming>>,
     /// Partial files of earlier runs, of no use any more.
     pub litter: Sides<Vec<RelPath>>,
     /// Whether there are true times on the remote side.
@@ -274,6 +276,7 @@ impl Plan {
                     || (side == Side::Remote && dir.moved_from.is_some())
                     || dir.remove_on.is_some_and(|(on, _)| on == side)
                     || !dir.litter.of(side).is_empty()
+                    || !dir.put_back.of(side).is_empty()
                     || dir.respellings.iter().any(|one| one.by == side.peer())
                     || dir.steps.iter().any(|step| *step.writes().of(side))
             })
@@ -536,6 +539,7 @@ impl DirPlan {
             respellings: Vec::new(),
             steps: Vec::new(),
             forgotten_dirs: Vec::new(),
+            put_back: Sides::new(Vec::new(), Vec::new()),
             litter: Sides::new(Vec::new(), Vec::new()),
             has_remote_times: false,
         }
@@ -551,6 +555,8 @@ impl DirPlan {
             && self.respellings.is_empty()
             && self.steps.is_empty()
             && self.forgotten_dirs.is_empty()
+            && self.put_back.local.is_empty()
+            && self.put_back.remote.is_empty()
             && self.litter.local.is_empty()
             && self.litter.remote.is_empty()
     }

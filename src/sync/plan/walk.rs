@@ -73,7 +73,7 @@ pub struct Walk<'w, 'scope, 'env> {
 /// entries is told, counted in the totals, and left out of the plan.
 pub fn walk(walk: Walk<'_, '_, '_>) -> Result<Plan> {
     let mut walker = Walker {
-        draft: Draft::default(),
+        draft: Draft::new(walk.terms.owner),
         stack: Vec::new(),
         ahead: HashMap::new(),
         looks: Inbox::default(),
@@ -663,7 +663,7 @@ impl Walker<'_, '_, '_> {
                 self.decide_entry(visit, &found, pair, &mut below, &mut seen)?;
             }
         }
-        self.draft.plan_litter(dir, &found, self.walk.job.direction);
+        self.draft.plan_clean_up(dir, &found);
         let mut notes = std::mem::take(&mut found.notes);
         notes.append(&mut seen.respelled);
         if !notes.is_empty() {

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use crate::error::{Doing, ErrorKind, Result};
-use crate::path::{Escaped, METADATA_NAME, Name, RelPath, partial_name};
+use crate::path::{Escaped, METADATA_NAME, Name, PartOwner, RelPath, partial_name};
 use crate::sync::record::block::Block;
 use crate::sync::record::journal::{create_anew, remove};
 use crate::sync::record::pyftpsync::{self, Keys, Unreadable};
@@ -80,7 +80,7 @@ fn take_out_of(dir: &OwnedFd, keys: &Keys<'_>) -> Result<()> {
         return remove(dir, METADATA_NAME).doing(doing);
     }
     let name = Name::new(METADATA_NAME).expect("our own names are good names");
-    let beside = partial_name(name, 0, None);
+    let beside = partial_name(PartOwner::ANYONE, name, 0, None);
     let mut new = create_anew(dir, &beside).doing(doing)?;
     let replaced = new
         .write_all(&rest)

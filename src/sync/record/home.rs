@@ -199,7 +199,7 @@ impl Names {
 }
 
 /// What this machine is called; its host name where it has no id.
-fn machine_id() -> String {
+pub(super) fn machine_id() -> String {
     let mut ids = MACHINE_ID_FILES
         .iter()
         .filter_map(|file| std::fs::read_to_string(file).ok());

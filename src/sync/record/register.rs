@@ -12,8 +12,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Doing, ErrorKind, Result};
-use crate::path::{Escaped, Fnv64};
+use crate::path::{Escaped, Fnv64, PartOwner};
 use crate::side::{Side, Sides};
+use crate::sync::record::home::machine_id;
 use crate::sync::record::json;
 use crate::sync::record::peer::PeerKey;
 
@@ -119,13 +120,10 @@ impl Register {
     /// The name by which runs on this local root hold locks, 16 digits: of this machine and user, as a random name says that is
     /// made once for each state directory, and of the root, whose own lock keeps other runs out.
     pub fn holder(&self, local: &Path) -> Result<String> {
-        let path = self.state_dir.join(HOLDER_NAME);
-        let known = read_file(&path).unwrap_or_default();
-        let is_name =
-            |name: &&str| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let name = match Some(known.trim()).filter(is_name) {
-            Some(name) => name.to_owned(),
+        let name = match self.known_name() {
+            Some(name) => name,
             None => {
+                let path = self.state_dir.join(HOLDER_NAME);
                 let name = Self::passing_holder();
                 replace(&path, format!("{name}\n").as_bytes())
                     .map_err(ErrorKind::Disk)
@@ -137,6 +135,21 @@ impl Register {
         hash.update(name.as_bytes());
         hash.update(local.as_os_str().as_bytes());
         Ok(format!("{:016x}", hash.finish()))
+    }
+
+    /// Whose the partial files of this job are. Where no name can be kept the machine's has to do, or nobody would ever go on
+    /// with what a run left.
+    pub fn part_owner(&self, job: &JobId) -> PartOwner {
+        let name = self.known_name().unwrap_or_else(machine_id);
+        let holder = [name.as_bytes(), job.local.as_os_str().as_bytes()].concat();
+        PartOwner::of(&holder, job.peer.place().as_bytes())
+    }
+
+    fn known_name(&self) -> Option<String> {
+        let known = read_file(&self.state_dir.join(HOLDER_NAME)).ok()?;
+        let name = known.trim();
+        let is_name = name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_name.then(|| name.to_owned())
     }
 
     /// A name for one run alone, where none can be kept: whatever that run leaves behind is a stranger's to the next one.
