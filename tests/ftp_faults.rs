@@ -157,6 +157,26 @@ fn work(target: &mut FtpReplica, names: &[&str], case: &str) -> Result<()> {
     names.iter().try_for_each(|name| put(target, name, case))
 }
 
+/// The old file stays under its name where a server only says that it moved it out of the way.
+#[test]
+fn an_old_file_that_was_not_moved_aside_is_not_given_up() {
+    let root = TempDir::new("ftp-faults");
+    fs::write(root.path().join("a"), b"old").unwrap();
+    let mut config = Config::serving(root.path());
+    config.rename_over = false;
+    let server = FtpServer::start(config);
+    server.inject(
+        Fault::on("RNTO")
+            .containing("-old")
+            .always()
+            .then(Effect::reply(250, "Rename successful.")),
+    );
+    let mut target = connect(&server).unwrap();
+    let refused = put(&mut target, "a", "moved by word alone").unwrap_err();
+    assert!(refused.to_string().contains("old name"), "{refused}");
+    assert_eq!(fs::read(root.path().join("a")).unwrap(), b"old");
+}
+
 fn put(target: &mut FtpReplica, name: &str, case: &str) -> Result<()> {
     let path = rel(name);
     let old = target.look_up(std::slice::from_ref(&path)).remove(0)?;
