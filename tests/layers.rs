@@ -156,6 +156,14 @@ fn unsafe_stays_in_system_and_in_the_hook_into_openssl() {
     refuse("unsafe ", &["src/system.rs", "src/net/tls/native.rs"]);
 }
 
+/// On 32-bit machines they end at once, and a whole core is burnt while one waits (`system::Bell`).
+#[test]
+fn nothing_waits_for_a_limited_time_by_std() {
+    for wait in ["wait_timeout", "recv_timeout", "park_timeout"] {
+        refuse(wait, &[]);
+    }
+}
+
 #[test]
 fn tests_are_left_out_and_what_follows_them_is_not() {
     let file = SourceFile {

@@ -3,7 +3,8 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::Arc;
+use std::sync::mpsc::{TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -15,6 +16,7 @@ use nix::sys::socket::{
 
 use super::halt::{Halt, SLICE, Waiter, failure};
 use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::system::Bell;
 
 /// No attempt gets less than this, however many addresses there are: a satellite line needs as much.
 const MIN_ATTEMPT: Duration = Duration::from_secs(2);
@@ -58,27 +60,30 @@ fn resolve(host: &str, port: u16, halt: &Halt) -> Result<Vec<SocketAddr>> {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let (teller, told) = channel();
-    let name = host.to_owned();
+    let bell = Arc::new(Bell::new().map_err(ErrorKind::Network)?);
+    let (name, rope) = (host.to_owned(), Arc::clone(&bell));
     std::thread::Builder::new()
         .stack_size(RESOLVER_STACK_BYTES)
         .spawn(move || {
             let found = (name.as_str(), port).to_socket_addrs();
             // Nobody may be listening any more.
             let _ = teller.send(found.map(Iterator::collect));
+            rope.ring();
         })
         .map_err(ErrorKind::Network)?;
     let mut waiter = Waiter::new(halt.clone());
-    loop {
-        let found = match told.recv_timeout(SLICE) {
-            Ok(found) => found,
-            Err(RecvTimeoutError::Timeout) => match waiter.check() {
-                Ok(()) => continue,
-                Err(error) => Err(error),
-            },
-            Err(RecvTimeoutError::Disconnected) => Err(io::ErrorKind::NotFound.into()),
-        };
-        return found.map_err(|error| failure(error, Phase::Resolve));
-    }
+    let found = loop {
+        match told.try_recv() {
+            Ok(found) => break found,
+            Err(TryRecvError::Disconnected) => break Err(io::ErrorKind::NotFound.into()),
+            Err(TryRecvError::Empty) => {}
+        }
+        bell.wait(Some(SLICE));
+        if let Err(error) = waiter.check() {
+            break Err(error);
+        }
+    };
+    found.map_err(|error| failure(error, Phase::Resolve))
 }
 
 /// Connects to that address within `timeout`; `phase` names the wait.
