@@ -28,7 +28,7 @@ const RESOLVER_STACK_BYTES: usize = 256 * 1024;
 ///
 /// Resolving is the system's business and has the system's own time limit.
 pub fn dial(host: &str, port: u16, timeout: Duration, halt: &Halt) -> Result<TcpStream> {
-    let looking_up = || format!("looking up {host}");
+    let looking_up = || looking_up(host);
     let addresses = resolve(host, port, halt).map_err(|error| error.while_doing(looking_up()))?;
     let until = Instant::now() + timeout;
     let mut last = None;
@@ -51,6 +51,17 @@ pub fn dial(host: &str, port: u16, timeout: Duration, halt: &Halt) -> Result<Tcp
         let nothing = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         Error::new(ErrorKind::Network(nothing)).while_doing(looking_up())
     }))
+}
+
+fn looking_up(host: &str) -> String {
+    // Not every resolver puts such a name into the form that is asked for, and a small one never does.
+    let hint = match host.is_ascii() {
+        true => "",
+        false => {
+            " (a name with other letters than a to z is found by its form that begins with xn--)"
+        }
+    };
+    format!("looking up {host}{hint}")
 }
 
 /// The host's addresses. A thread asks for them, because nothing interrupts the system's resolver; where the run is to end,
@@ -160,6 +171,16 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(dial("127.0.0.1", port, Duration::from_secs(5), &Halt::default()).is_ok());
+    }
+
+    #[test]
+    fn a_name_with_other_letters_gets_the_form_that_is_asked_for() {
+        let failed = |host: &str| {
+            let dialled = dial(host, 21, Duration::from_secs(5), &Halt::default());
+            dialled.unwrap_err().to_string()
+        };
+        assert!(failed("b\u{fc}cher.invalid").contains("xn--"));
+        assert!(!failed("books.invalid").contains("xn--"));
     }
 
     #[test]
