@@ -5,6 +5,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use coracle::job::{Delete, Direction, Job, Resolve, Trash};
 use coracle::path::RelPath;
@@ -164,6 +165,38 @@ fn of_a_copy_hide_no_later_deletion_of_another() {
         }
     }
     assert!(failed > 0, "no run failed after the first copy");
+}
+
+/// A fault of the code itself ends the run, whichever call it is in, and the next one goes on.
+#[test]
+fn of_code_that_panics_end_the_run() {
+    let mut ended = 0;
+    for nth in 1.. {
+        let mut world = CHANGES.begin();
+        let script = Script::new(nth, Fault::Panic, Moment::Before);
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            run(&mut world, 0, Some((Side::Remote, script.clone())))
+        }));
+        if script.calls() < nth {
+            break;
+        }
+        // What the calling thread does itself may end in its panic.
+        if let Ok(ran) = ran {
+            ended += u32::from(!ran.is_clean());
+            let next = run(&mut world, 100, None);
+            assert!(
+                next.is_clean(),
+                "call {nth}, the next run: {:#?}",
+                next.lines
+            );
+            assert_eq!(
+                world.words(Side::Local),
+                world.words(Side::Remote),
+                "call {nth}"
+            );
+        }
+    }
+    assert!(ended > 5, "{ended} runs ended with an error");
 }
 
 const SYNCED: &str = "a=1@1 b=2@1 c=3@1 d/x=4@1 d/y=5@1 e/f/z=6@1 k=7@1 m=8@1";

@@ -5,6 +5,7 @@
 //! it, so that work on the disk never waits for a server that has died.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope as ThreadScope};
@@ -542,7 +543,16 @@ fn run<'env>(
         }
         hands.is_connecting = false;
         hands.got_further = false;
-        let Err(error) = task.attempt(hands) else {
+        let attempt = catch_unwind(AssertUnwindSafe(|| task.attempt(hands)));
+        let Ok(attempted) = attempt else {
+            // Whoever waits for the task would wait for ever. (The program itself aborts: this is for who uses the library.)
+            hands.drop_sessions();
+            let fault = "the program has a fault, of which it said more before this; what was done until then is recorded";
+            return Run::Ended(Some(Failure::Job(
+                ErrorKind::Verify(fault.to_owned()).into(),
+            )));
+        };
+        let Err(error) = attempted else {
             return Run::Ended(None);
         };
         let is_connecting = hands.is_connecting;

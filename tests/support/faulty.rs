@@ -24,10 +24,12 @@ pub enum Fault {
     BrokenDisk,
     /// The server refuses.
     Refused,
+    /// The code that talks to it panics.
+    Panic,
 }
 
 impl Fault {
-    /// All of them.
+    /// All that are told as errors.
     pub const ALL: [Self; 5] = [
         Self::Network,
         Self::Timeout,
@@ -46,6 +48,7 @@ impl Fault {
                 code: 550,
                 text: "not now".to_owned(),
             },
+            Self::Panic => panic!("the test wants this panic"),
         }
         .into()
     }
