@@ -260,7 +260,7 @@ impl<'env> Run<'_, '_, 'env> {
                     break;
                 }
                 let at = Place { dir, step };
-                let is_twin = of_dir.contains(&step);
+                let is_twin = of_dir.binary_search(&step).is_ok();
                 if self.comes_last(at) {
                     last.push((at, is_twin));
                 } else if is_twin {
@@ -705,7 +705,7 @@ fn came_to_place(placed: Result<Written>) -> Result<Came> {
     placed.map(|written| Came::Copied(Staging::Placed(written)))
 }
 
-/// The steps that copy to a name which looks like that of an earlier one. A side may take both for one: under way at the same time,
+/// The steps that copy to a name which looks like that of an earlier one, in their order. A side may take both for one: under way at the same time,
 /// neither would see the other, and the last one would stay.
 fn twins_among(steps: &[Step]) -> Vec<usize> {
     let copies = steps.iter().enumerate().filter_map(|(at, step)| {
@@ -717,7 +717,9 @@ fn twins_among(steps: &[Step]) -> Vec<usize> {
     let mut copies: Vec<(u32, usize)> = copies.collect();
     copies.sort_unstable();
     let alike = copies.windows(2).filter(|pair| pair[0].0 == pair[1].0);
-    alike.map(|pair| pair[1].1).collect()
+    let mut twins: Vec<usize> = alike.map(|pair| pair[1].1).collect();
+    twins.sort_unstable();
+    twins
 }
 
 fn copy_of(plan: &DirPlan, step: &Step, from: Side) -> Copy {
