@@ -30,8 +30,21 @@ pub(super) fn check_aside(present: Option<Stat>) -> Result<()> {
     }
 }
 
+/// Whether the new name is free, of which the server told that before a rename: some replace a file without a word.
+pub(super) fn check_free(
+    replica: &mut dyn Replica,
+    there: Option<Stat>,
+    renaming: &Renaming,
+) -> Result<()> {
+    match there {
+        Some(_) if is_respelling(replica, renaming)? => Ok(()),
+        Some(_) => Err(taken()),
+        None => Ok(()),
+    }
+}
+
 /// Something has the new name of what was to be renamed: nothing is replaced by a rename.
-pub(super) fn taken() -> Error {
+fn taken() -> Error {
     ErrorKind::Changed("there is something under the new name already").into()
 }
 
@@ -52,7 +65,7 @@ pub(super) fn unmoved() -> Error {
 
 /// Whether the new name, which the server has confirmed, is free all the same: it differs in case alone, and is the old one for a
 /// server that does not tell case apart. Such a server lists the old one alone.
-pub(super) fn is_respelling(replica: &mut dyn Replica, renaming: &Renaming) -> Result<bool> {
+fn is_respelling(replica: &mut dyn Replica, renaming: &Renaming) -> Result<bool> {
     let Renaming { from, to } = renaming;
     let dir = from.parent();
     let (from, to) = (from.as_bytes(), to.as_bytes());

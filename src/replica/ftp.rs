@@ -30,7 +30,7 @@ use crate::error::{Doing, ErrorKind, Result, Scope};
 use crate::ftp::{Command, Reply, Session, Software};
 use crate::job::{Encoding, FtpLocation, Limits};
 use crate::path::RelPath;
-use crate::replica::checks::{is_respelling, taken};
+use crate::replica::checks::check_free;
 use crate::replica::{
     Algorithm, Capabilities, CaseSensitivity, Connect, Digest, Kind, Listing, Mtime, NewFile,
     Removal, Renaming, Replica, Source, Stat, Times, Watch, Written,
@@ -300,17 +300,14 @@ impl Replica for FtpReplica {
 
     fn rename_each(&mut self, renames: &[Renaming]) -> Vec<Result<()>> {
         let places: Vec<Vec<u8>> = renames.iter().map(|one| self.full(&one.to)).collect();
-        // Servers replace a file without a word, so it is asked for before.
         let there = self.look_at(&places);
         let mut results: Vec<Result<()>> = there
             .into_iter()
             .zip(renames)
             .zip(&places)
             .map(|((there, renaming), place)| match there? {
-                Some(_) if is_respelling(self, renaming)? => Ok(()),
-                Some(_) => Err(taken()),
                 None if self.rewrites(place) => Err(unkept_name()),
-                None => Ok(()),
+                there => check_free(self, there, renaming),
             })
             .collect();
         let free: Vec<usize> = (0..results.len())

@@ -20,7 +20,7 @@ use self::flights::{NONSENSE, ask_all};
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::job::{Limits, ServerPath, SftpLocation};
 use crate::path::{Escaped, RelPath};
-use crate::replica::checks::{is_respelling, taken};
+use crate::replica::checks::check_free;
 use crate::replica::{
     Algorithm, Capabilities, CaseSensitivity, Connect, Digest, Kind, Listing, Mtime, NewFile,
     Removal, Renaming, Replica, Source, Stat, Times, Watch, Written,
@@ -356,16 +356,11 @@ impl Replica for SftpReplica {
     fn rename_each(&mut self, renames: &[Renaming]) -> Vec<Result<()>> {
         self.ahead.forget();
         let places: Vec<Vec<u8>> = renames.iter().map(|one| self.full(&one.to)).collect();
-        // Some servers replace a file without a word, so it is asked for before.
         let there = self.look_at(&places);
         let mut results: Vec<Result<()>> = there
             .into_iter()
             .zip(renames)
-            .map(|(there, renaming)| match there? {
-                Some(_) if is_respelling(self, renaming)? => Ok(()),
-                Some(_) => Err(taken()),
-                None => Ok(()),
-            })
+            .map(|(there, renaming)| check_free(self, there?, renaming))
             .collect();
         let free: Vec<usize> = (0..results.len())
             .filter(|index| results[*index].is_ok())
