@@ -10,10 +10,12 @@ use crate::error::{Doing, ErrorKind, Result};
 use crate::job::Secret;
 use crate::job::{Job, Links, Location, StateDir};
 use crate::net::Halt;
-use crate::path::Escaped;
+use crate::path::{Escaped, RelPath};
 #[cfg(feature = "sftp")]
-use crate::replica::{Answers, Secrecy, SftpConnector};
-use crate::replica::{Connect, FtpConnector, LocalConnector, LocalReplica, Replica, RootLock};
+use crate::replica::{Answers, Secrecy, SftpConnector, SftpReplica};
+use crate::replica::{
+    Connect, FtpConnector, FtpReplica, LocalConnector, LocalReplica, Replica, RootLock,
+};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Ask, Event};
 use crate::sync::plan::guard;
@@ -166,17 +168,11 @@ impl<'a> Run<'a> {
             Location::Sftp(location) => {
                 let answers = self.answers.clone();
                 let sftp = SftpConnector::new(location, &self.job.limits, answers)?;
-                let mut peer = PeerKey::of_sftp(location);
-                let mut first = None;
-                if peer.is_from_login() {
-                    let session = sftp.connect()?;
-                    if let Some(dir) = session.login_dir() {
-                        peer = peer.with_login_dir(&dir);
-                    }
-                    first = Some(Box::new(session) as Box<dyn Replica>);
-                }
+                let key = PeerKey::of_sftp(location);
+                let (connect, peer) =
+                    Begun::of(sftp, key, SftpConnector::connect, SftpReplica::login_dir)?;
                 Ok(Remote {
-                    connect: Connector::Sftp(Box::new(Begun::with(sftp, first))),
+                    connect: Connector::Sftp(Box::new(connect)),
                     peer,
                 })
             }
@@ -191,17 +187,11 @@ impl<'a> Run<'a> {
                 let ftp = FtpConnector::new(location, &self.job.limits)?
                     .with_halt(self.halt.clone())
                     .with_memory(Arc::new(servers));
-                let mut peer = PeerKey::of_ftp(location);
-                let mut first = None;
-                if peer.is_from_login() {
-                    let session = ftp.connect()?;
-                    if let Some(dir) = session.login_dir() {
-                        peer = peer.with_login_dir(&dir);
-                    }
-                    first = Some(Box::new(session) as Box<dyn Replica>);
-                }
+                let key = PeerKey::of_ftp(location);
+                let (connect, peer) =
+                    Begun::of(ftp, key, FtpConnector::connect, FtpReplica::login_dir)?;
                 Ok(Remote {
-                    connect: Connector::Ftp(Box::new(Begun::with(ftp, first))),
+                    connect: Connector::Ftp(Box::new(connect)),
                     peer,
                 })
             }
@@ -246,9 +236,23 @@ struct Begun<C> {
 }
 
 impl<C> Begun<C> {
-    const fn with(connect: C, first: Option<Box<dyn Replica>>) -> Self {
+    /// The server, and the whole name of the peer: where the login directory belongs to it, a session is opened that tells it.
+    fn of<R: Replica + 'static>(
+        connect: C,
+        mut peer: PeerKey,
+        dial: impl Fn(&C) -> Result<R>,
+        login_dir: impl Fn(&R) -> Option<RelPath>,
+    ) -> Result<(Self, PeerKey)> {
+        let mut first: Option<Box<dyn Replica>> = None;
+        if peer.is_from_login() {
+            let session = dial(&connect)?;
+            if let Some(dir) = login_dir(&session) {
+                peer = peer.with_login_dir(&dir);
+            }
+            first = Some(Box::new(session));
+        }
         let first = Mutex::new(first);
-        Self { connect, first }
+        Ok((Self { connect, first }, peer))
     }
 }
 
