@@ -306,17 +306,22 @@ fn parts_in(root: &Path) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-#[test]
-fn what_another_machine_was_cut_off_in_is_its_own() {
-    let place = big_and_small("two-machines", true);
-    let server = FtpServer::start(Config::serving(place.remote()));
-    let url = server.url("");
-    let run = Running::start(&place, &[&["sync", "local", &url][..], &SLOWLY].concat());
+/// Begins to send the big file, and is interrupted by the user.
+fn cut_off_upload(place: &Place, url: &str) {
+    let run = Running::start(place, &[&["sync", "local", url][..], &SLOWLY].concat());
     until("the big file is under way", || {
         has_partial(&place.remote(), 1000)
     });
     run.signal(Signal::SIGINT);
     run.end().expect(3);
+}
+
+#[test]
+fn what_another_machine_was_cut_off_in_is_its_own() {
+    let place = big_and_small("two-machines", true);
+    let server = FtpServer::start(Config::serving(place.remote()));
+    let url = server.url("");
+    cut_off_upload(&place, &url);
     let left = parts_in(&place.remote());
     assert_eq!(left.len(), 1, "{left:?}");
 
@@ -347,12 +352,7 @@ fn our_own_part_of_a_file_that_changed_since_is_removed() {
     let place = big_and_small("stale-part", true);
     let server = FtpServer::start(Config::serving(place.remote()));
     let url = server.url("");
-    let run = Running::start(&place, &[&["sync", "local", &url][..], &SLOWLY].concat());
-    until("the big file is under way", || {
-        has_partial(&place.remote(), 1000)
-    });
-    run.signal(Signal::SIGINT);
-    run.end().expect(3);
+    cut_off_upload(&place, &url);
     fs::remove_file(place.local().join("z-big")).unwrap();
     place.with("sync", &url, &[]).expect(0);
     assert_tidy(&place);
