@@ -527,17 +527,10 @@ fn part_of(verb: &str, name: &str) -> String {
 
 /// Runs a shell script in which `$0` is the program and `ulimit`s hold.
 fn in_shell(place: &Place, script: &str) -> Ended {
-    let as_run = place.command(&[]);
     let mut command = Command::new("bash");
-    command
-        .args(["-c", script, env!("CARGO_BIN_EXE_coracle")])
-        .current_dir(place.path())
-        .env_clear()
-        .envs(
-            as_run
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
+    command.args(["-c", script, env!("CARGO_BIN_EXE_coracle")]);
+    place
+        .surround(&mut command)
         .stdin(std::process::Stdio::null());
     finish(command)
 }

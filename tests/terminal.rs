@@ -52,22 +52,14 @@ impl Dialog {
     }
 
     fn with_program(self, place: &Place, program: &str, arguments: &[&str]) -> Ended {
-        let as_run = place.command(&[]);
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/terminal.py");
         let mut command = Command::new("python3");
         command
             .arg(driver)
             .arg(serde_json::Value::from(self.steps).to_string())
             .arg(program)
-            .args(arguments)
-            .current_dir(place.path())
-            .env_clear()
-            .envs(
-                as_run
-                    .get_envs()
-                    .filter_map(|(name, value)| Some((name, value?))),
-            )
-            .env("TERM", "xterm");
+            .args(arguments);
+        place.surround(&mut command).env("TERM", "xterm");
         finish(command)
     }
 }

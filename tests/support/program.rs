@@ -96,6 +96,16 @@ impl Place {
         command
     }
 
+    /// Gives another command the surroundings that the program has here, and nothing else of its own.
+    pub fn surround<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        let as_run = self.command(&[]);
+        let environment = as_run.get_envs();
+        command
+            .current_dir(self.path())
+            .env_clear()
+            .envs(environment.filter_map(|(name, value)| Some((name, value?))))
+    }
+
     /// Runs `coracle ARGUMENTS`.
     pub fn run(&self, arguments: &[&str]) -> Ended {
         finish(self.command(arguments))
@@ -184,23 +194,14 @@ pub fn with_mounts(place: &Place, script: &str) -> Ended {
     if !nix::unistd::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
-    let as_run = place.command(&[]);
-    command
-        .args([
-            "--mount",
-            "sh",
-            "-ec",
-            script,
-            env!("CARGO_BIN_EXE_coracle"),
-        ])
-        .current_dir(place.path())
-        .env_clear()
-        .envs(
-            as_run
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .stdin(std::process::Stdio::null());
+    command.args([
+        "--mount",
+        "sh",
+        "-ec",
+        script,
+        env!("CARGO_BIN_EXE_coracle"),
+    ]);
+    place.surround(&mut command).stdin(Stdio::null());
     finish(command)
 }
 
