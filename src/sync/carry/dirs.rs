@@ -10,7 +10,7 @@ use crate::path::RelPath;
 use crate::replica::{Kind, Stat, Times};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Deed, DeletedFor, Event};
-use crate::sync::look::spelling::look_hash;
+use crate::sync::look::spelling::twin_hash;
 use crate::sync::plan::OldName;
 use crate::sync::record::{Change, DirFacts};
 use crate::sync::workers::Failure;
@@ -29,7 +29,7 @@ impl Run<'_, '_, '_> {
                         .paths
                         .of(side)
                         .name()
-                        .map(|name| look_hash(name.as_bytes()));
+                        .map(|name| twin_hash(name.as_bytes()));
                     let is_twin = !looks.insert((dir.parent, look));
                     if is_twin {
                         self.make_all(side, &std::mem::take(&mut waiting));

@@ -14,7 +14,7 @@ use crate::replica::{Kind, Renaming, Staging, Stat, Times, Written};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Deed, DeletedFor, Event};
 use crate::sync::look::filter::Verdict;
-use crate::sync::look::spelling::{look_hash, renamed};
+use crate::sync::look::spelling::{renamed, twin_hash};
 use crate::sync::plan::aside::aside_name;
 use crate::sync::plan::moved::Place;
 use crate::sync::plan::{DirPlan, Respelling, Step, Todo};
@@ -712,7 +712,7 @@ fn twins_among(steps: &[Step]) -> Vec<usize> {
         let Todo::Copy { from, .. } = step.todo else {
             return None;
         };
-        Some((look_hash(step.name_on(from.peer()).as_bytes()), at))
+        Some((twin_hash(step.name_on(from.peer()).as_bytes()), at))
     });
     let mut copies: Vec<(u32, usize)> = copies.collect();
     copies.sort_unstable();

@@ -409,12 +409,69 @@ pub fn renamed(old: &[u8], names: Sides<Box<[u8]>>, what: What, ids: Sides<u64>)
     changes
 }
 
-/// A number for what a name looks like: names that a side may take for one have the same.
-pub fn look_hash(name: &[u8]) -> u32 {
+/// A number for what a name looks like: names that a side may list as one another have the same.
+fn look_hash(name: &[u8]) -> u32 {
+    hash_of(&[&skeleton(name)])
+}
+
+/// A number for what a name is to a side that folds case or decomposes letters: names that such a side takes for one have the
+/// same. It tells more names apart than [`look_hash`], so that copies to names without ASCII letters need not wait for each other.
+pub fn twin_hash(name: &[u8]) -> u32 {
+    hash_of(&[&skeleton(name), letters(name).as_bytes()])
+}
+
+fn hash_of(parts: &[&[u8]]) -> u32 {
     let mut hash = Fnv64::new();
-    hash.update(&skeleton(name));
+    parts.iter().for_each(|part| hash.update(part));
     let hash = hash.finish();
     (hash ^ hash >> 32) as u32
+}
+
+/// The letters beyond ASCII that stay what they are where sides change a name, in lower case; without those that carry a mark.
+fn letters(name: &[u8]) -> String {
+    let mut kept = String::new();
+    for chunk in name.utf8_chunks() {
+        let mut chars = chunk.valid().chars().peekable();
+        while let Some(one) = chars.next() {
+            if !chars.peek().is_some_and(is_mark) {
+                kept.extend(jamo(one).into_iter().flatten());
+                kept.extend(one.to_lowercase().filter(is_stable));
+            }
+        }
+    }
+    kept
+}
+
+/// Marks that compose with the letter before them.
+fn is_mark(one: &char) -> bool {
+    matches!(one, '\u{300}'..='\u{36f}' | '\u{591}'..='\u{5c7}' | '\u{64b}'..='\u{65f}' | '\u{3099}' | '\u{309a}')
+}
+
+/// Letters in lower case that are no composition and have one upper case at most: Greek, Cyrillic, Hebrew, Arabic, Thai, Hangul
+/// in parts, kana without a voiced counterpart, ideographs.
+fn is_stable(one: &char) -> bool {
+    !matches!(one, '\u{3c2}' | '\u{3c3}' | '\u{439}')
+        && matches!(one,
+            '\u{3b1}'..='\u{3c9}' | '\u{430}'..='\u{44f}' | '\u{5d0}'..='\u{5ea}' | '\u{628}'..='\u{64a}'
+            | '\u{e01}'..='\u{e4e}' | '\u{1100}'..='\u{11ff}' | '\u{3041}'..='\u{304a}' | '\u{306a}'..='\u{306e}'
+            | '\u{307e}'..='\u{3093}' | '\u{30a1}'..='\u{30aa}' | '\u{30ca}'..='\u{30ce}' | '\u{30de}'..='\u{30f3}'
+            | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}')
+}
+
+/// The parts of a Hangul syllable (The Unicode Standard, 3.12): leading consonant, vowel, trailing consonant.
+fn jamo(one: char) -> [Option<char>; 3] {
+    let Some(place) = (one as u32)
+        .checked_sub(0xac00)
+        .filter(|place| *place < 11172)
+    else {
+        return [None; 3];
+    };
+    let trailing = Some(place % 28).filter(|trailing| *trailing > 0);
+    [
+        char::from_u32(0x1100 + place / 588),
+        char::from_u32(0x1161 + place % 588 / 28),
+        trailing.and_then(|trailing| char::from_u32(0x11a7 + trailing)),
+    ]
 }
 
 /// What is left of a name where sides change it: its ASCII in lower case, without letters that carry a mark of their own, without
@@ -458,6 +515,32 @@ mod tests {
             (".htaccess", "htaccess"),
         ] {
             assert!(!spelled(one, other), "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn names_that_a_side_takes_for_one() {
+        let twins =
+            |one: &str, other: &str| twin_hash(one.as_bytes()) == twin_hash(other.as_bytes());
+        for (one, other) in [
+            ("caf\u{e9}.jpg", "cafe\u{301}.jpg"),
+            ("\u{ac01}.txt", "\u{1100}\u{1161}\u{11a8}.txt"),
+            ("Май.txt", "маи\u{306}.txt"),
+            ("ФОТО.jpg", "фото.JPG"),
+            ("ΣΟΦΙΑΣ", "σοφιας"),
+            ("ガラス", "カ\u{3099}ラス"),
+            ("name. ", "name"),
+        ] {
+            assert!(twins(one, other), "{one} and {other}");
+        }
+        for (one, other) in [
+            ("фото.jpg", "мама.jpg"),
+            ("写真.jpg", "動画.jpg"),
+            ("\u{ac00}.txt", "\u{b098}.txt"),
+            ("なま", "まな"),
+            ("ไทย", "ทะเล"),
+        ] {
+            assert!(!twins(one, other), "{one} and {other}");
         }
     }
 }
