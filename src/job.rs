@@ -402,6 +402,8 @@ pub struct Policy {
     pub last: Vec<String>,
     /// The rights of files that are written on the remote side, below 0o1000; none leaves them to it.
     pub mode: Option<u32>,
+    /// By what a changed file is told.
+    pub compare: Compare,
     /// What is compared after a transfer.
     pub verify: Verify,
     /// Whether the remote side is listed at all.
@@ -424,6 +426,7 @@ impl Default for Policy {
             trash: None,
             last: Vec::new(),
             mode: None,
+            compare: Compare::Time,
             verify: Verify::Size,
             remote_scan: RemoteScan::Full,
             remote_times: true,
@@ -493,6 +496,15 @@ pub struct Trash {
     pub dir: RelPath,
     /// How long it keeps what is in it; for ever when none.
     pub keep_days: Option<u32>,
+}
+
+/// By what a changed file is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compare {
+    /// By size and time.
+    Time,
+    /// By its content, where its time changed and not its size: digests are recorded of what is copied.
+    Content,
 }
 
 /// What is compared after a transfer.

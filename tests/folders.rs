@@ -3,8 +3,10 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use support::ftp_server::{Config, FtpServer};
@@ -457,5 +459,104 @@ fn a_whole_root_that_another_program_copied_deletes_nothing() {
         pair.shell("rm local/d/b");
         pair.run("sync", &[]).expect(0);
         pair.assert_both(&[("d/a", "a")]);
+    }
+}
+
+/// Gives all files of a side new times, as a site generator and a checkout do.
+fn rebuild(root: &Path, pages: std::ops::Range<usize>, age_days: u64) {
+    for n in pages {
+        put(
+            root,
+            &format!("p{n}"),
+            format!("page {n:03}"),
+            age_days * DAY_SECS,
+        );
+    }
+}
+
+/// How many files of this root are other ones than before.
+fn replaced(root: &Path, before: &HashMap<PathBuf, u64>) -> usize {
+    let now = inodes(root);
+    now.iter()
+        .filter(|(path, inode)| before.get(*path) != Some(inode))
+        .count()
+}
+
+fn inodes(root: &Path) -> HashMap<PathBuf, u64> {
+    let files = fs::read_dir(root).unwrap().map(Result::unwrap);
+    let files = files.filter(|file| file.file_type().unwrap().is_file());
+    files
+        .map(|file| (file.path(), file.metadata().unwrap().ino()))
+        .collect()
+}
+
+#[test]
+fn of_a_site_built_anew_only_the_pages_that_changed_are_sent() {
+    const CONTENT: &[&str] = &["--compare", "content"];
+    for pair in Pair::each("rebuilt") {
+        rebuild(&pair.place.local(), 0..40, 20);
+        pair.run("upload", CONTENT).expect(0);
+        let before = inodes(&pair.place.remote());
+        rebuild(&pair.place.local(), 0..40, 2);
+        pair.put_local("p7", "page XXX", 2);
+        pair.put_local("p9", "a longer page", 2);
+        pair.run("upload", &["--delete", "--compare=content"])
+            .expect(0);
+        assert_eq!(replaced(&pair.place.remote(), &before), 2);
+        assert_eq!(content(&pair.place.remote(), "p7"), "page XXX");
+        assert_eq!(content(&pair.place.remote(), "p9"), "a longer page");
+        // The new times are known from now on, to runs that compare times alone, too.
+        let before = inodes(&pair.place.remote());
+        pair.run("upload", &[]).expect(0);
+        assert_eq!(replaced(&pair.place.remote(), &before), 0);
+        // What was recorded with its new time is still recognised.
+        rebuild(&pair.place.local(), 20..40, 1);
+        pair.run("sync", CONTENT).expect(0);
+        assert_eq!(replaced(&pair.place.remote(), &before), 0);
+    }
+}
+
+#[test]
+fn what_is_compared_by_content_is_a_conflict_only_where_it_differs() {
+    const CONTENT: &[&str] = &["--compare", "content", "--resolve", "skip"];
+    for pair in Pair::each("contents") {
+        for name in ["same", "other"] {
+            pair.put_local(name, "one content", 20);
+            pair.put_remote(name, "one content", 10);
+        }
+        pair.put_remote("always/there", "x", 9);
+        pair.put_remote("other", "two content", 10);
+        pair.run("sync", CONTENT).expect(0).prints("other");
+        pair.put_local("same", "new content", 5);
+        pair.run("sync", CONTENT).expect(0);
+        assert_eq!(
+            content(&pair.place.remote(), "same"),
+            "new content",
+            "it was recorded as equal"
+        );
+        pair.put_local("same", "third words", 4);
+        pair.put_remote("same", "third words", 3);
+        let ended = pair.run("sync", CONTENT).expect(0);
+        assert!(
+            !ended.stdout.contains("same"),
+            "both were given one content: {ended}"
+        );
+        assert_eq!(content(&pair.place.local(), "other"), "one content");
+        assert_eq!(content(&pair.place.remote(), "other"), "two content");
+    }
+}
+
+#[test]
+fn a_download_that_is_touched_afterwards_is_not_sent_back() {
+    for pair in Pair::each("touched") {
+        pair.put_remote("always/there", "x", 9);
+        rebuild(&pair.place.remote(), 0..5, 20);
+        pair.run("sync", &["--compare", "content"]).expect(0);
+        let before = inodes(&pair.place.remote());
+        rebuild(&pair.place.local(), 0..5, 2);
+        pair.put_local("p3", "page YYY", 2);
+        pair.run("sync", &["--compare", "content"]).expect(0);
+        assert_eq!(replaced(&pair.place.remote(), &before), 1);
+        assert_eq!(content(&pair.place.remote(), "p3"), "page YYY");
     }
 }

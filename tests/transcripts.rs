@@ -429,6 +429,7 @@ fn writes_checks_and_renames() {
                 stat: Stat::file(3, LEAP_DAY),
                 times: Times::Kept,
                 inode: 0,
+                digest: None,
             }
         );
     });

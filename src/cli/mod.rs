@@ -341,6 +341,7 @@ fn invocation(
             }),
             last: pattern_list(&options.last)?,
             mode: options.chmod,
+            compare: options.compare,
             verify: options.verify,
             remote_scan,
             remote_times: !options.no_remote_meta,

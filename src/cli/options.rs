@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 
-use crate::job::{Case, Encoding, Links, MaxDelete, Passive, Pin, Resolve, Verify};
+use crate::job::{Case, Compare, Encoding, Links, MaxDelete, Passive, Pin, Resolve, Verify};
 use crate::path::RelPath;
 
 /// The options of upload, download and sync.
@@ -143,6 +143,16 @@ pub(super) struct Options {
     /// delete only after that: --last index.html; files that were renamed are sent again then; may be given several times
     #[argh(option, arg_name = "patterns")]
     pub(super) last: Vec<String>,
+
+    /// how to tell that a file changed: time, or content as well: what has a new time and its old size is read, and only
+    /// recorded where it holds what it held when it was copied with this option (rebuilt sites, checkouts); default: time
+    #[argh(
+        option,
+        arg_name = "how",
+        default = "Compare::Time",
+        from_str_fn(compare)
+    )]
+    pub(super) compare: Compare,
 
     /// what to compare after each copy: size, or hash as well where the server can compute one; default:
     /// size
@@ -387,6 +397,13 @@ fn case(value: &str) -> Result<Case, String> {
             ("local", Case::Local),
             ("remote", Case::Remote),
         ],
+    )
+}
+
+fn compare(value: &str) -> Result<Compare, String> {
+    choice(
+        value,
+        &[("time", Compare::Time), ("content", Compare::Content)],
     )
 }
 

@@ -834,6 +834,7 @@ impl LocalReplica {
                     stat,
                     times,
                     inode: if is_lasting { inode } else { 0 },
+                    digest: None,
                 })
             }
             _ => Err(

@@ -322,6 +322,8 @@ pub struct Written {
     pub times: Times,
     /// Its inode, see [`Entry::inode`]; 0 where this target has none.
     pub inode: u64,
+    /// What it holds, in the short form of [`Digest::short`], where it is to be recorded: whoever had it copied looks.
+    pub digest: Option<u64>,
 }
 
 /// How far a file has come.
@@ -431,6 +433,13 @@ pub struct Digest {
     pub bytes: Vec<u8>,
 }
 
+impl Digest {
+    /// Its first eight bytes: enough to tell an unchanged file from a changed one, which differ by chance in one of 2^64 cases.
+    pub fn short(&self) -> Option<u64> {
+        Some(u64::from_be_bytes(*self.bytes.first_chunk()?))
+    }
+}
+
 /// Reads a small file of ours whole; none when it is not there.
 ///
 /// Fails with `Metadata` when it is larger than `limit` bytes.
@@ -534,6 +543,25 @@ pub fn same_bytes(
             return Ok(true);
         }
     }
+}
+
+/// The short digest ([`Digest::short`]) of a file that still is what was shown of it; none where it is not, or where its replica
+/// computes none.
+pub fn short_digest(
+    replica: &mut dyn Replica,
+    file: &RelPath,
+    shown: &Stat,
+) -> Result<Option<u64>> {
+    let Some(digest) = replica.digest(file, &[Algorithm::Sha256])? else {
+        return Ok(None);
+    };
+    let now = replica.look_up(std::slice::from_ref(file)).pop();
+    let now = now.expect("one answer for one question")?;
+    let is_same = now.is_some_and(|now| {
+        let times = now.mtime.zip(shown.mtime);
+        now.size == shown.size && times.is_none_or(|(now, shown)| now.is_same(shown))
+    });
+    Ok(digest.short().filter(|_| is_same))
 }
 
 fn fill(source: &mut dyn Source, buffer: &mut [u8]) -> Result<usize> {

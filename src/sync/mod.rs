@@ -21,7 +21,7 @@ pub mod workers;
 use std::thread;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::{Job, RemoteScan};
+use crate::job::{Compare, Job, RemoteScan};
 use crate::path::PartOwner;
 use crate::replica::Connect;
 use crate::side::{Side, Sides};
@@ -87,6 +87,7 @@ pub fn run(
         limiter: copy::Limiter::new(job.limits.bytes_per_sec),
         stop: setting.stop,
         mode: job.policy.mode,
+        records_digests: job.policy.compare == Compare::Content,
         verify: job.policy.verify,
         trusts_local_partials: journal.is_same_boot(),
         moved: copy::Moved::default(),

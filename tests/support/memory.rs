@@ -618,7 +618,12 @@ impl MemoryReplica {
                 mtime: stat.exact_mtime().expect("it was just made with one"),
             },
         );
-        Ok(Written { stat, times, inode })
+        Ok(Written {
+            stat,
+            times,
+            inode,
+            digest: None,
+        })
     }
 }
 

@@ -211,6 +211,7 @@ impl FtpReplica {
             stat: stored.partial,
             times: stored.times,
             inode: 0,
+            digest: None,
         })
     }
 
@@ -364,6 +365,7 @@ impl FtpReplica {
             stat,
             times: stored.times,
             inode: 0,
+            digest: None,
         })
     }
 

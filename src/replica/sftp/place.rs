@@ -208,6 +208,7 @@ pub(super) const fn written(stat: Stat, stored: &Stored) -> Written {
         stat,
         times: stored.times,
         inode: 0,
+        digest: None,
     }
 }
 

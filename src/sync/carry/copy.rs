@@ -10,8 +10,8 @@ use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::job::Verify;
 use crate::path::{Name, PartOwner, RelPath};
 use crate::replica::{
-    Algorithm, NewFile, Removal, Replica, SMALL_BYTES, Staging, Stat, Times, Watch, Written,
-    read_whole,
+    Algorithm, Hasher, NewFile, Removal, Replica, SMALL_BYTES, Staging, Stat, Times, Watch,
+    Written, read_whole, short_digest,
 };
 use crate::side::{Side, Sides};
 use crate::sync::carry::lock::Keeping;
@@ -37,6 +37,8 @@ pub struct Terms<'env> {
     pub mode: Option<u32>,
     /// What is compared afterwards.
     pub verify: Verify,
+    /// Whether the content of what is copied is to be recognised later.
+    pub records_digests: bool,
     /// Whether partial files that an earlier run left on the local side can be trusted: a power cut may have taken
     /// bytes from a file and not from its size.
     pub trusts_local_partials: bool,
@@ -168,14 +170,31 @@ impl Copy {
             Side::Local => (local, remote),
             Side::Remote => (remote, local),
         };
-        let written = self
+        let mut staging = self
             .transfer(source_side, target_side, terms, may_stage, resume_at)
             .doing(doing)?;
         if terms.verify == Verify::Hash {
             verify_digest(source_side, self.paths.of(self.from), target_side, &path)
                 .doing(doing)?;
         }
-        Ok(written)
+        if let (Staging::Placed(written), true) = (&mut staging, terms.records_digests) {
+            let local = match self.from {
+                Side::Local => source_side,
+                Side::Remote => target_side,
+            };
+            written.digest = self.digest(local, written);
+        }
+        Ok(staging)
+    }
+
+    /// What the local file holds, in short; none where it is no longer what was copied.
+    fn digest(&self, local: &mut dyn Replica, written: &Written) -> Option<u64> {
+        let expected = match self.from {
+            Side::Local => self.shown,
+            Side::Remote => written.stat,
+        };
+        // Without it the next new time of the file is a change.
+        short_digest(local, &self.paths.local, &expected).ok()?
     }
 
     /// Whether the try before got as far as the rename, of which only the reply was lost.
@@ -191,6 +210,7 @@ impl Copy {
                 times,
                 // It was not told, and asking is not worth it: it is only for recognising the file when it is renamed.
                 inode: 0,
+                digest: None,
             }))
     }
 
@@ -470,9 +490,18 @@ impl Batch {
         });
         drop(files);
         let mut lost = None;
-        for (((at, mut copy), placed), written) in ready.into_iter().zip(placed).zip(written) {
+        let digests = contents
+            .iter()
+            .map(|(_, content)| terms.records_digests.then(|| digest_of(content)).flatten());
+        let written = written.into_iter().zip(digests);
+        for (((at, mut copy), placed), (written, digest)) in
+            ready.into_iter().zip(placed).zip(written)
+        {
             match of_entry(written.doing(|| copy.doing())) {
-                Ok(written) => done.push((at, written.map(Staging::Placed))),
+                Ok(written) => done.push((
+                    at,
+                    written.map(|written| Staging::Placed(Written { digest, ..written })),
+                )),
                 Err(error) => {
                     copy.tries += 1;
                     copy.placed = placed;
@@ -489,17 +518,30 @@ impl Batch {
 pub fn place_staged(
     target: &mut dyn Replica,
     copies: &[Copy],
-    journal: &Journal,
-    owner: PartOwner,
+    terms: &Terms<'_>,
 ) -> Vec<Result<Written>> {
-    let partials: Vec<RelPath> = copies.iter().map(|copy| copy.partial(owner)).collect();
+    let partials: Vec<RelPath> = copies
+        .iter()
+        .map(|copy| copy.partial(terms.owner))
+        .collect();
     let files: Vec<NewFile<'_>> = copies
         .iter()
         .zip(&partials)
         // They were given their modes when they were staged.
         .map(|(copy, partial)| copy.new_file(partial, None))
         .collect();
-    target.place(&files, &mut |index, stat| copies[index].note(journal, stat))
+    let mut placed = target.place(&files, &mut |index, stat| {
+        copies[index].note(terms.journal, stat);
+    });
+    if terms.records_digests {
+        // Only a disk stages.
+        for (copy, written) in copies.iter().zip(&mut placed) {
+            if let Ok(written) = written {
+                written.digest = copy.digest(target, written);
+            }
+        }
+    }
+    placed
 }
 
 /// What became of one file; an error is one that says more than that.
@@ -664,6 +706,12 @@ fn verify_digest(
     Err(Error::new(ErrorKind::Verify(
         "the copy's digest differs from the source's; the copy was removed, the source is untouched".to_owned(),
     )))
+}
+
+fn digest_of(content: &[u8]) -> Option<u64> {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    hasher.update(content);
+    hasher.finish().short()
 }
 
 fn look_up_one(target: &mut dyn Replica, path: &RelPath) -> Result<Option<Stat>> {

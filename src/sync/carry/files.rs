@@ -320,7 +320,7 @@ impl<'env> Run<'_, '_, 'env> {
         }
         let is_copy = match self.work.plan.step(at).todo {
             Todo::Copy { .. } | Todo::KeepBoth { .. } => true,
-            Todo::Record
+            Todo::Record { .. }
             | Todo::Forget { .. }
             | Todo::Delete { .. }
             | Todo::Rename { .. }
@@ -364,7 +364,7 @@ impl<'env> Run<'_, '_, 'env> {
     fn begin_step(&mut self, at: Place) {
         let todo = self.work.plan.step(at).todo;
         match todo {
-            Todo::Record | Todo::Forget { .. } => {
+            Todo::Record { .. } | Todo::Forget { .. } => {
                 self.note_record(at);
                 self.tell_step(at);
             }
@@ -529,9 +529,9 @@ impl<'env> Run<'_, '_, 'env> {
         let Some((files, copies)) = self.take_staged(side) else {
             return;
         };
-        let (journal, owner) = (self.work.journal, self.work.copying.owner);
+        let terms = self.work.copying;
         self.send(Errand::Place(side), files.clone(), move |hands, brought| {
-            let placed = whole(place_staged(hands.of(side)?, &copies, journal, owner))?;
+            let placed = whole(place_staged(hands.of(side)?, &copies, terms))?;
             let placed = placed.into_iter().map(came_to_place);
             brought.extend(files.iter().copied().zip(placed));
             Ok(())
@@ -541,14 +541,14 @@ impl<'env> Run<'_, '_, 'env> {
     /// Gives the staged files that are left their names, without a worker: also where the run is to stop, or the line is
     /// dead, no partial file stays of what is whole.
     fn place_last(&mut self) {
-        let (journal, owner) = (self.work.journal, self.work.copying.owner);
+        let terms = self.work.copying;
         for side in Side::BOTH {
             let Some((files, copies)) = self.take_staged(side) else {
                 continue;
             };
             match self.work.workers.open(side) {
                 Ok(mut replica) => {
-                    let placed = place_staged(replica.as_mut(), &copies, journal, owner);
+                    let placed = place_staged(replica.as_mut(), &copies, terms);
                     let placed = placed.into_iter().map(came_to_place);
                     let brought = files.iter().copied().zip(placed).collect();
                     let failure = None;
@@ -629,7 +629,7 @@ impl<'env> Run<'_, '_, 'env> {
             (
                 Todo::Copy { .. }
                 | Todo::KeepBoth { .. }
-                | Todo::Record
+                | Todo::Record { .. }
                 | Todo::Forget { .. }
                 | Todo::Delete { .. }
                 | Todo::Rename { .. }
@@ -688,7 +688,7 @@ impl<'env> Run<'_, '_, 'env> {
                         name: step.name.clone(),
                     }),
                     Todo::Delete { .. }
-                    | Todo::Record
+                    | Todo::Record { .. }
                     | Todo::Forget { .. }
                     | Todo::Copy { .. }
                     | Todo::Rename { .. }

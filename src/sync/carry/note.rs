@@ -35,6 +35,7 @@ pub(super) fn copied(
     let source = step.shown_on(from).expect("what is copied was listed");
     let mut shown = Sides::new(Shown::of(&source), Shown::of(&source));
     *shown.of_mut(from.peer()) = Shown::of(&written.stat);
+    shown.local.digest = written.digest;
     let mut ids = Sides::new(0, 0);
     *ids.of_mut(from) = *step.ids.of(from);
     *ids.of_mut(from.peer()) = written.inode;
@@ -46,13 +47,15 @@ pub(super) fn copied(
     }
 }
 
-/// What is to be recorded of a file that was found equal; none where a side does not have it.
-pub(super) fn found_equal(step: &Step) -> Option<Change> {
+/// What is to be recorded of a file that was found equal, with the digest of its content; none where a side does not have it.
+pub(super) fn found_equal(step: &Step, digest: Option<u64>) -> Option<Change> {
     let (local, remote) = (step.shown_on(Side::Local)?, step.shown_on(Side::Remote)?);
+    let mut shown = Sides::new(Shown::of(&local), Shown::of(&remote));
+    shown.local.digest = digest;
     Some(Change::Set {
         name: step.name.clone(),
         remote_name: step.remote_name.clone(),
-        what: What::File(Sides::new(Shown::of(&local), Shown::of(&remote))),
+        what: What::File(shown),
         ids: step.ids,
     })
 }
@@ -282,7 +285,7 @@ impl Run<'_, '_, '_> {
     pub(super) fn note_record(&mut self, at: Place) {
         let step = self.work.plan.step(at);
         let change = match step.todo {
-            Todo::Record => found_equal(step),
+            Todo::Record { digest } => found_equal(step, digest),
             Todo::Forget { .. } => Some(Change::Forget {
                 name: step.name.clone(),
             }),

@@ -98,6 +98,7 @@ pub fn move_batch(
             stat,
             times: one.times,
             inode: 0,
+            digest: None,
         })
     };
     Ok(results.into_iter().zip(moves).map(written).collect())

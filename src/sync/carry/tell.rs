@@ -76,7 +76,7 @@ pub(super) const fn made(on: Side) -> Deed {
 pub(super) fn deed_of(step: &Step) -> Option<Deed> {
     let bytes = |side: Side| step.stat_on(side).map_or(0, |stat| stat.size);
     match step.todo {
-        Todo::Record | Todo::RenamedAway | Todo::Forget { is_gone: false } => None,
+        Todo::Record { .. } | Todo::RenamedAway | Todo::Forget { is_gone: false } => None,
         Todo::Forget { is_gone: true } => Some(Deed::Forgotten),
         Todo::Rename { by, .. } => Some(Deed::Renamed { from: by }),
         Todo::Copy {

@@ -218,7 +218,7 @@ impl Draft {
         if moved == Sides::new(None, None) {
             return;
         }
-        let step = step(pair, Todo::Record);
+        let step = step(pair, Todo::Record { digest: None });
         if !step.is_of_one_size() {
             return;
         }

@@ -164,7 +164,10 @@ pub struct Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Todo {
     /// Record that both sides are equal.
-    Record,
+    Record {
+        /// What they hold, see [`Shown::digest`](crate::sync::record::Shown::digest).
+        digest: Option<u64>,
+    },
     /// Drop the record. The user hears of it where the entry is gone on both sides.
     Forget {
         /// Whether it is.
@@ -248,7 +251,9 @@ impl Step {
     /// The sides that this step writes, if it writes entries.
     pub const fn writes(&self) -> Sides<bool> {
         match self.todo {
-            Todo::Record | Todo::Forget { .. } | Todo::RenamedAway => Sides::new(false, false),
+            Todo::Record { .. } | Todo::Forget { .. } | Todo::RenamedAway => {
+                Sides::new(false, false)
+            }
             Todo::Rename { by: from, .. } | Todo::Copy { from, .. } => match from {
                 Side::Local => Sides::new(false, true),
                 Side::Remote => Sides::new(true, false),
@@ -298,7 +303,7 @@ impl Plan {
                 Todo::Copy { from, .. } if from == side.peer() => step.stat_on(from),
                 Todo::KeepBoth { .. } => step.stat_on(side.peer()),
                 Todo::Copy { .. }
-                | Todo::Record
+                | Todo::Record { .. }
                 | Todo::Forget { .. }
                 | Todo::Delete { .. }
                 | Todo::Rename { .. }
@@ -327,7 +332,7 @@ impl Plan {
                 }
                 Todo::KeepBoth { .. } => (step.stat_on(side.peer()), 0),
                 Todo::Copy { .. }
-                | Todo::Record
+                | Todo::Record { .. }
                 | Todo::Forget { .. }
                 | Todo::Delete { .. }
                 | Todo::Rename { .. }
@@ -514,7 +519,7 @@ impl Plan {
                 continue;
             }
             match at {
-                Some(at) => self.dirs[dir].steps[at].todo = Todo::Record,
+                Some(at) => self.dirs[dir].steps[at].todo = Todo::Record { digest: None },
                 None => self.dirs[dir].steps.push(step),
             }
         }

@@ -33,6 +33,7 @@ use crate::sync::refuse_if;
 use crate::sync::workers::{Failure, Inbox, Pile, Turn, Workers};
 use crate::time::Timestamp;
 
+mod content;
 mod entry;
 mod kinds;
 mod respell;

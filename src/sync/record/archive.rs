@@ -12,6 +12,8 @@ pub struct Shown {
     pub size: u64,
     /// Its time, as exactly as that side told it; none where it told none.
     pub mtime: Option<Mtime>,
+    /// What it held, where somebody looked: the short form of its digest, see [`Digest::short`](crate::replica::Digest::short).
+    pub digest: Option<u64>,
 }
 
 impl Shown {
@@ -20,6 +22,7 @@ impl Shown {
         Self {
             size: stat.size,
             mtime: stat.mtime,
+            digest: None,
         }
     }
 

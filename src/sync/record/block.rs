@@ -240,6 +240,7 @@ impl Block {
         let mut rare = Rare {
             remote_name: record.remote_name.map(|name| name.as_bytes().into()),
             remote_size: None,
+            digest: None,
         };
         let mut row = Row {
             size: 0,
@@ -259,11 +260,12 @@ impl Block {
             if shown.remote.size != shown.local.size {
                 rare.remote_size = Some(shown.remote.size);
             }
+            rare.digest = shown.local.digest;
             row.local_nanos = nanos(shown.local.mtime);
             row.remote_nanos = nanos(shown.remote.mtime);
             row.precisions = code(shown.local.mtime) | code(shown.remote.mtime) << 4;
         }
-        if rare.remote_name.is_some() || rare.remote_size.is_some() {
+        if rare.remote_name.is_some() || rare.remote_size.is_some() || rare.digest.is_some() {
             row.name_bytes |= HAS_RARE;
             self.rare.insert(name_start, rare);
         }
@@ -280,10 +282,12 @@ impl Block {
                 Shown {
                     size: row.size,
                     mtime: mtime(row.local_nanos, row.precisions & 0xf),
+                    digest: rare.and_then(|rare| rare.digest),
                 },
                 Shown {
                     size: rare.and_then(|rare| rare.remote_size).unwrap_or(row.size),
                     mtime: mtime(row.remote_nanos, row.precisions >> 4),
+                    digest: None,
                 },
             )),
             RowKind::Dir | RowKind::Gone => What::Dir,
@@ -373,6 +377,7 @@ enum RowKind {
 struct Rare {
     remote_name: Option<Box<[u8]>>,
     remote_size: Option<u64>,
+    digest: Option<u64>,
 }
 
 impl Row {

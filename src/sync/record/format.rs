@@ -78,6 +78,9 @@ pub(super) fn write_record(record: &Record<'_>, out: &mut Vec<u8>) {
             if shown.remote.size != shown.local.size {
                 write_number(b"rs", shown.remote.size, out);
             }
+            if let Some(digest) = shown.local.digest {
+                write_hex(b"h", digest, out);
+            }
         }
         What::Dir => write_first(b"d", record.name.as_bytes(), out),
     }
@@ -280,6 +283,7 @@ mod tests {
             source: Shown {
                 size: u64::MAX,
                 mtime: None,
+                digest: None,
             },
             seen: None,
             at: Timestamp::from_nanos(i64::MIN),
@@ -351,10 +355,12 @@ mod tests {
                 Shown {
                     size: 12,
                     mtime: at(1_698_765_432_123_456_789, Precision::Fraction),
+                    digest: Some(0xabc),
                 },
                 Shown {
                     size: 12,
                     mtime: at(1_698_765_420_000_000_000, Precision::Minute),
+                    digest: None,
                 },
             )),
             ids: Sides::new(5, 0),
@@ -363,7 +369,7 @@ mod tests {
         write_record(&record, &mut line);
         assert_eq!(
             str::from_utf8(&line).unwrap(),
-            "{\"f\":\"photo.jpg\",\"s\":12,\"l\":1698765432.123456789,\"r\":\"1698765420m\",\"i\":5}\n"
+            "{\"f\":\"photo.jpg\",\"s\":12,\"l\":1698765432.123456789,\"r\":\"1698765420m\",\"h\":\"0000000000000abc\",\"i\":5}\n"
         );
     }
 

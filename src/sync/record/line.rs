@@ -146,7 +146,7 @@ fn parse_file<'a>(
     scratch: &'a mut Vec<u8>,
     mut fields: Fields<'a>,
 ) -> Option<Record<'a>> {
-    let (mut size, mut remote_size, mut remote_name) = (None, None, None);
+    let (mut size, mut remote_size, mut remote_name, mut digest) = (None, None, None, None);
     let mut mtimes: Sides<Option<Mtime>> = Sides::default();
     let mut ids = Sides::default();
     while let Some((key, value)) = fields.next().ok()? {
@@ -156,18 +156,27 @@ fn parse_file<'a>(
             b"r" => mtimes.remote = Some(value.mtime()?),
             b"i" => ids.local = value.number()?,
             b"u" => ids.remote = value.hex()?,
+            b"h" => digest = Some(value.hex()?),
             b"rs" => remote_size = Some(value.number()?),
             b"rn" => remote_name = Some(value),
             _ => {}
         }
     }
     let size = size?;
-    let shown = |size, mtime| Shown { size, mtime };
+    let shown = |size, mtime| Shown {
+        size,
+        mtime,
+        digest: None,
+    };
+    let local = Shown {
+        digest,
+        ..shown(size, mtimes.local)
+    };
     Some(Record {
         name,
         remote_name: parse_remote_name(remote_name, scratch)?,
         what: What::File(Sides::new(
-            shown(size, mtimes.local),
+            local,
             shown(remote_size.unwrap_or(size), mtimes.remote),
         )),
         ids,
@@ -254,7 +263,11 @@ fn parse_place<'a>(name: Name<'a>, mut fields: Fields<'a>) -> Option<Step<'a>> {
     Some(Step::Place {
         name,
         to: to?,
-        source: Shown { size: size?, mtime },
+        source: Shown {
+            size: size?,
+            mtime,
+            digest: None,
+        },
         seen,
         at: at?,
     })
@@ -298,7 +311,11 @@ fn parse_part(name: Name<'_>, mut fields: Fields<'_>) -> Option<Part> {
     Some(Part {
         name: name.as_bytes().into(),
         to: to?,
-        source: Shown { size: size?, mtime },
+        source: Shown {
+            size: size?,
+            mtime,
+            digest: None,
+        },
         confirmed: confirmed?,
     })
 }

@@ -191,6 +191,7 @@ fn file_of(size: &str, mtime: &str, remote: Option<Timestamp>) -> Option<What> {
             at,
             precision: Precision::Close,
         }),
+        digest: None,
     };
     Some(What::File(Sides::new(
         shown(local),

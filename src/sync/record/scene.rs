@@ -35,10 +35,12 @@ pub(super) fn file(size: u64) -> What {
         Shown {
             size,
             mtime: at(nanos, Precision::Fraction),
+            digest: None,
         },
         Shown {
             size,
             mtime: at(nanos / 1_000_000_000 * 1_000_000_000, Precision::Second),
+            digest: None,
         },
     ))
 }
@@ -73,6 +75,7 @@ pub(super) fn place(dir: &str, name: &[u8], size: u64) -> Intent {
         source: Shown {
             size,
             mtime: at(-1, Precision::Fraction),
+            digest: None,
         },
         seen: at(60_000_000_000, Precision::Minute),
         at: Timestamp::from_nanos(1_700_000_000_000_000_001),
@@ -86,6 +89,7 @@ pub(super) fn part(name: &[u8], confirmed: u64) -> Part {
         source: Shown {
             size: 99,
             mtime: None,
+            digest: None,
         },
         confirmed,
     }
@@ -93,7 +97,11 @@ pub(super) fn part(name: &[u8], confirmed: u64) -> Part {
 
 /// Records of every kind and oddity.
 pub(super) fn odd_records() -> Vec<Record<'static>> {
-    let shown = |size, mtime| Shown { size, mtime };
+    let shown = |size, mtime| Shown {
+        size,
+        mtime,
+        digest: None,
+    };
     let second = 1_000_000_000;
     let plain = |name: &'static [u8], what| Record {
         name: Name::new(name).unwrap(),
@@ -112,7 +120,10 @@ pub(super) fn odd_records() -> Vec<Record<'static>> {
             shown(u64::MAX - 1, at(second, Precision::Fraction)),
         ),
         (
-            shown(3, at(-second, Precision::TwoSeconds)),
+            Shown {
+                digest: Some(u64::MAX),
+                ..shown(3, at(-second, Precision::TwoSeconds))
+            },
             shown(3, at(-1, Precision::Second)),
         ),
         (

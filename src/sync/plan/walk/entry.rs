@@ -7,7 +7,7 @@ use super::{Doom, Seen, Vanished, Visit, Walker};
 use crate::error::Result;
 use crate::job::Delete;
 use crate::path::RelPath;
-use crate::replica::{Algorithm, Kind, Precision, same_bytes};
+use crate::replica::{Kind, Precision, same_bytes};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Answer, Choice, Conflict, Deed, DeletedFor, Event, Skipped};
 use crate::sync::look::filter::Verdict;
@@ -91,11 +91,16 @@ impl Walker<'_, '_, '_> {
         &mut self,
         visit: &Visit,
         found: &Found,
-        entry: Decided<'_>,
+        mut entry: Decided<'_>,
         below: &mut Vec<Visit>,
         seen: &mut Seen,
     ) -> Result<()> {
+        let has_new_times = self.is_unchanged_within(&visit.dir, &mut entry)?;
         self.count(&entry, seen);
+        if has_new_times {
+            self.record_content(&visit.dir, &entry);
+            return Ok(());
+        }
         let policy = &self.walk.job.policy;
         let stats = entry.pair.stats();
         let action = decide(
@@ -277,7 +282,8 @@ impl Walker<'_, '_, '_> {
             Action::Keep => self.take_equal(visit, entry),
             Action::Record => {
                 self.tell_entry(entry, Deed::Recorded);
-                self.draft.add_step(&visit.dir, &entry.pair, Todo::Record);
+                let todo = Todo::Record { digest: None };
+                self.draft.add_step(&visit.dir, &entry.pair, todo);
             }
             Action::Copy { from } => {
                 let dir = &visit.dir;
@@ -347,11 +353,13 @@ impl Walker<'_, '_, '_> {
         let ids = entry.pair.ids();
         let is_copy = record.ids.local != 0 && ids.local != 0 && ids.local != record.ids.local;
         if is_adopted || is_copy {
-            self.draft.add_step(&visit.dir, &entry.pair, Todo::Record);
+            let digest = recorded.local.digest;
+            self.draft
+                .add_step(&visit.dir, &entry.pair, Todo::Record { digest });
         }
     }
 
-    fn tell_entry(&mut self, entry: &Decided<'_>, deed: Deed) {
+    pub(super) fn tell_entry(&mut self, entry: &Decided<'_>, deed: Deed) {
         (self.walk.tell)(Event::Entry {
             path: &entry.path,
             kind: entry.kind,
@@ -502,8 +510,7 @@ impl Walker<'_, '_, '_> {
         let pair = &entry.pair;
         let stats = pair.stats();
         if self.meets_equal(dir, entry)? {
-            self.tell_entry(entry, Deed::Recorded);
-            self.draft.add_step(dir, pair, Todo::Record);
+            self.record_content(dir, entry);
             return Ok(());
         }
         match self.resolve(dir, entry)? {
@@ -537,35 +544,6 @@ impl Walker<'_, '_, '_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether two files that meet for the first time, with one size and two times, hold the same bytes: where that can be told
-    /// without a transfer.
-    fn meets_equal(&mut self, dir: &Dir, entry: &Decided<'_>) -> Result<bool> {
-        let stats = entry.pair.stats();
-        let has_one_size = matches!(
-            (stats.local, stats.remote),
-            (Some(local), Some(remote)) if local.size == remote.size
-        );
-        if entry.status != Sides::new(Status::Existing, Status::Existing) || !has_one_size {
-            return Ok(false);
-        }
-        let paths = entry.pair.paths_in(&dir.paths);
-        let compared = self.walk.workers.call(move |hands| {
-            let Sides { local, remote } = hands.both()?;
-            let all = Algorithm::ALL;
-            let Some(of_remote) = remote.digest(&paths.remote, &all)? else {
-                return Ok(false);
-            };
-            let of_local = local.digest(&paths.local, &[of_remote.algorithm])?;
-            Ok(of_local == Some(of_remote))
-        });
-        match compared {
-            Ok(is_equal) => Ok(is_equal),
-            // It could not be told; the times decide.
-            Err(Failure::Entry(_)) => Ok(false),
-            Err(Failure::Job(error)) => Err(error),
-        }
     }
 
     fn ask_user(&mut self, dir: &Dir, entry: &Decided<'_>) -> Result<Choice> {
