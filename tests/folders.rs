@@ -462,6 +462,34 @@ fn a_whole_root_that_another_program_copied_deletes_nothing() {
     }
 }
 
+/// A film that somebody replaces while it is fetched is neither kept as a mixture of both nor taken for synced.
+#[test]
+fn what_changes_on_the_server_while_it_is_read_is_fetched_by_the_next_run() {
+    let place = Place::new("changes-while-read");
+    let server = FtpServer::start(Config::serving(place.remote()));
+    put(
+        &place.local(),
+        "film",
+        "the film of last year",
+        30 * DAY_SECS,
+    );
+    put(&place.remote(), "film", vec![b'1'; 300_000], 20 * DAY_SECS);
+    let (root, mut is_read) = (place.remote(), false);
+    server.hook(move |command| {
+        if command.verb == "RETR" && !std::mem::replace(&mut is_read, true) {
+            put(&root, "film", vec![b'2'; 300_000], DAY_SECS);
+        }
+        None
+    });
+    place
+        .with("download", &server.url(""), &[])
+        .expect(1)
+        .complains("changed while it was copied");
+    assert_eq!(content(&place.local(), "film"), "the film of last year");
+    place.with("download", &server.url(""), &[]).expect(0);
+    assert_eq!(content(&place.local(), "film"), "2".repeat(300_000));
+}
+
 /// Gives all files of a side new times, as a site generator and a checkout do.
 fn rebuild(root: &Path, pages: std::ops::Range<usize>, age_days: u64) {
     for n in pages {

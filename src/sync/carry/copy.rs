@@ -173,6 +173,10 @@ impl Copy {
         let mut staging = self
             .transfer(source_side, target_side, terms, may_stage, resume_at)
             .doing(doing)?;
+        if self.from == Side::Remote && self.source.size > SMALL_BYTES {
+            self.look_again(source_side, target_side, terms, staging)
+                .doing(doing)?;
+        }
         if terms.verify == Verify::Hash {
             verify_digest(source_side, self.paths.of(self.from), target_side, &path)
                 .doing(doing)?;
@@ -185,6 +189,31 @@ impl Copy {
             written.digest = self.digest(local, written);
         }
         Ok(staging)
+    }
+
+    /// Whether a remote file is still what was listed, after it was read: a server does not say that it changed meanwhile. What
+    /// takes no time to read is not asked for once more; that it changed since it was listed shows in the next run.
+    fn look_again(
+        &self,
+        source: &mut dyn Replica,
+        target: &mut dyn Replica,
+        terms: &Terms<'_>,
+        staging: Staging,
+    ) -> Result<()> {
+        match look_up_one(source, self.paths.of(self.from)) {
+            Ok(Some(now)) if now.may_equal(&self.shown) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.scope() == Scope::Entry => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        if staging == Staging::Staged {
+            let removed = target.remove(&[Removal::File(self.partial(terms.owner))]);
+            removed.into_iter().collect::<Result<()>>()?;
+        }
+        Err(
+            ErrorKind::Changed("it changed while it was copied; the next run copies it again")
+                .into(),
+        )
     }
 
     /// What the local file holds, in short; none where it is no longer what was copied.

@@ -169,12 +169,9 @@ struct Run<'w, 'scope, 'env> {
 impl<'env> Run<'_, '_, 'env> {
     /// Refuses copies that do not fit on their side, before the first byte, and makes room for what is to be noted of them.
     fn check_room(&mut self) -> Result<()> {
-        let wanted = Sides::new(
-            self.work.plan.room_on(Side::Local),
-            self.work.plan.room_on(Side::Remote),
-        );
+        let has_trash = self.work.job.policy.trash.is_some();
         for side in Side::BOTH {
-            let wanted = *wanted.of(side);
+            let wanted = self.work.plan.room_on(side, has_trash);
             if wanted == 0 {
                 continue;
             }
@@ -188,7 +185,8 @@ impl<'env> Run<'_, '_, 'env> {
             if wanted.saturating_add(kept_free(free)) > free {
                 let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
                 return Err(Error::new(ErrorKind::Disk(full)).while_doing(format!(
-                    "the files to be copied take {wanted} bytes, and the {side} side has {free} left; nothing was changed"
+                    "the files to be copied take {wanted} bytes, and the {side} side has {free} left; nothing was changed; make room there, or \
+                     leave something out (-x, --only)"
                 )));
             }
         }

@@ -316,9 +316,9 @@ impl Plan {
         copies
     }
 
-    /// How many bytes of room the copies to that side take: what they replace makes room for them, and what was sent before is
-    /// there already.
-    pub fn room_on(&self, side: Side) -> u64 {
+    /// How many bytes of room the copies to that side take: what they replace makes room for them, unless the trash keeps it, and
+    /// what was sent before is there already.
+    pub fn room_on(&self, side: Side, has_trash: bool) -> u64 {
         let mut room = 0_u64;
         for step in self.dirs.iter().flat_map(|dir| &dir.steps) {
             let (stat, there) = match step.todo {
@@ -327,7 +327,8 @@ impl Plan {
                     partial_bytes,
                     ..
                 } if from == side.peer() => {
-                    let replaced = step.stat_on(side).map_or(0, |stat| stat.size);
+                    let replaced = step.stat_on(side).filter(|_| !has_trash);
+                    let replaced = replaced.map_or(0, |stat| stat.size);
                     (step.stat_on(from), partial_bytes.max(replaced))
                 }
                 Todo::KeepBoth { .. } => (step.stat_on(side.peer()), 0),
