@@ -164,7 +164,8 @@ pub trait Replica: Send {
     fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>>;
 
     /// Renames a file or directory, replacing nothing: an existing `to` is an error where the target can tell, unless it is
-    /// `from` for a target that does not tell case apart.
+    /// `from` for a target that does not tell case apart. Success means that it is there under the new name: where a server's
+    /// word is no proof, the replica looks.
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()>;
 
     /// Renames several, one after the other, as [`Replica::rename`] does.

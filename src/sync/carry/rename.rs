@@ -139,6 +139,23 @@ pub fn respell_batch(
     results
 }
 
+/// Renames an entry to where nothing is. May be called again after the session died: then it finds what it is looking for under
+/// the new name alone.
+pub fn rename_or_find(
+    replica: &mut dyn Replica,
+    from: &RelPath,
+    to: &RelPath,
+    is_it: impl Fn(&Stat) -> bool,
+) -> Result<()> {
+    let Err(error) = replica.rename(from, to) else {
+        return Ok(());
+    };
+    match &replica.look_up(&[from.clone(), to.clone()])[..] {
+        [Ok(None), Ok(Some(there))] if is_it(there) => Ok(()),
+        _ => Err(error),
+    }
+}
+
 enum Finding {
     /// Under the old name lies what was listed, under the new one nothing.
     Ready(Stat),

@@ -8,6 +8,7 @@ use crate::job::Trash;
 use crate::path::{Name, PartOwner, RelPath, TRASH_MARK};
 use crate::replica::{Kind, Listing, Removal, Replica, Stat, save};
 use crate::sync::carry::copy::ancestors;
+use crate::sync::carry::rename::rename_or_find;
 use crate::time::Timestamp;
 
 /// Where a file of the run that began at that time goes.
@@ -33,14 +34,8 @@ pub fn move_to(
         .make_dirs(&ancestors(place))
         .into_iter()
         .collect::<Result<()>>()?;
-    let Err(error) = target.rename(path, place) else {
-        return Ok(());
-    };
-    let looks = target.look_up(&[path.clone(), place.clone()]);
-    match (&looks[..], listed) {
-        ([Ok(None), Ok(Some(there))], Some(listed)) if there.may_equal(&listed) => Ok(()),
-        _ => Err(error),
-    }
+    let is_it = |there: &Stat| listed.is_some_and(|listed| there.may_equal(&listed));
+    rename_or_find(target, path, place, is_it)
 }
 
 /// A server that shows something in the trash for each of so many seconds shows it for all.
