@@ -400,8 +400,8 @@ pub struct Policy {
     /// Patterns of files that are copied when all else is in place, and before anything is deleted: a page must not name what
     /// is not there yet, nor what is gone. With any, nothing is renamed; files are sent under their new names.
     pub last: Vec<String>,
-    /// The rights of files that are written on the remote side, below 0o1000; none leaves them to it.
-    pub mode: Option<u32>,
+    /// The rights of files that are written.
+    pub modes: Modes,
     /// By what a changed file is told.
     pub compare: Compare,
     /// What is compared after a transfer.
@@ -425,7 +425,7 @@ impl Default for Policy {
             min_age: Duration::ZERO,
             trash: None,
             last: Vec::new(),
-            mode: None,
+            modes: Modes::Theirs,
             compare: Compare::Time,
             verify: Verify::Size,
             remote_scan: RemoteScan::Full,
@@ -496,6 +496,17 @@ pub struct Trash {
     pub dir: RelPath,
     /// How long it keeps what is in it; for ever when none.
     pub keep_days: Option<u32>,
+}
+
+/// Which rights a file has that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Modes {
+    /// Those of the file that it replaces, or those that its side gives to a new one.
+    Theirs,
+    /// These on the remote side, below 0o1000.
+    Remote(u32),
+    /// Those of the file that it is a copy of, where both sides have them.
+    Carried,
 }
 
 /// By what a changed file is told.

@@ -390,6 +390,38 @@ fn what_is_uploaded_gets_the_mode_that_is_asked_for() {
 }
 
 #[test]
+fn what_is_copied_gets_the_mode_of_its_source_with_perms() {
+    use std::os::unix::fs::PermissionsExt;
+    for pair in Pair::each("perms") {
+        let set = |root: &Path, name: &str, mode: u32| {
+            fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let mode = |root: &Path, name: &str| {
+            let file = fs::metadata(root.join(name)).unwrap();
+            file.permissions().mode() & 0o7777
+        };
+        let (local, remote) = (pair.place.local(), pair.place.remote());
+        for (name, copies) in [("run.sh", 1), ("d/tool", 200_000)] {
+            pair.put_local(name, &"content".repeat(copies), 20);
+            set(&local, name, 0o750);
+        }
+        pair.put_remote("secret", "content", 20);
+        set(&remote, "secret", 0o600);
+        pair.put_remote("always/there", "x", 9);
+        pair.run("sync", &["--perms"]).expect(0);
+        for name in ["run.sh", "d/tool"] {
+            assert_eq!(mode(&remote, name), 0o750, "{name}");
+        }
+        assert_eq!(mode(&local, "secret"), 0o600);
+        pair.put_local("run.sh", "edited", 1);
+        set(&local, "run.sh", 0o700);
+        pair.run("sync", &["--perms"]).expect(0);
+        assert_eq!(mode(&remote, "run.sh"), 0o700);
+        pair.run("sync", &["--perms", "--chmod", "600"]).expect(2);
+    }
+}
+
+#[test]
 fn in_a_deleted_directory_one_changed_file_is_the_only_conflict() {
     for pair in Pair::each("one-changed") {
         for n in 1..=5 {

@@ -16,8 +16,8 @@ use crate::cli::url::{Address, Scheme, ServerUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{
     ANONYMOUS, DataMode, Delete, Direction, Encoding, FTPS_PORT, FtpLocation, Habits, HostKeys,
-    Identity, Job, Limits, Location, Overrides, Pin, Policy, Protection, RemoteScan, Resolve,
-    Selection, SftpLocation, StateDir, TlsSettings, Trash, Trust,
+    Identity, Job, Limits, Location, Modes, Overrides, Pin, Policy, Protection, RemoteScan,
+    Resolve, Selection, SftpLocation, StateDir, TlsSettings, Trash, Trust,
 };
 use crate::login::{CredentialOptions, Prompt};
 use crate::net::BACKEND;
@@ -248,6 +248,12 @@ fn invocation(
     if debug_classify && verbosity < Verbosity::EQUALS {
         return Err(usage("--debug needs -v"));
     }
+    let modes = match (options.chmod, options.perms) {
+        (Some(_), true) => return Err(usage("--chmod and --perms exclude each other")),
+        (Some(mode), false) => Modes::Remote(mode),
+        (None, true) => Modes::Carried,
+        (None, false) => Modes::Theirs,
+    };
     let remote_scan = match (options.no_remote_scan, options.quick_scan) {
         (true, true) => {
             return Err(usage(
@@ -340,7 +346,7 @@ fn invocation(
                 keep_days: options.trash_days,
             }),
             last: pattern_list(&options.last)?,
-            mode: options.chmod,
+            modes,
             compare: options.compare,
             verify: options.verify,
             remote_scan,

@@ -78,6 +78,10 @@ pub(super) struct Options {
     #[argh(option, arg_name = "mode", from_str_fn(mode))]
     pub(super) chmod: Option<u32>,
 
+    /// give the files that are written the modes of those that they are copies of, where both sides have modes
+    #[argh(switch)]
+    pub(super) perms: bool,
+
     /// delete what the source does not have
     #[argh(switch)]
     pub(super) delete: bool,

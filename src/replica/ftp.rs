@@ -338,6 +338,11 @@ impl Replica for FtpReplica {
         results
     }
 
+    fn mode(&mut self, file: &RelPath) -> Result<Option<u32>> {
+        let path = self.full(file);
+        self.mode_at(&path)
+    }
+
     fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>> {
         let path = self.full(file);
         for algorithm in algorithms {

@@ -355,6 +355,10 @@ impl Replica for LocalReplica {
             .doing(|| format!("looking up {file}"))
     }
 
+    fn mode(&mut self, file: &RelPath) -> Result<Option<u32>> {
+        self.mode_of(file).doing(|| format!("looking up {file}"))
+    }
+
     fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>> {
         let Some(algorithm) = algorithms.first() else {
             return Ok(None);
@@ -467,6 +471,15 @@ impl LocalReplica {
             inode: status.identity.inode,
             born: status.born,
         }))
+    }
+
+    /// FAT and exFAT show one mode for all files.
+    fn mode_of(&self, file: &RelPath) -> Result<Option<u32>> {
+        let place = self.enter(&file.parent())?;
+        let source = self.open_file_in(&place, last_name(file)?)?;
+        let file_system = system::file_system(source.as_fd()).map_err(failure)?;
+        let status = system::status(source.as_fd()).map_err(failure)?;
+        Ok((!file_system.has_even_times).then_some(status.mode & 0o777))
     }
 
     fn open_source(&mut self, file: &RelPath, offset: u64) -> Result<LocalSource> {

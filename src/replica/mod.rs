@@ -182,6 +182,12 @@ pub trait Replica: Send {
         Ok(None)
     }
 
+    /// The rights of a file, below 0o1000; none where this target has or tells none.
+    fn mode(&mut self, file: &RelPath) -> Result<Option<u32>> {
+        let _ = file;
+        Ok(None)
+    }
+
     /// The file's digest in the first of these algorithms that this target can compute; none where it can do none.
     fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>>;
 

@@ -384,6 +384,12 @@ impl Replica for SftpReplica {
         results
     }
 
+    fn mode(&mut self, file: &RelPath) -> Result<Option<u32>> {
+        let path = self.full(file);
+        let reply = self.session.ask(&Request::Stat(&path))?;
+        Ok(write::mode_of(Some(reply)))
+    }
+
     fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>> {
         if !self.learnt.digests || algorithms.is_empty() {
             return Ok(None);

@@ -86,7 +86,7 @@ pub fn run(
         journal,
         limiter: copy::Limiter::new(job.limits.bytes_per_sec),
         stop: setting.stop,
-        mode: job.policy.mode,
+        modes: job.policy.modes,
         records_digests: job.policy.compare == Compare::Content,
         verify: job.policy.verify,
         trusts_local_partials: journal.is_same_boot(),

@@ -66,6 +66,17 @@ impl FtpReplica {
         Ok((!self.learnt.sets_modes).then(|| self.session.refusal(&reply)))
     }
 
+    /// The mode of a file, where the server tells it.
+    pub(super) fn mode_at(&mut self, place: &[u8]) -> Result<Option<u32>> {
+        if self.learnt.looks == Looks::Mlst && !self.session.features().mode_on_demand {
+            let (_, _, told) = self.send_and_look_closely(&[], &[place])?;
+            if told.partial.is_some() {
+                return Ok(told.partial);
+            }
+        }
+        Ok(self.ask_modes(place, place)?.place)
+    }
+
     /// Asks where the look told no modes. A stranger is not asked by `STAT`: nobody knows what it makes of the path.
     fn ask_modes(&mut self, partial: &[u8], place: &[u8]) -> Result<Modes> {
         let by_facts = self.learnt.looks == Looks::Mlst && self.session.features().mode_on_demand;

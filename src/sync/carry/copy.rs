@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
-use crate::job::Verify;
+use crate::job::{Modes, Verify};
 use crate::path::{Name, PartOwner, RelPath};
 use crate::replica::{
     Algorithm, Hasher, NewFile, Removal, Replica, SMALL_BYTES, Staging, Stat, Times, Watch,
@@ -33,8 +33,8 @@ pub struct Terms<'env> {
     pub limiter: Limiter,
     /// When to stop.
     pub stop: Stop<'env>,
-    /// The mode of what is written on the remote side.
-    pub mode: Option<u32>,
+    /// Which modes files get.
+    pub modes: Modes,
     /// What is compared afterwards.
     pub verify: Verify,
     /// Whether the content of what is copied is to be recognised later.
@@ -256,12 +256,13 @@ impl Copy {
         resume_at: u64,
     ) -> Result<Staging> {
         let partial = self.partial(terms.owner);
+        let mode = self.mode(source_side, terms)?;
         let mut from = resume_at;
         let mut was_suspended = false;
         loop {
             let file = NewFile {
                 resume_at: from,
-                ..self.new_file(&partial, terms.mode)
+                ..self.new_file(&partial, mode)
             };
             let mut watch = Watcher {
                 copy: &*self,
@@ -352,14 +353,26 @@ impl Copy {
         partial_path(owner, name, &path.parent(), &self.source)
     }
 
+    /// The mode that it is to get; none leaves that to its side.
+    fn mode(&self, source: &mut dyn Replica, terms: &Terms<'_>) -> Result<Option<u32>> {
+        match terms.modes {
+            Modes::Theirs => Ok(None),
+            Modes::Remote(mode) => Ok(Some(mode).filter(|_| self.from == Side::Local)),
+            Modes::Carried => match source.mode(self.paths.of(self.from)) {
+                Err(error) if error.scope() == Scope::Entry => Ok(None),
+                mode => mode,
+            },
+        }
+    }
+
     /// The file as it is written from its first byte.
-    fn new_file<'a>(&'a self, partial: &'a RelPath, remote_mode: Option<u32>) -> NewFile<'a> {
+    fn new_file<'a>(&'a self, partial: &'a RelPath, mode: Option<u32>) -> NewFile<'a> {
         NewFile {
             path: self.paths.of(self.from.peer()),
             partial,
             size: self.source.size,
             mtime: self.source.best_mtime(),
-            mode: remote_mode.filter(|_| self.from == Side::Local),
+            mode,
             resume_at: 0,
             replaces: self.replaces,
             set_aside: self.set_aside.as_ref(),
@@ -501,7 +514,8 @@ impl Batch {
         for (at, copy) in &mut self.copies {
             match of_entry(copy.read(local, terms))? {
                 Ok(content) => {
-                    contents.push((copy.partial(terms.owner), content));
+                    let mode = copy.mode(local, terms)?;
+                    contents.push((copy.partial(terms.owner), content, mode));
                     ready.push((*at, copy.clone()));
                 }
                 Err(error) => done.push((*at, Err(error))),
@@ -510,7 +524,9 @@ impl Batch {
         self.copies.clear();
         let files = ready.iter().zip(&contents);
         let files: Vec<(NewFile<'_>, &[u8])> = files
-            .map(|((_, copy), (partial, content))| (copy.new_file(partial, terms.mode), &**content))
+            .map(|((_, copy), (partial, content, mode))| {
+                (copy.new_file(partial, *mode), &**content)
+            })
             .collect();
         let mut placed = vec![None; ready.len()];
         let written = remote.write_small(&files, &mut |index, stat, times| {
@@ -521,7 +537,7 @@ impl Batch {
         let mut lost = None;
         let digests = contents
             .iter()
-            .map(|(_, content)| terms.records_digests.then(|| digest_of(content)).flatten());
+            .map(|(_, content, _)| terms.records_digests.then(|| digest_of(content)).flatten());
         let written = written.into_iter().zip(digests);
         for (((at, mut copy), placed), (written, digest)) in
             ready.into_iter().zip(placed).zip(written)
