@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cli::{self, Invocation, Request, meant, patterns, url};
+use crate::cli::{self, Action, Invocation, Request, meant, patterns, url};
 use crate::error::{ErrorKind, Result};
 #[cfg(feature = "sftp")]
 use crate::job::{HostKeys, SSH_PORT};
@@ -90,6 +90,7 @@ fn run_invocation(mut invocation: Invocation) -> ExitCode {
         .and_then(|()| complete(&mut invocation, &mut |text| report.warning(text)))
         .and_then(|()| {
             run_job(
+                invocation.action,
                 &invocation.job,
                 &invocation.credentials,
                 &mut report,
@@ -128,6 +129,7 @@ fn complete(invocation: &mut Invocation, warn: &mut dyn FnMut(&str)) -> Result<(
 }
 
 fn run_job(
+    action: Action,
     job: &Job,
     credentials: &CredentialOptions,
     report: &mut ProcessReport,
@@ -171,6 +173,9 @@ fn run_job(
     };
     #[cfg(not(feature = "sftp"))]
     let _ = credentials;
+    if action == Action::Undo {
+        return run.undo(&mut |event| report.show(&event));
+    }
     if io::stdin().is_terminal() && io::stdout().is_terminal() {
         let style = if report.is_colored() {
             AskStyle::Colored

@@ -23,7 +23,7 @@ use crate::sync::record::{
     Home, HomeLock, JobId, Mode, PeerKey, Register, Remembered, Servers, open, save, state_dir,
 };
 use crate::sync::workers::Stop;
-use crate::sync::{self, Setting, Summary};
+use crate::sync::{self, Setting, Summary, Undo};
 use crate::time::Timestamp;
 
 /// One run of a job, with lock, journal and archive.
@@ -111,16 +111,7 @@ impl<'a> Run<'a> {
         for notice in &opened.notices {
             tell(Event::Warning(notice));
         }
-        let holder = match job.dry_run {
-            true => String::new(),
-            false => place.register.holder(&place.id.local).unwrap_or_else(|error| {
-                tell(Event::Notice(&format!(
-                    "{error}; the run goes on, but the next one will not know whether these directories held files, nor what was \
-                     learnt of the server (--state-dir names another place)"
-                )));
-                Register::passing_holder()
-            }),
-        };
+        let holder = place.holder(job, tell);
         let local = LocalConnector::new(&place.id.local, job.policy.links);
         let setting = Setting {
             connect: Sides::new(&local, remote.connect.get()),
@@ -145,6 +136,29 @@ impl<'a> Run<'a> {
             place.remember(job, known, &summary);
         }
         Ok(summary)
+    }
+
+    /// Takes back what the last run moved to the trash, on both sides. No record is changed: the next run sees what came back.
+    pub fn undo(&self, tell: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
+        let job = self.job;
+        let remote = self.connect_remote()?;
+        let place = Place::of(job, remote.peer)?;
+        let root = LocalReplica::open(&place.id.local, Links::Skip)?;
+        let _lock = place.lock(&root, job, tell)?;
+        let local = LocalConnector::new(&place.id.local, job.policy.links);
+        let undo = Undo {
+            job,
+            connect: Sides::new(&local, remote.connect.get()),
+            stop: self.stop,
+            holder: &place.holder(job, tell),
+            owner: place.register.part_owner(&place.id),
+            now: Timestamp::now(),
+        };
+        Ok(Summary {
+            totals: undo.run(tell)?,
+            stopped_by: None,
+            held_files: Sides::default(),
+        })
     }
 
     fn connect_remote(&self) -> Result<Remote<'a>> {
@@ -357,6 +371,20 @@ impl Place {
             }
         }
         Ok(())
+    }
+
+    /// What this run calls itself. Without a register it goes by a name of its own.
+    fn holder(&self, job: &Job, tell: &mut dyn FnMut(Event<'_>)) -> String {
+        if job.dry_run {
+            return String::new();
+        }
+        self.register.holder(&self.id.local).unwrap_or_else(|error| {
+            tell(Event::Notice(&format!(
+                "{error}; the run goes on, but the next one will not know whether these directories held files, nor what was \
+                 learnt of the server (--state-dir names another place)"
+            )));
+            Register::passing_holder()
+        })
     }
 
     /// Keeps other runs on this machine out.

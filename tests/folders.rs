@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use support::ftp_server::{Config, FtpServer};
 use support::program::{Ended, Place, Snapshot, content, finish, put, with_mounts};
@@ -491,6 +492,43 @@ fn a_whole_root_that_another_program_copied_deletes_nothing() {
         pair.shell("rm local/d/b");
         pair.run("sync", &[]).expect(0);
         pair.assert_both(&[("d/a", "a")]);
+    }
+}
+
+/// What the last run deleted and overwrote comes back; what another run did before it stays as it is.
+#[test]
+fn undo_brings_back_what_the_last_run_moved_to_the_trash() {
+    for pair in Pair::each("undo") {
+        let (local, remote) = (pair.place.local(), pair.place.remote());
+        for name in ["d/s/gone", "d/edited", "early", "kept"] {
+            pair.put_local(name, &format!("old {name}"), 20);
+        }
+        pair.run("sync", &["--trash", ".bin"]).expect(0);
+        fs::remove_file(local.join("early")).unwrap();
+        pair.run("sync", &["--trash", ".bin"]).expect(0);
+        std::thread::sleep(Duration::from_millis(1100));
+        fs::remove_dir_all(local.join("d/s")).unwrap();
+        pair.put_local("d/edited", "new", 1);
+        fs::remove_file(remote.join("kept")).unwrap();
+        pair.run("sync", &["--trash", ".bin"]).expect(0);
+        assert!(!remote.join("d/s").exists() && !local.join("kept").exists());
+
+        let before = pair.place.snapshot();
+        pair.run("undo", &["--dry-run"])
+            .expect(0)
+            .prints("d/s/gone");
+        assert_eq!(pair.place.snapshot(), before, "a dry run changes nothing");
+        pair.run("undo", &[]).expect(0).prints("from the trash: 3");
+        assert_eq!(content(&remote, "d/s/gone"), "old d/s/gone");
+        assert_eq!(content(&remote, "d/edited"), "old d/edited");
+        assert_eq!(content(&local, "kept"), "old kept");
+        assert!(!remote.join("early").exists(), "another run deleted it");
+        // What had the name meanwhile can be had back as well.
+        pair.run("undo", &["--trash", ".bin"]).expect(0);
+        assert_eq!(content(&remote, "d/edited"), "new");
+        pair.run("undo", &["--delete"]).expect(2);
+        let nothing = Place::new("undo-nothing");
+        nothing.between("undo", &[]).expect(2).complains("--trash");
     }
 }
 

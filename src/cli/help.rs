@@ -51,19 +51,22 @@ pub(super) fn of(command: &Command) -> String {
         "Usage: coracle {} [OPTIONS] LOCAL REMOTE\n\n{}\n",
         command.name, command.about
     );
+    let mut heading = String::new();
     for option in Options::get_args_info().flags {
         // argh lists its own --help first; it belongs to the last group, and has no text of ours.
         if option.long == "--help" {
             continue;
         }
         if let Some((title, _)) = GROUPS.iter().find(|(_, first)| *first == option.long) {
-            text.push_str(&format!("\n{title}:\n"));
+            heading = format!("\n{title}:\n");
         }
-        if lacks(command.direction, option.long).is_none() {
+        if lacks(command.action, option.long).is_none() {
+            // A group of which a command has nothing has no heading.
+            text.push_str(&std::mem::take(&mut heading));
             entry(
                 &mut text,
-                &heading(option),
-                &description(option, command.direction),
+                &heading_of(option),
+                &description(option, command.action.direction()),
             );
         }
     }
@@ -75,7 +78,7 @@ pub(super) fn of(command: &Command) -> String {
     text
 }
 
-fn heading(option: &FlagInfo<'_>) -> String {
+fn heading_of(option: &FlagInfo<'_>) -> String {
     let letter = match short(option) {
         Some(letter) => format!("-{letter}, "),
         None => "    ".to_owned(),
@@ -157,7 +160,7 @@ mod tests {
                             && line.split_whitespace().any(|word| word == option.long)
                     })
                     .count();
-                let expected = usize::from(lacks(command.direction, option.long).is_none());
+                let expected = usize::from(lacks(command.action, option.long).is_none());
                 assert_eq!(listed, expected, "{} {}", command.name, option.long);
             }
         }
@@ -169,9 +172,8 @@ mod tests {
         assert_eq!(flags[1].long, GROUPS[0].1);
         for (title, first) in GROUPS {
             assert!(flags.iter().any(|option| option.long == *first), "{title}");
-            for command in COMMANDS {
-                assert!(of(command).contains(&format!("\n{title}:\n")), "{title}");
-            }
+            let upload = of(&COMMANDS[0]);
+            assert!(upload.contains(&format!("\n{title}:\n")), "{title}");
         }
     }
 

@@ -34,9 +34,20 @@ pub enum Request {
     Print(String),
 }
 
+/// What is to be done with a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Its two sides are synced, in this direction.
+    Sync(Direction),
+    /// What its last run moved to the trash is taken back.
+    Undo,
+}
+
 /// A job and how to go about it.
 #[derive(Debug, Clone)]
 pub struct Invocation {
+    /// What is to be done.
+    pub action: Action,
     /// The job. Where the remote side is a server, its account is only what the URL says, and `credentials`
     /// finds the rest; its selection lacks what is in the files of `exclude_from`.
     pub job: Job,
@@ -90,12 +101,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
     };
     let command = Command::named(word)?;
     for (option, _) in &sorted.options {
-        if let Some(reason) = lacks(command.direction, option) {
+        if let Some(reason) = lacks(command.action, option) {
             return Err(usage(format!("{} has no {option}: {reason}", command.name)));
         }
     }
     let (local, remote) = two_targets(command, &words.collect::<Vec<_>>())?;
-    invocation(command.direction, options, local, remote)
+    invocation(command.action, options, local, remote)
         .map(|invocation| Request::Run(Box::new(invocation)))
 }
 
@@ -104,7 +115,7 @@ const PROGRAM: &str = "coracle";
 /// A command.
 struct Command {
     name: &'static str,
-    direction: Direction,
+    action: Action,
     summary: &'static str,
     about: &'static str,
 }
@@ -112,24 +123,31 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command {
         name: "upload",
-        direction: Direction::Upload,
+        action: Action::Sync(Direction::Upload),
         summary: "make REMOTE follow LOCAL; LOCAL is never changed",
         about: "Copies new and changed files from LOCAL to REMOTE. LOCAL is never changed, and nothing is\n\
                 deleted without --delete. Files that were changed on REMOTE are not overwritten without asking.",
     },
     Command {
         name: "download",
-        direction: Direction::Download,
+        action: Action::Sync(Direction::Download),
         summary: "make LOCAL follow REMOTE; REMOTE is never changed",
         about: "Copies new and changed files from REMOTE to LOCAL. REMOTE is never changed, and nothing is\n\
                 deleted without --delete. Files that were changed on LOCAL are not overwritten without asking.",
     },
     Command {
         name: "sync",
-        direction: Direction::Sync,
+        action: Action::Sync(Direction::Sync),
         summary: "bring each side what was changed, added and deleted on the other",
         about: "Brings each side what was changed, added and deleted on the other since the last run. A file\n\
                 that was changed on both sides is a conflict; see --resolve.",
+    },
+    Command {
+        name: "undo",
+        action: Action::Undo,
+        summary: "bring back what the last run moved to the trash (--trash)",
+        about: "Gives what the last run with --trash deleted or overwrote its names back, on both sides. What\n\
+                has one of these names now goes to the trash for it. To the next run, what came back is new.",
     },
 ];
 
@@ -151,8 +169,37 @@ const SYNC_DELETES: &str = "it always deletes on one side what was deleted on th
 const UPLOAD_ONLY: &str = "it must know what changed on the server";
 const NOTHING_UPLOADED: &str = "it writes nothing on the remote side";
 
+/// Options that are for `undo`, too, before those of this name; all behind it are, but for those after it.
+const UNDO_OPTIONS: &[&str] = &[
+    "--help",
+    "--dry-run",
+    "--break-lock",
+    "--trash",
+    "--state-dir",
+];
+const FIRST_OF_CONNECTIONS: &str = "--timeout";
+const OF_SYNC_ALONE: &[&str] = &[
+    "--no-remote-scan",
+    "--quick-scan",
+    "--limit-rate",
+    "--inplace",
+];
+const UNDO_COPIES_NOTHING: &str = "it takes back what is in the trash, and copies nothing";
+
 /// Why a command lacks an option, if it does.
-fn lacks(direction: Direction, option: &str) -> Option<&'static str> {
+fn lacks(action: Action, option: &str) -> Option<&'static str> {
+    let direction = match action {
+        Action::Sync(direction) => direction,
+        Action::Undo => {
+            let all = Options::get_args_info().flags;
+            let mut from_there = all
+                .iter()
+                .skip_while(|one| one.long != FIRST_OF_CONNECTIONS);
+            let is_for_it = UNDO_OPTIONS.contains(&option)
+                || from_there.any(|one| one.long == option) && !OF_SYNC_ALONE.contains(&option);
+            return (!is_for_it).then_some(UNDO_COPIES_NOTHING);
+        }
+    };
     MISSING_OPTIONS
         .iter()
         .find(|(name, lacking, _)| *name == option && *lacking == direction)
@@ -175,6 +222,16 @@ fn can_resolve(direction: Direction, resolve: Resolve) -> bool {
         Resolve::Local => direction != Direction::Download,
         Resolve::Remote => direction != Direction::Upload,
         Resolve::Old | Resolve::New | Resolve::Both => direction == Direction::Sync,
+    }
+}
+
+impl Action {
+    /// Which way changes travel. What is taken back comes back on both sides.
+    const fn direction(self) -> Direction {
+        match self {
+            Self::Sync(direction) => direction,
+            Self::Undo => Direction::Sync,
+        }
     }
 }
 
@@ -226,11 +283,12 @@ fn two_targets<'a>(command: &Command, words: &[&'a OsStr]) -> Result<(&'a OsStr,
 }
 
 fn invocation(
-    direction: Direction,
+    action: Action,
     options: Options,
     local: &OsStr,
     remote: &OsStr,
 ) -> Result<Invocation> {
+    let direction = action.direction();
     if !can_resolve(direction, options.resolve) {
         return Err(usage(format!(
             "--resolve: for this command use {}",
@@ -387,6 +445,7 @@ fn invocation(
         check_file: options.check_file,
     };
     Ok(Invocation {
+        action,
         job,
         credentials,
         exclude_from: options.exclude_from,
@@ -1037,7 +1096,7 @@ mod tests {
 
     #[test]
     fn missing_and_superfluous_words_are_told() {
-        assert!(refusal(&[]).contains("use upload, download or sync"));
+        assert!(refusal(&[]).contains("use upload, download, sync or undo"));
         assert!(refusal(&["upload"]).starts_with("LOCAL and REMOTE are missing"));
         assert!(refusal(&["sync", "a"]).starts_with("REMOTE is missing"));
         let many = refusal(&["sync", "a", "b", "ftp://me:hunter2@nas/"]);
@@ -1054,7 +1113,7 @@ mod tests {
             "unknown command 'uplaod'; did you mean 'upload'?"
         );
         assert!(refusal(&["tree", "a"]).contains("not supported by this build yet"));
-        assert!(refusal(&["frobnicate"]).contains("use upload, download or sync"));
+        assert!(refusal(&["frobnicate"]).contains("use upload, download, sync or undo"));
     }
 
     #[test]

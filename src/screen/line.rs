@@ -47,6 +47,7 @@ impl Line {
                 on,
                 why: DeletedFor::Unmatched,
             } => Self::new("delete", "unmatched", arrow(on.peer()), V::WRITES),
+            Deed::PutBack { on } => Self::new("restore", "trash", arrow(on.peer()), V::WRITES),
             Deed::Forgotten => Self::new("", "forget", "x", V::EQUALS),
             Deed::Resolved(resolved) => {
                 let (action, symbol) = match resolved {
@@ -136,6 +137,7 @@ pub(super) fn is_copy(deed: Deed) -> bool {
         | Deed::Visited
         | Deed::Renamed { .. }
         | Deed::Deleted { .. }
+        | Deed::PutBack { .. }
         | Deed::Forgotten
         | Deed::Resolved(Resolved::Deleted { .. } | Resolved::MovedAside { .. })
         | Deed::ConflictSkipped

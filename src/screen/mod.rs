@@ -139,6 +139,13 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
 
     fn summary(&self, ending: &Ending<'_>) -> String {
         let totals = ending.totals;
+        if totals.put_back > 0 {
+            let prefix = self.heading.prefix();
+            return format!(
+                "{prefix}Put back from the trash: {}, errors: {}.",
+                totals.put_back, totals.errors
+            );
+        }
         let mut summary = format!(
             "{}Wrote {}/{} files in {} directories, skipped: {}, errors: {}.",
             self.heading.prefix(),

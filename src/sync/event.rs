@@ -84,6 +84,11 @@ pub enum Deed {
         /// Why.
         why: DeletedFor,
     },
+    /// It was taken back from the trash.
+    PutBack {
+        /// On that side.
+        on: Side,
+    },
     /// A record was dropped: the entry is gone on both sides.
     Forgotten,
     /// A conflict was resolved.
@@ -261,6 +266,8 @@ pub struct Totals {
     pub bytes_written: Sides<u64>,
     /// Files and directories renamed on the remote side, as they had been on the local one.
     pub renamed: u64,
+    /// Files that were taken back from the trash.
+    pub put_back: u64,
     /// Directories made on either side.
     pub dirs_created: u64,
     /// Files deleted on either side.
@@ -287,6 +294,7 @@ impl Totals {
         self.files_written.local
             + self.files_written.remote
             + self.renamed
+            + self.put_back
             + self.dirs_created
             + self.files_deleted
             + self.dirs_deleted

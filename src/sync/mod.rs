@@ -18,6 +18,8 @@ pub mod plan;
 pub mod record;
 pub mod workers;
 
+pub use carry::undo::Undo;
+
 use std::thread;
 
 use crate::error::{Error, ErrorKind, Result};

@@ -434,6 +434,8 @@ fn words_for(deed: Deed) -> &'static str {
         Deed::Visited => "visit",
         Deed::Copied { from: Local, .. } => "copy >",
         Deed::Copied { from: Remote, .. } => "copy <",
+        Deed::PutBack { on: Local } => "restore <",
+        Deed::PutBack { on: Remote } => "restore >",
         Deed::Renamed { from: Local } => "rename >",
         Deed::Renamed { from: Remote } => "rename <",
         Deed::Deleted { on, why } => match (on, why) {

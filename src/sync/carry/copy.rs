@@ -150,12 +150,7 @@ impl Copy {
             return Ok(Staging::Placed(written));
         }
         if let Some(aside) = &self.set_aside {
-            let dirs: Vec<RelPath> = ancestors(aside);
-            target_side
-                .make_dirs(&dirs)
-                .into_iter()
-                .collect::<Result<()>>()
-                .doing(doing)?;
+            make_parents(target_side, aside).doing(doing)?;
         }
         let resume_at = self.resume_at(target_side, terms).doing(doing)?;
         if resume_at >= self.furthest + STEP_BYTES {
@@ -704,8 +699,13 @@ impl Limiter {
     }
 }
 
+/// Makes the directories that a path is in, where they are not there.
+pub fn make_parents(target: &mut dyn Replica, path: &RelPath) -> Result<()> {
+    target.make_dirs(&ancestors(path)).into_iter().collect()
+}
+
 /// The directories that a path is in, from the top down, without the root.
-pub fn ancestors(path: &RelPath) -> Vec<RelPath> {
+fn ancestors(path: &RelPath) -> Vec<RelPath> {
     let mut dirs = Vec::new();
     let mut dir = path.parent();
     while !dir.is_root() {
@@ -759,7 +759,8 @@ fn digest_of(content: &[u8]) -> Option<u64> {
     hasher.finish().short()
 }
 
-fn look_up_one(target: &mut dyn Replica, path: &RelPath) -> Result<Option<Stat>> {
+/// What is at that path.
+pub fn look_up_one(target: &mut dyn Replica, path: &RelPath) -> Result<Option<Stat>> {
     target
         .look_up(std::slice::from_ref(path))
         .pop()

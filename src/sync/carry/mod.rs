@@ -18,6 +18,7 @@ mod note;
 pub mod rename;
 mod tell;
 pub mod trash;
+pub mod undo;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -7,7 +7,7 @@ use crate::error::{Result, Scope};
 use crate::job::Trash;
 use crate::path::{Name, PartOwner, RelPath, TRASH_MARK};
 use crate::replica::{Kind, Listing, Removal, Replica, Stat, save};
-use crate::sync::carry::copy::ancestors;
+use crate::sync::carry::copy::make_parents;
 use crate::sync::carry::rename::rename_or_find;
 use crate::time::Timestamp;
 
@@ -30,10 +30,7 @@ pub fn move_to(
     place: &RelPath,
     listed: Option<Stat>,
 ) -> Result<()> {
-    target
-        .make_dirs(&ancestors(place))
-        .into_iter()
-        .collect::<Result<()>>()?;
+    make_parents(target, place)?;
     let is_it = |there: &Stat| listed.is_some_and(|listed| there.may_equal(&listed));
     rename_or_find(target, path, place, is_it)
 }
@@ -63,10 +60,7 @@ pub fn open(
         is_taken = is_there(replica.look_up(&[run_dir(trash, second)]).first());
     }
     if !is_marked {
-        replica
-            .make_dirs(&ancestors(&mark))
-            .into_iter()
-            .collect::<Result<()>>()?;
+        make_parents(replica, &mark)?;
         save(replica, &mark, b"", owner)?;
     }
     Ok(second)
@@ -98,18 +92,18 @@ fn run_name(run: Timestamp) -> String {
     format!("{}-{}", &digits[..8], &digits[8..])
 }
 
-/// Whether this is a run's directory (nothing else in the trash is ours to remove) from before `limit`.
+/// Whether this is a run's directory: nothing else in the trash is ours. `20231114-221320`
+pub fn is_run(name: &[u8]) -> bool {
+    let is_right = |(place, byte): (usize, &u8)| match place {
+        8 => *byte == b'-',
+        _ => byte.is_ascii_digit(),
+    };
+    name.len() == 15 && name.iter().enumerate().all(is_right)
+}
+
+/// Whether this is a run's directory from before `limit`.
 fn is_expired(name: Name<'_>, limit: &str) -> bool {
-    let name = name.as_bytes();
-    let is_run = name.len() == limit.len()
-        && name.iter().enumerate().all(|(place, byte)| {
-            if place == 8 {
-                *byte == b'-'
-            } else {
-                byte.is_ascii_digit()
-            }
-        });
-    is_run && name < limit.as_bytes()
+    is_run(name.as_bytes()) && name.as_bytes() < limit.as_bytes()
 }
 
 /// Removes a directory of the trash and what is in it; links are removed, never followed.
