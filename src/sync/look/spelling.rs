@@ -415,7 +415,7 @@ fn look_hash(name: &[u8]) -> u32 {
 }
 
 /// A number for what a name is to a side that folds case or decomposes letters: names that such a side takes for one have the
-/// same. It tells more names apart than [`look_hash`], so that copies to names without ASCII letters need not wait for each other.
+/// same. It tells more names apart than looks do, so that copies to names without ASCII letters need not wait for each other.
 pub fn twin_hash(name: &[u8]) -> u32 {
     hash_of(&[&skeleton(name), letters(name).as_bytes()])
 }
