@@ -536,7 +536,8 @@ pub fn same_bytes(
     }
 }
 
-fn fill(source: &mut dyn Source, buffer: &mut [u8]) -> Result<usize> {
+/// Reads until the buffer is full or there is no more; how many bytes there were.
+pub(crate) fn fill(source: &mut dyn Source, buffer: &mut [u8]) -> Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match source.read(&mut buffer[filled..])? {
