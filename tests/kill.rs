@@ -6,10 +6,14 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use support::ftp_server::{Close, Config, Effect};
 use support::is_long;
 use support::scenario::{Random, Reference, Scenario, World, reap, until};
@@ -18,8 +22,10 @@ use support::servers::Kind;
 use support::ssh::{Daemon, SshClient};
 
 /// Kills of a scenario at every place. There are two scenarios each of upload and download, and six of sync.
-fn kills(scenario: &Scenario) -> u64 {
+fn kills(world: &World, scenario: &Scenario) -> u64 {
     match scenario.run[0] {
+        // Each takes three runs, and each of these its logins.
+        _ if !is_long() && world.is_over_ssh() => 1,
         _ if !is_long() => 2,
         "sync" => 7,
         _ => 20,
@@ -28,12 +34,16 @@ fn kills(scenario: &Scenario) -> u64 {
 
 #[test]
 fn between_directories() {
-    at_moments(&mut |name| World::of_directories(name), 1);
+    at_moments(&mut |name| World::of_directories(name), 1, Victim::Run);
 }
 
 #[test]
 fn with_a_server_that_keeps_times() {
-    at_moments(&mut |name| World::of_server(name, Kind::Proftpd, true), 2);
+    at_moments(
+        &mut |name| World::of_server(name, Kind::Proftpd, true),
+        2,
+        Victim::Run,
+    );
 }
 
 #[test]
@@ -41,12 +51,27 @@ fn with_a_server_that_loses_times() {
     at_moments(
         &mut |name| World::of_server(name, Kind::Pyftpdlib, false),
         3,
+        Victim::Run,
     );
 }
 
 #[test]
 fn with_a_server_that_knows_only_list() {
-    at_moments(&mut |name| World::of_server(name, Kind::Vsftpd, true), 4);
+    at_moments(
+        &mut |name| World::of_server(name, Kind::Vsftpd, true),
+        4,
+        Victim::Run,
+    );
+}
+
+#[cfg(feature = "sftp")]
+#[test]
+fn over_openssh() {
+    at_moments(
+        &mut |name| World::of_ssh(name, Daemon::OpenSsh, SshClient::Ssh),
+        5,
+        Victim::Run,
+    );
 }
 
 #[cfg(feature = "sftp")]
@@ -55,6 +80,17 @@ fn over_dropbear() {
     at_moments(
         &mut |name| World::of_ssh(name, Daemon::Dropbear, SshClient::Dbclient),
         6,
+        Victim::Run,
+    );
+}
+
+#[cfg(feature = "sftp")]
+#[test]
+fn when_the_ssh_program_is_killed() {
+    at_moments(
+        &mut |name| World::of_ssh(name, Daemon::OpenSsh, SshClient::Ssh),
+        7,
+        Victim::SshProgram,
     );
 }
 
@@ -82,8 +118,51 @@ fn at_commands_without_renaming_over_files() {
     at_commands_of(14, |config| config.rename_over = false);
 }
 
+/// Who is killed.
+#[derive(Clone, Copy)]
+enum Victim {
+    /// The run itself.
+    Run,
+    /// All of its sessions; the run goes on with new ones, or ends.
+    SshProgram,
+}
+
+impl Victim {
+    /// Kills; whether there was anybody to kill.
+    fn strike(self, run: &mut Child) -> bool {
+        match self {
+            Self::Run => {
+                run.kill().unwrap();
+                run.wait().unwrap().code().is_none()
+            }
+            Self::SshProgram => {
+                let programs = children_of(run.id());
+                for program in &programs {
+                    // One that has just ended is no loss.
+                    let _ = kill(*program, Signal::SIGKILL);
+                }
+                let code = run.wait().unwrap().code();
+                assert!(matches!(code, Some(0 | 1 | 6)), "exit code {code:?}");
+                !programs.is_empty()
+            }
+        }
+    }
+}
+
+/// The programs that a process has started and that still run.
+fn children_of(process: u32) -> Vec<Pid> {
+    let threads = fs::read_dir(format!("/proc/{process}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let children =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let children: Vec<String> = children.collect();
+    let ids = children.iter().flat_map(|text| text.split_whitespace());
+    ids.map(|id| Pid::from_raw(id.parse().expect("Linux lists numbers")))
+        .collect()
+}
+
 /// Kills each scenario at random moments of the time that it takes.
-fn at_moments(make: &mut dyn FnMut(&str) -> World, seed: u64) {
+fn at_moments(make: &mut dyn FnMut(&str) -> World, seed: u64, victim: Victim) {
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
     for scenario in Scenario::ALL {
@@ -91,13 +170,11 @@ fn at_moments(make: &mut dyn FnMut(&str) -> World, seed: u64) {
         scenario.play(&world);
         let reference = world.reference(scenario.run);
         assert_eq!(reference.renames > 0, scenario.name == "renames");
-        for _ in 0..kills(&scenario) {
+        for _ in 0..kills(&world, &scenario) {
             let moment = Duration::from_nanos(random.below(reference.took.as_nanos() as u64));
             let mut child = world.coracle(scenario.run).spawn().unwrap();
             thread::sleep(moment);
-            child.kill().unwrap();
-            let status = child.wait().unwrap();
-            tally.count(scenario.run[0], status.code().is_none());
+            tally.count(scenario.run[0], victim.strike(&mut child));
             let when = format!("{}: killed after {moment:?}", scenario.name);
             check(&world, &scenario, &reference, &when);
         }
@@ -120,7 +197,7 @@ fn at_commands_of(seed: u64, configure: fn(&mut Config)) {
         let reference = world.reference(scenario.run);
         assert_eq!(reference.renames > 0, scenario.name == "renames");
         let commands = reference.commands;
-        for _ in 0..kills(&scenario) {
+        for _ in 0..kills(&world, &scenario) {
             let nth = 1 + random.below(commands);
             let acts = random.below(2) == 1;
             let was_killed = kill_at_command(&world, &scenario, nth, acts);

@@ -16,6 +16,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::ftp_server::{Close, Config, Effect, Fault, FtpServer};
 use support::program::{Ended, Place, Snapshot, content, put, wait};
+#[cfg(feature = "sftp")]
+use support::ssh::{Daemon, SshClient, SshServer};
 
 const DAY_SECS: u64 = 86_400;
 /// The lock of the remote root, and that of pyftpsync.
@@ -458,6 +460,56 @@ fn an_interrupted_run_is_continued_by_the_next_one() {
             place.with("sync", &url, &[]).expect(0);
             assert_eq!(place.snapshot(), before);
         }
+    }
+}
+
+/// A power cut takes what was written last, and leaves the size: what lies there ends in zeros.
+fn spoil_the_end_of_the_part(root: &Path) {
+    let mut parts = parts_in(root);
+    assert_eq!(parts.len(), 1, "one file is under way");
+    let (name, mut bytes) = parts.remove(0);
+    let sound = bytes.len() - 5000;
+    bytes[sound..].fill(0);
+    fs::write(root.join(name), bytes).unwrap();
+}
+
+fn is_not_built_upon(place: &Place, upload: bool, url: &str, options: &[&str]) {
+    let target = if upload {
+        place.remote()
+    } else {
+        place.local()
+    };
+    let slowly = [&["sync", "local", url][..], &SLOWLY, options].concat();
+    let run = Running::start(place, &slowly);
+    until("the big file is under way", || has_partial(&target, 50_000));
+    run.signal(Signal::SIGINT);
+    run.end().expect(3);
+    spoil_the_end_of_the_part(&target);
+    let again = [options, &["--retries=0", "--connections=1"]].concat();
+    place.with("sync", url, &again).expect(0);
+    assert!(has_same_big(place), "upload {upload}");
+    assert_tidy(place);
+}
+
+#[test]
+fn a_part_whose_end_is_spoilt_is_not_built_upon() {
+    for upload in [true, false] {
+        let place = big_and_small("spoilt-part", upload);
+        let server = FtpServer::start(Config::serving(place.remote()));
+        is_not_built_upon(&place, upload, &server.url(""), &[]);
+    }
+}
+
+#[cfg(feature = "sftp")]
+#[test]
+fn a_part_whose_end_is_spoilt_is_not_built_upon_over_sftp() {
+    for upload in [true, false] {
+        let place = big_and_small("spoilt-part", upload);
+        let server = SshServer::start(Daemon::OpenSsh);
+        server.own(&place.remote());
+        let url = server.url_of(&place.remote());
+        let command = server.command(SshClient::Ssh);
+        is_not_built_upon(&place, upload, &url, &["--ssh-command", &command]);
     }
 }
 

@@ -87,7 +87,9 @@ fn upload_renames_only_where_it_would_have_deleted() {
 
 #[test]
 fn a_file_renamed_on_the_remote_side_is_renamed_here_where_the_server_tells_which_it_is() {
-    let mut world = World::synced("a=one@1 keep=x@1");
+    let mut world = World::new().in_memory();
+    world.put_local("a=one@1 keep=x@1");
+    world.run().expect_clean();
     world.rename(Remote, "a", "d/b");
     let ran = world.run().expect_clean();
     world.assert_both("d/b=one@1 keep=x@1");

@@ -571,7 +571,8 @@ pub fn short_digest(
     Ok(digest.short().filter(|_| is_same))
 }
 
-fn fill(source: &mut dyn Source, buffer: &mut [u8]) -> Result<usize> {
+/// Reads until the buffer is full or there is no more; how many bytes there were.
+pub(crate) fn fill(source: &mut dyn Source, buffer: &mut [u8]) -> Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match source.read(&mut buffer[filled..])? {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use coracle::error::{Error, ErrorKind, Phase, Result};
 use coracle::path::RelPath;
 use coracle::replica::{
-    Algorithm, Capabilities, Digest, FileIdentity, Listing, Mtime, NewFile, Removal, Replica,
-    Source, Stat, Watch, Written,
+    Algorithm, Capabilities, Digest, FileIdentity, Listing, Mtime, NewFile, Removal, Renaming,
+    Replica, Source, Stat, Times, Watch, Written,
 };
 
 /// What goes wrong.
@@ -153,6 +153,15 @@ impl<T: Replica> Replica for FaultyReplica<T> {
         self.script.around(|| self.target.list(dir, listing))
     }
 
+    // What goes wrong ahead is told by whoever asks next.
+    fn list_ahead(&mut self, dirs: &[RelPath]) {
+        self.target.list_ahead(dirs);
+    }
+
+    fn read_ahead(&mut self, files: &[(RelPath, Stat)]) {
+        self.target.read_ahead(files);
+    }
+
     fn look_up(&mut self, paths: &[RelPath]) -> Vec<Result<Option<Stat>>> {
         self.script
             .around_batch(paths.len(), || self.target.look_up(paths))
@@ -174,6 +183,15 @@ impl<T: Replica> Replica for FaultyReplica<T> {
     ) -> Result<Written> {
         self.script
             .around(|| self.target.write(file, source, watch))
+    }
+
+    fn write_small(
+        &mut self,
+        files: &[(NewFile<'_>, &[u8])],
+        placing: &mut dyn FnMut(usize, &Stat, Times),
+    ) -> Vec<Result<Written>> {
+        self.script
+            .around_batch(files.len(), || self.target.write_small(files, placing))
     }
 
     fn make_lasting(&mut self, dir: &RelPath) -> Result<()> {
@@ -200,6 +218,11 @@ impl<T: Replica> Replica for FaultyReplica<T> {
 
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()> {
         self.script.around(|| self.target.rename(from, to))
+    }
+
+    fn rename_each(&mut self, renames: &[Renaming]) -> Vec<Result<()>> {
+        self.script
+            .around_batch(renames.len(), || self.target.rename_each(renames))
     }
 
     fn identify(&mut self, file: &RelPath) -> Result<Option<FileIdentity>> {

@@ -224,6 +224,33 @@ impl Tree {
         self.inside().refused.clear();
     }
 
+    /// Whether a disk can stand in for it.
+    pub fn is_plain(&self) -> bool {
+        let inside = self.inside();
+        let manners = inside.manners;
+        (manners.times, manners.case, manners.room)
+            == (Times::Kept, CaseSensitivity::Sensitive, u64::MAX)
+            && inside.broken.is_empty()
+            && inside.refused.is_empty()
+            && inside.mounts.is_empty()
+    }
+
+    /// Everything in the tree.
+    pub fn nodes(&self) -> BTreeMap<RelPath, Node> {
+        self.inside().nodes.clone()
+    }
+
+    /// Makes it hold exactly this; what changes has another inode then.
+    pub fn hold(&self, nodes: &BTreeMap<RelPath, Node>) {
+        let mut inside = self.inside();
+        for (path, node) in nodes {
+            if inside.nodes.get(path) != Some(node) {
+                inside.number(path);
+            }
+        }
+        inside.nodes.clone_from(nodes);
+    }
+
     /// A handle to this tree.
     pub fn target(&self) -> MemoryReplica {
         MemoryReplica(self.clone())

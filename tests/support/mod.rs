@@ -10,6 +10,11 @@ pub mod memory;
 pub mod program;
 pub mod random;
 pub mod scenario;
+#[cfg(feature = "sftp")]
+pub mod served;
+#[cfg(not(feature = "sftp"))]
+#[path = "not_served.rs"]
+pub mod served;
 pub mod servers;
 pub mod ssh;
 pub mod temp;

@@ -103,6 +103,11 @@ impl World {
 
     fn at(name: &str, dir: Option<TempDir>, place: Place, keeps_times: bool) -> Self {
         let dir = dir.unwrap_or_else(|| TempDir::new(name));
+        let connections = connections(match &place {
+            Place::Directory | Place::InProcess(_) | Place::Real(_) => 4,
+            // A login costs more than all else here.
+            Place::Ssh(..) => 2,
+        });
         let remote = match &place {
             Place::Directory => dir.path().join("remote"),
             Place::InProcess(server) => server.root().join("r"),
@@ -118,7 +123,7 @@ impl World {
             place,
             keeps_times,
             timeout_secs: 10,
-            connections: connections(4),
+            connections,
         }
     }
 
@@ -138,6 +143,11 @@ impl World {
                 panic!("this world has no server in process")
             }
         }
+    }
+
+    /// Whether its server is reached over SSH.
+    pub fn is_over_ssh(&self) -> bool {
+        matches!(self.place, Place::Ssh(..))
     }
 
     fn url(&self) -> String {

@@ -1038,7 +1038,7 @@ pub(super) fn is_root() -> bool {
 }
 
 /// The user and group that serve.
-pub(super) fn ids() -> (u32, u32) {
+pub fn ids() -> (u32, u32) {
     if is_root() {
         (SERVER_UID, SERVER_UID)
     } else {

@@ -115,8 +115,13 @@ impl SshServer {
 
     /// Gives all files to the server's user.
     pub fn own_files(&self) {
+        self.own(&self.root());
+    }
+
+    /// Gives a directory of this machine, and all that is in it, to the server's user.
+    pub fn own(&self, dir: &Path) {
         if is_root() {
-            give(&self.root(), ids().0);
+            give(dir, ids().0);
         }
     }
 
@@ -127,9 +132,12 @@ impl SshServer {
 
     /// The served directory as a URL has it, without a password.
     pub fn url(&self, path: &str) -> String {
-        let root = self.root();
-        let root = root.display();
-        format!("sftp://{USER}@{}{root}/{path}", self.address)
+        self.url_of(&self.root().join(path))
+    }
+
+    /// Any directory of this machine as a URL has it.
+    pub fn url_of(&self, dir: &Path) -> String {
+        format!("sftp://{USER}@{}{}", self.address, dir.display())
     }
 
     /// The command that reaches it: with the client's key, and with this server's host key known.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::num::NonZeroU8;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use coracle::error::Result;
@@ -15,7 +15,7 @@ use coracle::job::{DataMode, Direction, Job, Limits, Location, Resolve};
 use coracle::path::{PartOwner, RelPath};
 use coracle::replica::{
     Algorithm, Capabilities, Connect, Digest, FileIdentity, Listing, Mtime, NewFile, Removal,
-    Replica, Source, Stat, Watch, Written,
+    Renaming, Replica, Source, Stat, Times, Watch, Written,
 };
 use coracle::side::{Side, Sides};
 use coracle::sync::event::{
@@ -28,7 +28,8 @@ use coracle::time::Timestamp;
 
 use super::connections;
 use super::faulty::{FaultyReplica, Script};
-use super::memory::{Manners, MemoryReplica, Node, Tree};
+use super::memory::{Manners, Node, Tree};
+use super::served::{Idle, Served, Session};
 use super::temp::TempDir;
 
 /// The beginning: tick 0, in seconds since 1970.
@@ -58,6 +59,8 @@ pub struct World {
     pub script: Option<(Side, Script)>,
     /// What has been done to the targets since the last run began: `local write a`.
     changes: Arc<Mutex<Vec<String>>>,
+    /// What stands in for the remote tree during a run.
+    served: Option<Served>,
 }
 
 /// What came of a run.
@@ -92,6 +95,7 @@ impl World {
             now_secs: NOW_SECS,
             script: None,
             changes: Arc::default(),
+            served: Served::as_asked(),
         }
     }
 
@@ -108,6 +112,17 @@ impl World {
     pub fn command(mut self, direction: Direction) -> Self {
         self.job.direction = direction;
         self
+    }
+
+    /// The same world with its remote tree in memory, whatever `CORACLE_REMOTE` says: it shows what no SFTP server does.
+    pub fn in_memory(mut self) -> Self {
+        self.served = None;
+        self
+    }
+
+    /// Whether a server holds the remote tree during runs.
+    pub fn is_served(&self) -> bool {
+        self.served.is_some()
     }
 
     /// The same world with another rule for conflicts.
@@ -169,8 +184,16 @@ impl World {
         let peer = PeerKey::named("memory".to_owned());
         let opened = open(&home, None, self.records.path(), &peer, mode, false);
         let opened = opened.expect("the archive is whole");
+        let mut served = self
+            .served
+            .as_mut()
+            .filter(|_| self.trees.remote.is_plain());
+        if let Some(served) = &mut served {
+            served.lay_out(&self.trees.remote);
+        }
         let door = |side| Door {
             tree: self.trees.of(side),
+            served: served.as_deref().filter(|_| side == Side::Remote),
             side,
             script: (self.script.as_ref())
                 .filter(|(struck, _)| *struck == side)
@@ -196,6 +219,9 @@ impl World {
             &mut |event| lines.extend(line(&event)),
             &mut user,
         );
+        if let Some(served) = served {
+            served.read_back(&self.trees.remote);
+        }
         Ran {
             lines,
             summary,
@@ -495,6 +521,7 @@ pub const fn once(choice: Choice) -> Answer {
 /// Opens a tree.
 struct Door<'a> {
     tree: &'a Tree,
+    served: Option<&'a Served>,
     side: Side,
     script: Option<&'a Script>,
     changes: &'a Arc<Mutex<Vec<String>>>,
@@ -502,8 +529,13 @@ struct Door<'a> {
 
 impl Connect for Door<'_> {
     fn connect(&self) -> Result<Box<dyn Replica>> {
+        let (target, idle): (Session, _) = match self.served {
+            Some(served) => served.connect()?,
+            None => (Box::new(self.tree.target()), Idle::default()),
+        };
         let watched = Watched {
-            target: self.tree.target(),
+            target: Some(target),
+            idle,
             side: self.side,
             changes: Arc::clone(self.changes),
         };
@@ -513,6 +545,10 @@ impl Connect for Door<'_> {
         })
     }
 
+    fn batch(&self) -> usize {
+        self.served.map_or(1, Served::batch)
+    }
+
     fn is_disk(&self) -> bool {
         self.side == Side::Local
     }
@@ -520,12 +556,28 @@ impl Connect for Door<'_> {
 
 /// A target that notes every call that may change something.
 struct Watched {
-    target: MemoryReplica,
+    /// There until the end.
+    target: Option<Session>,
+    /// Where it goes then.
+    idle: Idle,
     side: Side,
     changes: Arc<Mutex<Vec<String>>>,
 }
 
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.extend(self.target.take());
+    }
+}
+
 impl Watched {
+    fn target(&mut self) -> &mut dyn Replica {
+        self.target
+            .as_deref_mut()
+            .expect("it is there until the end")
+    }
+
     fn note(&self, what: &str, path: &RelPath) {
         let note = format!("{} {what} {path}", self.side);
         self.changes.lock().unwrap().push(note);
@@ -534,19 +586,30 @@ impl Watched {
 
 impl Replica for Watched {
     fn capabilities(&self) -> Capabilities {
-        self.target.capabilities()
+        self.target
+            .as_deref()
+            .expect("it is there until the end")
+            .capabilities()
     }
 
     fn list(&mut self, dir: &RelPath, listing: &mut Listing) -> Result<()> {
-        self.target.list(dir, listing)
+        self.target().list(dir, listing)
+    }
+
+    fn list_ahead(&mut self, dirs: &[RelPath]) {
+        self.target().list_ahead(dirs);
+    }
+
+    fn read_ahead(&mut self, files: &[(RelPath, Stat)]) {
+        self.target().read_ahead(files);
     }
 
     fn look_up(&mut self, paths: &[RelPath]) -> Vec<Result<Option<Stat>>> {
-        self.target.look_up(paths)
+        self.target().look_up(paths)
     }
 
     fn open<'a>(&'a mut self, file: &RelPath, offset: u64) -> Result<Box<dyn Source + 'a>> {
-        self.target.open(file, offset)
+        self.target().open(file, offset)
     }
 
     fn write(
@@ -556,19 +619,30 @@ impl Replica for Watched {
         watch: &mut dyn Watch,
     ) -> Result<Written> {
         self.note("write", file.path);
-        self.target.write(file, source, watch)
+        self.target().write(file, source, watch)
+    }
+
+    fn write_small(
+        &mut self,
+        files: &[(NewFile<'_>, &[u8])],
+        placing: &mut dyn FnMut(usize, &Stat, Times),
+    ) -> Vec<Result<Written>> {
+        for (file, _) in files {
+            self.note("write", file.path);
+        }
+        self.target().write_small(files, placing)
     }
 
     fn make_lasting(&mut self, dir: &RelPath) -> Result<()> {
         self.note("sync", dir);
-        self.target.make_lasting(dir)
+        self.target().make_lasting(dir)
     }
 
     fn make_dirs(&mut self, dirs: &[RelPath]) -> Vec<Result<()>> {
         for dir in dirs {
             self.note("mkdir", dir);
         }
-        self.target.make_dirs(dirs)
+        self.target().make_dirs(dirs)
     }
 
     fn put_mark(
@@ -577,30 +651,37 @@ impl Replica for Watched {
         see: &mut dyn FnMut(&[u8], Option<Mtime>),
     ) -> Result<()> {
         self.note("mkdir", mark);
-        self.target.put_mark(mark, see)
+        self.target().put_mark(mark, see)
     }
 
     fn remove(&mut self, removals: &[Removal]) -> Vec<Result<()>> {
         for removal in removals {
             self.note("remove", removal.path());
         }
-        self.target.remove(removals)
+        self.target().remove(removals)
     }
 
     fn rename(&mut self, from: &RelPath, to: &RelPath) -> Result<()> {
         self.note("rename", from);
-        self.target.rename(from, to)
+        self.target().rename(from, to)
+    }
+
+    fn rename_each(&mut self, renames: &[Renaming]) -> Vec<Result<()>> {
+        for renaming in renames {
+            self.note("rename", &renaming.from);
+        }
+        self.target().rename_each(renames)
     }
 
     fn identify(&mut self, file: &RelPath) -> Result<Option<FileIdentity>> {
-        self.target.identify(file)
+        self.target().identify(file)
     }
 
     fn digest(&mut self, file: &RelPath, algorithms: &[Algorithm]) -> Result<Option<Digest>> {
-        self.target.digest(file, algorithms)
+        self.target().digest(file, algorithms)
     }
 
     fn free_space(&mut self) -> Result<Option<u64>> {
-        self.target.free_space()
+        self.target().free_space()
     }
 }

@@ -3,9 +3,6 @@
 //! The server's word counts for nothing here: the size is asked after the transfer and the final name after the
 //! rename, and only what these answers show is reported.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-
 use super::learnt::Looks;
 use super::look::unkept_name;
 use super::mode::Modes;
@@ -16,9 +13,6 @@ use crate::ftp::{Command, Reply, Transfer};
 use crate::replica::checks::{Litter, check_aside, check_replaced, misread};
 use crate::replica::{Listing, NewFile, Source, Stat, Times, Watch, Written};
 use crate::time::Timestamp;
-
-/// So much of a partial file is read back before it is continued: what a disk writes in one go, at least.
-const TAIL_BYTES: u64 = 4096;
 
 /// Read and sent at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -67,7 +61,6 @@ impl FtpReplica {
         let partial = self.full(file.partial);
         if file.resume_at > 0 {
             self.check_partial(&partial, file.resume_at)?;
-            self.check_tail(&partial, file.resume_at, source)?;
         }
         if let Err((error, litter)) = self.store(&partial, file, source, watch) {
             if litter == Litter::Useless || !file.keep_partial {
@@ -132,37 +125,6 @@ impl FtpReplica {
             Some(Some(stat)) if stat.size == size => Ok(()),
             _ => Err(ErrorKind::Changed("the partial file is not as it was left").into()),
         }
-    }
-
-    /// The last bytes of a partial file are read back, and compared with the source where that can be read: a server may
-    /// have lost what it had not written yet, or padded it.
-    fn check_tail(&mut self, partial: &[u8], size: u64, source: &dyn Source) -> Result<()> {
-        let Some(fd) = source.as_fd() else {
-            return Ok(());
-        };
-        let start = size.saturating_sub(TAIL_BYTES);
-        let local = File::from(fd.try_clone_to_owned().map_err(ErrorKind::Disk)?);
-        let mut known = vec![0; (size - start) as usize];
-        local
-            .read_exact_at(&mut known, start)
-            .map_err(ErrorKind::Disk)?;
-        let mut tail = Vec::with_capacity(known.len());
-        let mut buffer = [0; TAIL_BYTES as usize];
-        let mut remote = self.open_path(partial, start)?;
-        while tail.len() <= known.len() {
-            match remote.read(&mut buffer)? {
-                0 => break,
-                count => tail.extend_from_slice(&buffer[..count]),
-            }
-        }
-        let ended = remote.finish();
-        drop(remote);
-        ended?;
-        if tail != known {
-            self.clean_up(partial);
-            return Err(ErrorKind::Changed("the partial file does not end as it was sent").into());
-        }
-        Ok(())
     }
 
     /// Writes under the final name at once, for servers that rename nothing. What breaks off is removed: a short file would

@@ -11,7 +11,7 @@ use crate::job::{Modes, Verify};
 use crate::path::{Name, PartOwner, RelPath};
 use crate::replica::{
     Algorithm, Hasher, NewFile, Removal, Replica, SMALL_BYTES, Staging, Stat, Times, Watch,
-    Written, read_whole, short_digest,
+    Written, fill, read_whole, short_digest,
 };
 use crate::side::{Side, Sides};
 use crate::sync::carry::lock::Keeping;
@@ -24,6 +24,11 @@ use crate::time::Timestamp;
 /// A part of less is sent again, and a try that brought less is a lost one: going on takes a few round trips, in which any line
 /// carries more. So a line that brings one byte a try comes to its end.
 const STEP_BYTES: u64 = 4 << 10;
+
+/// So much of a part's end is compared with the source before anything is added to it: what a disk writes in one go. What a power cut
+/// takes was written last, so an end of zeros shows, however long it is. On a line that breaks again and again each try brings
+/// this much for nothing.
+const TAIL_BYTES: u64 = 4 << 10;
 
 /// What all copies of a run have in common.
 pub struct Terms<'env> {
@@ -431,12 +436,39 @@ fn copy_file(
     may_stage: bool,
     watch: &mut dyn Watch,
 ) -> Result<Staging> {
-    let mut source = source_side.open(source, file.resume_at)?;
+    let tail = read_tail(target_side, file)?;
+    // What is added follows in the same go.
+    let mut source = source_side.open(source, file.resume_at - tail.len() as u64)?;
+    let mut begun = vec![0; tail.len()];
+    if fill(source.as_mut(), &mut begun)? != tail.len() || begun != tail {
+        return Err(ErrorKind::Changed("the partial file does not end as it was sent").into());
+    }
     if may_stage {
         return target_side.stage(file, source.as_mut(), watch);
     }
     let written = target_side.write(file, source.as_mut(), watch)?;
     Ok(Staging::Placed(written))
+}
+
+/// The last bytes of what lies under the partial name, read back: their size alone proves nothing, a disk or server may have lost what
+/// it had not written yet.
+fn read_tail(target: &mut dyn Replica, file: &NewFile<'_>) -> Result<Vec<u8>> {
+    if file.resume_at == 0 {
+        return Ok(Vec::new());
+    }
+    let other = || Error::from(ErrorKind::Changed("the partial file is not as it was left"));
+    let length = file.resume_at.min(TAIL_BYTES) as usize;
+    let mut part = target
+        .open(file.partial, file.resume_at - length as u64)
+        .map_err(|error| if error.is_not_found() { other() } else { error })?;
+    // One byte more shows that it goes on.
+    let mut tail = vec![0; length + 1];
+    if fill(part.as_mut(), &mut tail)? != length {
+        return Err(other());
+    }
+    part.finish()?;
+    tail.truncate(length);
+    Ok(tail)
 }
 
 /// Whether a copy that went on where another left off may have failed because of that.
