@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::replica::{Kind, Stat};
-use crate::screen::{ERASE_LINE, LIGHT_RED, RESET, grouped};
+use crate::screen::{LIGHT_RED, RESET, grouped};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Answer, Ask, Choice, Choices, Conflict};
 use crate::sync::record::Shown;
@@ -255,9 +255,9 @@ fn help(choices: Choices) -> String {
 }
 
 fn describe(conflict: &Conflict<'_>, style: AskStyle) -> String {
-    let (begin, red, reset) = match style {
-        AskStyle::Colored => (ERASE_LINE, LIGHT_RED, RESET),
-        AskStyle::Plain => ("", "", ""),
+    let (red, reset) = match style {
+        AskStyle::Colored => (LIGHT_RED, RESET),
+        AskStyle::Plain => ("", ""),
     };
     let Sides { local, remote } = conflict.stats;
     let what = match (local, remote) {
@@ -286,7 +286,7 @@ fn describe(conflict: &Conflict<'_>, style: AskStyle) -> String {
     };
     let absent = || "n.a.".to_owned();
     format!(
-        "{begin}{red}CONFLICT: '{}' {what} since last sync.{reset}\n    {before}\n    Local:  {}\n    Remote: {}",
+        "{red}CONFLICT: '{}' {what} since last sync.{reset}\n    {before}\n    Local:  {}\n    Remote: {}",
         conflict.path,
         local.map_or_else(absent, |stat| describe_entry(&stat)),
         remote.map_or_else(absent, |stat| describe_entry(&stat)

@@ -185,7 +185,7 @@ pub(crate) const LIGHT_RED: &str = "\x1b[91m";
 const GRAY: &str = "\x1b[90m";
 pub(crate) const RESET: &str = "\x1b[0m";
 /// Takes a progress line back.
-pub(crate) const ERASE_LINE: &str = "\r\x1b[2K";
+pub(crate) const ERASE_BELOW: &str = "\r\x1b[J";
 
 #[cfg(test)]
 mod tests {

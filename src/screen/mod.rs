@@ -9,7 +9,8 @@ mod progress;
 pub mod terminal;
 
 pub use exit::{ExitCode, exit_code_of};
-pub(crate) use line::{ERASE_LINE, LIGHT_RED, RESET};
+use line::ERASE_BELOW;
+pub(crate) use line::{LIGHT_RED, RESET};
 
 use std::ffi::OsString;
 use std::fmt;
@@ -100,10 +101,15 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
             }
             Event::Moved { bytes } => self.progress.bytes_moved += bytes,
             Event::Failed { path, error } => self.failed(path, error),
+            Event::Question => {
+                self.clear_progress();
+                let _ = self.out.flush();
+                return;
+            }
             Event::Warning(text) => self.warning(text),
             Event::Notice(text) => self.line(Verbosity::WRITES, text),
         }
-        self.draw_progress();
+        self.draw_progress(Draw::WhenDue);
     }
 
     /// Whether lines are coloured.
@@ -119,6 +125,7 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
     /// Ends the report with the summary or with the failure, and tells the exit code.
     pub fn finish(mut self, ending: &Ending<'_>) -> ExitCode {
         self.clear_progress();
+        self.style.progress = false;
         if let Some(error) = ending.error {
             self.error_line(Verbosity::ERRORS, &format!("ERROR: {error}"));
         }
@@ -203,9 +210,10 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
         if self.style.verbosity < level {
             return;
         }
-        self.clear_progress();
+        let was_shown = self.clear_progress();
         // Who reads us may have gone; the run is worth more than its report.
         let _ = writeln!(self.out, "{text}");
+        self.put_back_progress(was_shown);
         self.flush_when_due();
     }
 
@@ -213,7 +221,7 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
         if self.style.verbosity < level {
             return;
         }
-        self.clear_progress();
+        let was_shown = self.clear_progress();
         // Before it, so that both streams in one file keep their order.
         let _ = self.out.flush();
         let (color, reset) = if self.style.color_err {
@@ -222,6 +230,7 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
             ("", "")
         };
         let _ = writeln!(self.err, "{color}{text}{reset}");
+        self.put_back_progress(was_shown);
     }
 
     /// A person sees each line at once; a log file may wait a second.
@@ -232,38 +241,52 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
         }
     }
 
-    fn draw_progress(&mut self) {
-        let is_due = self
-            .drawn
-            .is_none_or(|drawn| drawn.elapsed() >= PROGRESS_INTERVAL);
-        if !self.style.progress || !is_due {
+    fn draw_progress(&mut self, draw: Draw) {
+        let interval = match self.style.on_terminal {
+            true => PROGRESS_INTERVAL,
+            false => PLAIN_PROGRESS_INTERVAL,
+        };
+        let is_due = self.drawn.is_none_or(|drawn| drawn.elapsed() >= interval);
+        if !self.style.progress || !(is_due || draw == Draw::Now) {
             return;
         }
         let line = self.progress.line(self.started.elapsed());
         let line = format!("{}{line}", self.heading.prefix());
-        // One column stays free: a full line makes some terminals wrap.
-        let fitting: String = line.chars().take(self.style.width - 1).collect();
-        let erase = if self.style.on_terminal {
-            ERASE_LINE
+        if self.style.on_terminal {
+            // One column stays free: a full line makes some terminals wrap. The window may have another width by now.
+            let width = (self.style.width)() - 1;
+            let fitting: String = line.chars().take(width).collect();
+            let _ = write!(self.out, "{ERASE_BELOW}{fitting}\r");
+            self.progress.is_shown = true;
         } else {
-            ""
-        };
-        let _ = write!(self.out, "{erase}{fitting}\r");
+            let _ = writeln!(self.out, "{line}");
+        }
         let _ = self.out.flush();
         self.drawn = Some(Instant::now());
-        self.progress.is_shown = true;
     }
 
-    fn clear_progress(&mut self) {
-        if std::mem::take(&mut self.progress.is_shown) {
-            let erase = if self.style.on_terminal {
-                ERASE_LINE
-            } else {
-                "\n"
-            };
-            let _ = write!(self.out, "{erase}");
+    /// Takes the progress line from the terminal; whether there was one.
+    fn clear_progress(&mut self) -> bool {
+        let was_shown = std::mem::take(&mut self.progress.is_shown);
+        if was_shown {
+            let _ = write!(self.out, "{ERASE_BELOW}");
+        }
+        was_shown
+    }
+
+    fn put_back_progress(&mut self, was_shown: bool) {
+        if was_shown {
+            self.draw_progress(Draw::Now);
         }
     }
+}
+
+/// When progress is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Draw {
+    WhenDue,
+    /// Below a line that took its place.
+    Now,
 }
 
 /// Whether the error says what was being done to that path: "copying a/b to …". A short name may stand by chance in any
@@ -399,7 +422,7 @@ pub enum ShowProgress {
 }
 
 /// How a report looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Style {
     /// How much is said.
     pub verbosity: Verbosity,
@@ -411,8 +434,8 @@ pub struct Style {
     pub progress: bool,
     /// Whether the output is a terminal, where a line can be taken back.
     pub on_terminal: bool,
-    /// Columns of the terminal.
-    pub width: usize,
+    /// Tells how many columns the terminal has now.
+    pub width: fn() -> usize,
 }
 
 impl Style {
@@ -442,7 +465,7 @@ impl Style {
                 ShowProgress::Always => true,
             },
             on_terminal: on_terminal && !is_dumb,
-            width: terminal::width(),
+            width: terminal::width,
         }
     }
 }
@@ -579,6 +602,9 @@ pub(crate) fn grouped(number: u64) -> String {
 /// More often, and a slow terminal costs more than the transfer.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
+/// In a log each is a line that stays.
+const PLAIN_PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+
 /// A line in a log file may be this late.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -597,7 +623,7 @@ mod tests {
         color_err: false,
         progress: false,
         on_terminal: false,
-        width: 80,
+        width: || 80,
     };
 
     fn heading(direction: Direction) -> Heading {
@@ -967,11 +993,11 @@ mod tests {
     }
 
     #[test]
-    fn progress_fits_the_terminal_and_is_wiped_before_lines() {
+    fn progress_fits_the_terminal_and_stays_below_the_lines() {
         let style = Style {
             progress: true,
             on_terminal: true,
-            width: 20,
+            width: || 20,
             ..PLAIN
         };
         let path = path("x");
@@ -989,7 +1015,7 @@ mod tests {
         let (out, _) = shown(style, heading(Direction::Sync), &events);
         assert_eq!(
             out,
-            "\r\x1b[2KScanned 1 files in \r\r\x1b[2KCOPY NEW          >  x\n"
+            "\r\x1b[JScanned 1 files in \r\r\x1b[JCOPY NEW          >  x\n\r\x1b[JScanned 1 files in \r"
         );
     }
 

@@ -48,6 +48,8 @@ pub enum Event<'a> {
         /// What was being done, what happened, what was kept.
         error: &'a Error,
     },
+    /// A question to the user comes next.
+    Question,
     /// Something the user should know or act on.
     Warning(&'a str),
     /// Something worth knowing.

@@ -445,9 +445,11 @@ fn line(event: &Event<'_>) -> Option<String> {
         Event::Failed { path, error } => Some(format!("failed: {error}: {path}")),
         Event::Warning(text) => Some(format!("warning: {text}")),
         Event::Notice(text) => Some(format!("notice: {text}")),
-        Event::Started | Event::Scanned { .. } | Event::Planned { .. } | Event::Moved { .. } => {
-            None
-        }
+        Event::Started
+        | Event::Scanned { .. }
+        | Event::Planned { .. }
+        | Event::Moved { .. }
+        | Event::Question => None,
     }
 }
 

@@ -565,6 +565,7 @@ impl Walker<'_, '_, '_> {
             });
             compared.map_err(Failure::into_error)
         };
+        (self.walk.tell)(Event::Question);
         match self.walk.ask.ask(&conflict, &mut compare)? {
             Answer::Once(choice) => Ok(choice),
             Answer::Always(choice) => {
