@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `program` | from the arguments of a process to its exit code |
 //! | [`mod@run`] | joins the parts of a run: replicas, lock, archive. What a library user calls, too: [`Run`] |
+//! | `tasks` | task files: from a task to the words that [`cli`] reads |
 //! | [`cli`], [`login`] | from words to a [`job::Job`]: flags, addresses, pattern files; passwords |
 //! | [`screen`] | to the user: lines, progress, exit code; questions; the keyboard |
 //! | [`sync`] | THE ALGORITHM. Start at [`sync::run()`]. Knows replicas by their trait, never a socket |
@@ -44,6 +45,9 @@ mod program;
 pub mod run;
 
 pub mod cli;
+#[cfg(feature = "yaml")]
+pub mod tasks;
+
 pub mod login;
 
 pub mod screen;

@@ -27,8 +27,8 @@ pub const PARTIAL_PREFIX: &[u8] = b".coracle-part-";
 /// server that does not rename over a file.
 pub const ASIDE_SUFFIX: &[u8] = b"-old";
 
-/// Task files, which no command copies or deletes.
-const TASK_FILE_NAMES: [&[u8]; 2] = [b"pyftpsync.yaml", b"coracle.yaml"];
+/// Task files, which no command copies or deletes; of two in one directory the first is in force.
+pub const TASK_FILE_NAMES: [&str; 2] = ["coracle.yaml", "pyftpsync.yaml"];
 
 /// The longest name that is used: what a Linux file system holds is 255, and SMB shares and some servers go
 /// further; a name beyond this is an attack.
@@ -90,7 +90,7 @@ impl<'a> Name<'a> {
     pub fn is_reserved(self) -> bool {
         self.0.starts_with(OWN_PREFIX)
             || [METADATA_NAME, CORRUPT_METADATA_NAME, LOCK_NAME].contains(&self.0)
-            || TASK_FILE_NAMES.contains(&self.0)
+            || TASK_FILE_NAMES.iter().any(|name| name.as_bytes() == self.0)
     }
 }
 

@@ -7,21 +7,27 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cli::{self, Action, Invocation, Request, meant, patterns, url};
+use crate::cli::{self, Action, Invocation, Request, TaskRequest, meant, patterns, url};
+#[cfg(feature = "yaml")]
+use crate::error::{Doing, Error};
 use crate::error::{ErrorKind, Result};
 #[cfg(feature = "sftp")]
 use crate::job::{HostKeys, SSH_PORT};
 use crate::job::{Job, Location, Trust};
 use crate::login::{self, CredentialOptions};
 use crate::net::Halt;
+#[cfg(feature = "yaml")]
+use crate::path::Escaped;
 use crate::run::Run;
 use crate::screen::ask::{AskStyle, Nobody, TerminalAsk};
 use crate::screen::terminal::Answers;
 use crate::screen::{self, Ending, ExitCode, ProcessReport};
 use crate::sync::Summary;
-use crate::sync::event::Totals;
+use crate::sync::event::{Event, Totals};
 use crate::sync::workers::Stop;
 use crate::system;
+#[cfg(feature = "yaml")]
+use crate::tasks::TaskFile;
 
 /// Runs the program with its arguments, the first of which is its name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -33,9 +39,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::Done
         }
         Ok(Request::Run(invocation)) => match refuse_lost_schemes(&invocation.job) {
-            Ok(()) => run_invocation(*invocation),
+            Ok(()) => run_invocation(*invocation, &Remarks::default()),
             Err(error) => screen::print_failure(&error),
         },
+        Ok(Request::Tasks(request)) => {
+            run_tasks(&request).unwrap_or_else(|error| screen::print_failure(&error))
+        }
         Err(error) => screen::print_failure(&error),
     }
 }
@@ -52,29 +61,65 @@ fn hide_passwords(args: &[OsString]) {
     }
 }
 
-/// A path of which nothing is there, and which looks like an address, would become a directory on the wrong machine.
+/// Refuses paths that were meant for addresses.
 fn refuse_lost_schemes(job: &Job) -> Result<()> {
-    let remote = match &job.remote {
-        Location::Path(path) => Some(path),
-        Location::Ftp(_) | Location::Sftp(_) => None,
-    };
-    for path in std::iter::once(&job.local).chain(remote) {
-        let is_begun = match path.components().next() {
-            Some(first) => Path::new(&first).symlink_metadata().is_ok(),
-            None => false,
-        };
-        if let (false, Some(url)) = (is_begun, meant::url_for(path)) {
-            return Err(ErrorKind::Usage(format!(
-                "no directory of that name is here, and it looks like an address: write {url} (or ftps://, sftp://) as REMOTE; \
-                 a new directory of that name is written ./NAME"
-            ))
-            .into());
-        }
+    let here = Path::new("");
+    meant::refuse_lost_scheme(&job.local, here)?;
+    match &job.remote {
+        Location::Path(path) => meant::refuse_lost_scheme(path, here),
+        Location::Ftp(_) | Location::Sftp(_) => Ok(()),
     }
-    Ok(())
 }
 
-fn run_invocation(mut invocation: Invocation) -> ExitCode {
+/// Runs tasks one after the other, whatever becomes of each; all of them are read before the first begins.
+#[cfg(feature = "yaml")]
+fn run_tasks(request: &TaskRequest) -> Result<ExitCode> {
+    let here = std::env::current_dir()
+        .map_err(ErrorKind::Disk)
+        .doing(|| "finding the current directory")?;
+    let tasks = TaskFile::find(&here)?.tasks(request, &here)?;
+    let began = Instant::now();
+    let is_for_all = request
+        .options
+        .iter()
+        .any(|(option, _)| *option == "--max-duration");
+    let mut worst = ExitCode::Done;
+    for mut task in tasks {
+        let limit = &mut task.invocation.job.limits.max_duration;
+        if let (Some(limit), true) = (limit, is_for_all) {
+            *limit = limit.saturating_sub(began.elapsed());
+        }
+        if system::stopped_by().is_some() {
+            let begun = ErrorKind::Interrupted(Stop::BY_USER);
+            let error = Error::new(begun).while_doing(format!(
+                "before the task '{}' began",
+                Escaped(task.name.as_bytes())
+            ));
+            return Ok(worst.worse(screen::print_failure(&error)));
+        }
+        let remarks = Remarks {
+            warnings: task.warnings,
+            notices: task.notices,
+        };
+        worst = worst.worse(run_invocation(task.invocation, &remarks));
+    }
+    Ok(worst)
+}
+
+#[cfg(not(feature = "yaml"))]
+fn run_tasks(_request: &TaskRequest) -> Result<ExitCode> {
+    let text = "this build of coracle cannot read task files (see coracle -Vv)";
+    Err(ErrorKind::Usage(text.to_owned()).into())
+}
+
+/// What is told before a job begins.
+#[derive(Default)]
+struct Remarks {
+    warnings: Vec<String>,
+    notices: Vec<String>,
+}
+
+fn run_invocation(mut invocation: Invocation, remarks: &Remarks) -> ExitCode {
     screen::start_log(invocation.verbosity, invocation.debug_classify);
     system::forbid_core_dumps();
     system::spare_memory();
@@ -84,6 +129,12 @@ fn run_invocation(mut invocation: Invocation) -> ExitCode {
         invocation.color,
         invocation.progress,
     );
+    for notice in &remarks.notices {
+        report.show(&Event::Notice(notice));
+    }
+    for warning in &remarks.warnings {
+        report.warning(warning);
+    }
     let mut asked = false;
     let ended = system::watch_signals()
         .map_err(|error| ErrorKind::Disk(error).into())

@@ -166,7 +166,7 @@ pub(super) fn is_near(typed: &str, known: &str) -> bool {
 }
 
 /// How many characters must be put in, left out or replaced to make one word of the other (Levenshtein).
-fn edit_distance(one: &str, other: &str) -> usize {
+pub(super) fn edit_distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.chars().count()).collect();
     for (i, a) in one.chars().enumerate() {
         let mut diagonal = row[0];

@@ -4,11 +4,11 @@ use argh::{ArgsInfo, FlagInfo, FlagInfoKind};
 
 use super::arguments::short;
 use super::options::{Options, one_of};
-use super::{COMMANDS, Command, choices_of_resolve, lacks};
-use crate::job::Direction;
+use super::{COMMANDS, Command, Does, choices_of_resolve, lacks};
 
 /// The groups of options: title, and the option each begins with.
 const GROUPS: &[(&str, &str)] = &[
+    ("Which task", "--all"),
     ("What to copy", "--match"),
     ("What to do", "--dry-run"),
     ("Safety", "--max-delete"),
@@ -29,7 +29,7 @@ const INDENT: usize = 30;
 pub(super) fn overview() -> String {
     let mut text = String::from(
         "coracle keeps a directory on this machine and one on an FTP server in step.\n\n\
-         Usage: coracle COMMAND [OPTIONS] LOCAL REMOTE\n\nCommands:\n",
+         Usage: coracle COMMAND [OPTIONS] LOCAL REMOTE\n       coracle run [OPTIONS] [TASK...]\n\nCommands:\n",
     );
     for command in COMMANDS {
         entry(&mut text, &format!("  {}", command.name), command.summary);
@@ -48,27 +48,31 @@ pub(super) fn overview() -> String {
 /// What one command does and its options.
 pub(super) fn of(command: &Command) -> String {
     let mut text = format!(
-        "Usage: coracle {} [OPTIONS] LOCAL REMOTE\n\n{}\n",
-        command.name, command.about
+        "Usage: coracle {} [OPTIONS] {}\n\n{}\n",
+        command.name, command.operands, command.about
     );
-    let mut heading = String::new();
+    let mut group = None;
     for option in Options::get_args_info().flags {
         // argh lists its own --help first; it belongs to the last group, and has no text of ours.
         if option.long == "--help" {
             continue;
         }
-        if let Some((title, _)) = GROUPS.iter().find(|(_, first)| *first == option.long) {
-            heading = format!("\n{title}:\n");
+        group = GROUPS
+            .iter()
+            .find(|(_, first)| *first == option.long)
+            .or(group);
+        if lacks(command.does, option.long).is_some() {
+            continue;
         }
-        if lacks(command.action, option.long).is_none() {
-            // A group of which a command has nothing has no heading.
-            text.push_str(&std::mem::take(&mut heading));
-            entry(
-                &mut text,
-                &heading_of(option),
-                &description(option, command.action.direction()),
-            );
+        // A group of which the command has nothing has no title.
+        if let Some((title, _)) = group.take() {
+            text.push_str(&format!("\n{title}:\n"));
         }
+        entry(
+            &mut text,
+            &heading_of(option),
+            &description(option, command.does),
+        );
     }
     entry(&mut text, "  -h, --help", "print this help");
     text.push_str(
@@ -95,8 +99,8 @@ fn heading_of(option: &FlagInfo<'_>) -> String {
     }
 }
 
-fn description(option: &FlagInfo<'_>, direction: Direction) -> String {
-    let choices = one_of(&choices_of_resolve(direction));
+fn description(option: &FlagInfo<'_>, does: Does) -> String {
+    let choices = one_of(&choices_of_resolve(does));
     option.description.replace("CHOICES", &choices)
 }
 
@@ -160,7 +164,7 @@ mod tests {
                             && line.split_whitespace().any(|word| word == option.long)
                     })
                     .count();
-                let expected = usize::from(lacks(command.action, option.long).is_none());
+                let expected = usize::from(lacks(command.does, option.long).is_none());
                 assert_eq!(listed, expected, "{} {}", command.name, option.long);
             }
         }
@@ -172,8 +176,11 @@ mod tests {
         assert_eq!(flags[1].long, GROUPS[0].1);
         for (title, first) in GROUPS {
             assert!(flags.iter().any(|option| option.long == *first), "{title}");
-            let upload = of(&COMMANDS[0]);
-            assert!(upload.contains(&format!("\n{title}:\n")), "{title}");
+            for command in COMMANDS.iter().filter(|command| command.name != "undo") {
+                let is_of_run = *first == "--all" && command.does != Does::Run;
+                let is_there = of(command).contains(&format!("\n{title}:\n"));
+                assert_ne!(is_there, is_of_run, "{title}");
+            }
         }
     }
 

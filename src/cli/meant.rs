@@ -1,4 +1,5 @@
-//! What was typed without its scheme: `ftp.example.org/www`, `me@nas:/photos`, as browsers, scp and rsync take it. Pure.
+//! What was typed without its scheme: `ftp.example.org/www`, `me@nas:/photos`, as browsers, scp and rsync take it. Pure, but for
+//! the look whether something of that name is there.
 //!
 //! Such a target is a path like any other, and only whether it is there tells what was meant. Where it is not, a new directory
 //! of that name would be made here, and nothing would ever reach the server.
@@ -7,8 +8,26 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::error::{ErrorKind, Result};
 use crate::job::{FTPS_PORT, SSH_PORT};
 use crate::path::Escaped;
+
+/// A path of which nothing is there, and which looks like an address, would become a directory on the wrong machine. `base` is
+/// the directory where it begins.
+pub fn refuse_lost_scheme(path: &Path, base: &Path) -> Result<()> {
+    let is_begun = match path.components().next() {
+        Some(first) => base.join(first).symlink_metadata().is_ok(),
+        None => false,
+    };
+    match url_for(path) {
+        Some(url) if !is_begun => Err(ErrorKind::Usage(format!(
+            "no directory of that name is here, and it looks like an address: write {url} (or ftps://, sftp://) as REMOTE; \
+             a new directory of that name is written ./NAME"
+        ))
+        .into()),
+        Some(_) | None => Ok(()),
+    }
+}
 
 /// The URL that a path seems to be meant for, without a password; none where it looks like a path.
 pub fn url_for(path: &Path) -> Option<String> {

@@ -10,7 +10,7 @@ pub mod url;
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
-use argh::{ArgsInfo, FromArgs};
+use argh::{ArgsInfo, FlagInfo, FromArgs};
 
 use crate::cli::url::{Address, Scheme, ServerUrl};
 use crate::error::{Error, ErrorKind, Result};
@@ -30,6 +30,8 @@ use options::{Debug, Options, RESOLVE, TlsMode, one_of};
 pub enum Request {
     /// A job to be done.
     Run(Box<Invocation>),
+    /// Tasks of a task file to be done.
+    Tasks(TaskRequest),
     /// A text to be printed: help or version.
     Print(String),
 }
@@ -67,9 +69,64 @@ pub struct Invocation {
     pub report_problems: bool,
 }
 
+/// What is asked of a task file.
+#[derive(Debug, Clone)]
+pub struct TaskRequest {
+    /// The tasks.
+    pub which: Which,
+    /// What of them, where the file lies further up.
+    pub branch: Option<Branch>,
+    /// Whether it is done although a task says that it is only shown.
+    pub execute: bool,
+    /// The other options, in their long form, with their values: they win over the task's.
+    pub options: Vec<(&'static str, Option<String>)>,
+}
+
+/// Which tasks of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The one that the file names.
+    Default,
+    /// Those of these names, in this order.
+    Named(Vec<OsString>),
+    /// All of them.
+    All,
+}
+
+/// What of a task is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Branch {
+    /// The current directory and what is below it.
+    Here,
+    /// All of it.
+    Root,
+}
+
+/// Every option that a command has, with what it takes: what a task file may say, too.
+pub fn known_options() -> &'static [FlagInfo<'static>] {
+    Options::get_args_info().flags
+}
+
+/// What is wrong with one option of a task, read alone; none where nothing is.
+pub fn wrong_alone(words: &[OsString]) -> Option<Error> {
+    let given = arguments::sort(words.iter().cloned(), known_options());
+    given.and_then(|sorted| options_of(&sorted)).err()
+}
+
+/// The name that a slip of the finger made another of, or of which what was typed is the beginning.
+pub fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    let near = known.clone().filter(|name| arguments::is_near(typed, name));
+    near.min_by_key(|name| arguments::edit_distance(typed, name))
+        .or_else(|| {
+            known
+                .into_iter()
+                .find(|name| !typed.is_empty() && name.starts_with(typed))
+        })
+}
+
 /// Reads the arguments that follow the program's name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
-    let sorted = arguments::sort(args, Options::get_args_info().flags)?;
+    let sorted = arguments::sort(args, known_options())?;
     let mut words = sorted.words.iter().map(OsString::as_os_str);
     let word = words.next();
     if sorted.help || word == Some(OsStr::new("help")) {
@@ -84,12 +141,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
             None => help::overview(),
         }));
     }
-    let given: Vec<&str> = sorted
-        .options
-        .iter()
-        .flat_map(|(name, value)| std::iter::once(*name).chain(value.as_deref()))
-        .collect();
-    let options = Options::from_args(&[PROGRAM], &given).map_err(bad_value)?;
+    let options = options_of(&sorted)?;
     if options.version {
         return Ok(Request::Print(version(options.verbose)));
     }
@@ -101,13 +153,58 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
     };
     let command = Command::named(word)?;
     for (option, _) in &sorted.options {
-        if let Some(reason) = lacks(command.action, option) {
+        if let Some(reason) = lacks(command.does, option) {
             return Err(usage(format!("{} has no {option}: {reason}", command.name)));
         }
     }
-    let (local, remote) = two_targets(command, &words.collect::<Vec<_>>())?;
-    invocation(command.action, options, local, remote)
-        .map(|invocation| Request::Run(Box::new(invocation)))
+    let words: Vec<&OsStr> = words.collect();
+    match command.does {
+        Does::Do(action) => {
+            let (local, remote) = two_targets(command, &words)?;
+            invocation(action, options, local, remote)
+                .map(|invocation| Request::Run(Box::new(invocation)))
+        }
+        Does::Run => task_request(&options, &words, &sorted.options).map(Request::Tasks),
+    }
+}
+
+fn options_of(sorted: &arguments::Arguments) -> Result<Options> {
+    let given: Vec<&str> = sorted
+        .options
+        .iter()
+        .flat_map(|(name, value)| std::iter::once(*name).chain(value.as_deref()))
+        .collect();
+    Options::from_args(&[PROGRAM], &given).map_err(bad_value)
+}
+
+fn task_request(
+    options: &Options,
+    names: &[&OsStr],
+    given: &[(&'static str, Option<String>)],
+) -> Result<TaskRequest> {
+    let which = match (names, options.all) {
+        ([], true) => Which::All,
+        ([], false) => Which::Default,
+        (names, false) => Which::Named(names.iter().map(|name| (*name).to_owned()).collect()),
+        (_, true) => return Err(usage("--all and names of tasks exclude each other")),
+    };
+    let branch = match (options.here, options.root) {
+        (true, true) => return Err(usage("--here and --root exclude each other")),
+        (true, false) => Some(Branch::Here),
+        (false, true) => Some(Branch::Root),
+        (false, false) => None,
+    };
+    let execute = options.execute || options.no_dry_run;
+    if execute && options.dry_run {
+        return Err(usage("--execute and --dry-run exclude each other"));
+    }
+    let rest = given.iter().filter(|(name, _)| !OF_RUN.contains(name));
+    Ok(TaskRequest {
+        which,
+        branch,
+        execute,
+        options: rest.cloned().collect(),
+    })
 }
 
 const PROGRAM: &str = "coracle";
@@ -115,44 +212,69 @@ const PROGRAM: &str = "coracle";
 /// A command.
 struct Command {
     name: &'static str,
-    action: Action,
+    does: Does,
+    operands: &'static str,
     summary: &'static str,
     about: &'static str,
+}
+
+/// What a command does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Does {
+    /// It does something with two sides.
+    Do(Action),
+    /// It does so as a file says.
+    Run,
 }
 
 const COMMANDS: &[Command] = &[
     Command {
         name: "upload",
-        action: Action::Sync(Direction::Upload),
+        does: Does::Do(Action::Sync(Direction::Upload)),
+        operands: "LOCAL REMOTE",
         summary: "make REMOTE follow LOCAL; LOCAL is never changed",
         about: "Copies new and changed files from LOCAL to REMOTE. LOCAL is never changed, and nothing is\n\
                 deleted without --delete. Files that were changed on REMOTE are not overwritten without asking.",
     },
     Command {
         name: "download",
-        action: Action::Sync(Direction::Download),
+        does: Does::Do(Action::Sync(Direction::Download)),
+        operands: "LOCAL REMOTE",
         summary: "make LOCAL follow REMOTE; REMOTE is never changed",
         about: "Copies new and changed files from REMOTE to LOCAL. REMOTE is never changed, and nothing is\n\
                 deleted without --delete. Files that were changed on LOCAL are not overwritten without asking.",
     },
     Command {
         name: "sync",
-        action: Action::Sync(Direction::Sync),
+        does: Does::Do(Action::Sync(Direction::Sync)),
+        operands: "LOCAL REMOTE",
         summary: "bring each side what was changed, added and deleted on the other",
         about: "Brings each side what was changed, added and deleted on the other since the last run. A file\n\
                 that was changed on both sides is a conflict; see --resolve.",
     },
     Command {
         name: "undo",
-        action: Action::Undo,
+        does: Does::Do(Action::Undo),
+        operands: "LOCAL REMOTE",
         summary: "bring back what the last run moved to the trash (--trash)",
         about: "Gives what the last run with --trash deleted or overwrote its names back, on both sides. What\n\
                 has one of these names now goes to the trash for it. To the next run, what came back is new.",
     },
+    Command {
+        name: "run",
+        does: Does::Run,
+        operands: "[TASK...]",
+        summary: "do what a task says in coracle.yaml or pyftpsync.yaml, here or further up",
+        about: "Does what a task of coracle.yaml or pyftpsync.yaml says; the file lies in this directory or in one\n\
+                above it. A task has a command (upload, download or sync), remote, local, and options as\n\
+                below, without dashes and with _ for -; common_config holds what all tasks share. Without TASK, the\n\
+                default_task is run. Options given here win over the file; exclusions add up. Paths in the file\n\
+                begin at the file.",
+    },
 ];
 
 /// Commands that are documented and not built yet.
-const LATER_COMMANDS: &[&str] = &["run", "tree", "scan", "probe"];
+const LATER_COMMANDS: &[&str] = &["tree", "scan", "probe"];
 
 /// Options that not every command has: the option, the command, and why not.
 const MISSING_OPTIONS: &[(&str, Direction, &str)] = &[
@@ -168,6 +290,20 @@ const SYNC_HAS_NO_SOURCE: &str = "neither side is the source; see --resolve";
 const SYNC_DELETES: &str = "it always deletes on one side what was deleted on the other";
 const UPLOAD_ONLY: &str = "it must know what changed on the server";
 const NOTHING_UPLOADED: &str = "it writes nothing on the remote side";
+
+/// Options that only make sense with a task file.
+const OF_RUN: [&str; 5] = ["--all", "--here", "--root", "--execute", "--no-dry-run"];
+const IN_TASK_FILE: &str = "only a task file has what it is about; see coracle run --help";
+
+/// Why a command lacks an option, if it does.
+fn lacks(does: Does, option: &str) -> Option<&'static str> {
+    match does {
+        // What its task lacks is refused, or passed over, when the task is known.
+        Does::Run => None,
+        Does::Do(_) if OF_RUN.contains(&option) => Some(IN_TASK_FILE),
+        Does::Do(action) => lacks_to(action, option),
+    }
+}
 
 /// Options that are for `undo`, too, before those of this name; all behind it are, but for those after it.
 const UNDO_OPTIONS: &[&str] = &[
@@ -186,8 +322,8 @@ const OF_SYNC_ALONE: &[&str] = &[
 ];
 const UNDO_COPIES_NOTHING: &str = "it takes back what is in the trash, and copies nothing";
 
-/// Why a command lacks an option, if it does.
-fn lacks(action: Action, option: &str) -> Option<&'static str> {
+/// Why what is to be done lacks an option, if it does.
+fn lacks_to(action: Action, option: &str) -> Option<&'static str> {
     let direction = match action {
         Action::Sync(direction) => direction,
         Action::Undo => {
@@ -206,11 +342,27 @@ fn lacks(action: Action, option: &str) -> Option<&'static str> {
         .map(|(_, _, reason)| *reason)
 }
 
+/// Why the command of a task lacks an option, if it does.
+pub fn task_lacks(direction: Direction, option: &str) -> Option<&'static str> {
+    lacks_to(Action::Sync(direction), option)
+}
+
+/// The commands that a task may name.
+pub fn task_commands() -> impl Iterator<Item = (&'static str, Direction)> + Clone {
+    COMMANDS.iter().filter_map(|command| match command.does {
+        Does::Do(Action::Sync(direction)) => Some((command.name, direction)),
+        Does::Do(Action::Undo) | Does::Run => None,
+    })
+}
+
 /// The words that `--resolve` knows in a command.
-fn choices_of_resolve(direction: Direction) -> Vec<&'static str> {
+fn choices_of_resolve(does: Does) -> Vec<&'static str> {
     RESOLVE
         .iter()
-        .filter(|(_, resolve)| can_resolve(direction, *resolve))
+        .filter(|(_, resolve)| match does {
+            Does::Do(action) => can_resolve(action.direction(), *resolve),
+            Does::Run => true,
+        })
         .map(|(word, _)| *word)
         .collect()
 }
@@ -269,7 +421,7 @@ fn command_names() -> String {
 }
 
 fn two_targets<'a>(command: &Command, words: &[&'a OsStr]) -> Result<(&'a OsStr, &'a OsStr)> {
-    let form = format!("coracle {} [OPTIONS] LOCAL REMOTE", command.name);
+    let form = format!("coracle {} [OPTIONS] {}", command.name, command.operands);
     match words {
         [local, remote] => Ok((*local, *remote)),
         [] => Err(usage(format!("LOCAL and REMOTE are missing: {form}"))),
@@ -292,7 +444,7 @@ fn invocation(
     if !can_resolve(direction, options.resolve) {
         return Err(usage(format!(
             "--resolve: for this command use {}",
-            one_of(&choices_of_resolve(direction))
+            one_of(&choices_of_resolve(Does::Do(action)))
         )));
     }
     if options.trash_days.is_some() && options.trash.is_none() {
@@ -688,8 +840,13 @@ fn version(verbose: u8) -> String {
             None => "ftp".to_owned(),
         };
         let sftp = if cfg!(feature = "sftp") { ", sftp" } else { "" };
+        let tasks = if cfg!(feature = "yaml") {
+            "yaml, json"
+        } else {
+            "none"
+        };
         text.push_str(&format!(
-            "protocols: {protocols}{sftp}\nplatform:  {} {} ({} bits)\n",
+            "protocols: {protocols}{sftp}\ntasks:     {tasks}\nplatform:  {} {} ({} bits)\n",
             std::env::consts::OS,
             std::env::consts::ARCH,
             usize::BITS
@@ -1089,14 +1246,14 @@ mod tests {
 
     #[test]
     fn options_of_later_builds_are_unknown() {
-        for later in ["--no-keyring", "--store-password", "--json", "--syslog"] {
+        for later in ["--store-password", "--json", "--syslog"] {
             assert!(refused_option(&[later]).starts_with(&format!("unknown option '{later}'")));
         }
     }
 
     #[test]
     fn missing_and_superfluous_words_are_told() {
-        assert!(refusal(&[]).contains("use upload, download, sync or undo"));
+        assert!(refusal(&[]).contains("use upload, download, sync, undo or run"));
         assert!(refusal(&["upload"]).starts_with("LOCAL and REMOTE are missing"));
         assert!(refusal(&["sync", "a"]).starts_with("REMOTE is missing"));
         let many = refusal(&["sync", "a", "b", "ftp://me:hunter2@nas/"]);
@@ -1113,7 +1270,7 @@ mod tests {
             "unknown command 'uplaod'; did you mean 'upload'?"
         );
         assert!(refusal(&["tree", "a"]).contains("not supported by this build yet"));
-        assert!(refusal(&["frobnicate"]).contains("use upload, download, sync or undo"));
+        assert!(refusal(&["frobnicate"]).contains("use upload, download, sync, undo or run"));
     }
 
     #[test]

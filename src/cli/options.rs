@@ -11,9 +11,29 @@ use argh::{ArgsInfo, FromArgs};
 use crate::job::{Case, Compare, Encoding, Links, MaxDelete, Passive, Pin, Resolve, Verify};
 use crate::path::RelPath;
 
-/// The options of upload, download and sync.
+/// The options of all commands; [`super::lacks`] tells which one has which.
 #[derive(FromArgs, ArgsInfo, Debug)]
 pub(super) struct Options {
+    /// run all tasks of the file, in its order
+    #[argh(switch)]
+    pub(super) all: bool,
+
+    /// run the task for this directory and what is below it, where the file lies further up
+    #[argh(switch)]
+    pub(super) here: bool,
+
+    /// run the whole task, where the file lies further up
+    #[argh(switch)]
+    pub(super) root: bool,
+
+    /// do it, although the task says dry_run
+    #[argh(switch)]
+    pub(super) execute: bool,
+
+    /// another name of that
+    #[argh(switch)]
+    pub(super) no_dry_run: bool,
+
     /// copy only files whose names match one of these wildcards (*, ?, [abc]); separate several by
     /// commas and quote them: -m '*.jpg,*.png'; may be given several times
     #[argh(option, short = 'm', long = "match", arg_name = "patterns")]
@@ -301,6 +321,12 @@ pub(super) struct Options {
     /// do not look for the login in ~/.netrc
     #[argh(switch)]
     pub(super) no_netrc: bool,
+
+    /// taken for the sake of pyftpsync: this build never looks into a keyring
+    #[argh(switch)]
+    // There is nothing to be left out.
+    #[allow(dead_code)]
+    pub(super) no_keyring: bool,
 
     /// always ask for the password
     #[argh(switch)]
