@@ -57,9 +57,7 @@ impl Sorter {
             Some((name, value)) => (name, Some(value)),
             None => (arg, None),
         };
-        let Some(option) = self.known.iter().find(|option| option.long == name) else {
-            return Err(self.unknown(name));
-        };
+        let option = self.named(name)?;
         if takes_value(option) {
             let value = match attached {
                 Some(value) => value.to_owned(),
@@ -72,6 +70,25 @@ impl Sorter {
             self.give(option, None);
         }
         Ok(())
+    }
+
+    /// The option of that name, or the only one that begins so, as argparse takes them in pyftpsync.
+    fn named(&self, name: &str) -> Result<&'static FlagInfo<'static>> {
+        if let Some(option) = self.known.iter().find(|option| option.long == name) {
+            return Ok(option);
+        }
+        let begins_so = |option: &&FlagInfo<'static>| option.long.starts_with(name);
+        let mut meant = self.known.iter().filter(begins_so);
+        match (meant.next(), meant.next()) {
+            (Some(option), None) => Ok(option),
+            (None, _) => Err(self.unknown(name)),
+            (Some(one), Some(other)) => {
+                let mut all = format!("{}, {}", one.long, other.long);
+                meant.for_each(|option| all.push_str(&format!(", {}", option.long)));
+                let shown = shown(name);
+                Err(usage(format!("option '{shown}' may be each of {all}")))
+            }
+        }
     }
 
     /// `-n`, `-vvq`, `-nmPATTERN`, `-m PATTERN`, `-m=PATTERN`.
@@ -216,6 +233,18 @@ fn usage(text: String) -> crate::error::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_option_may_be_cut_short_while_it_is_the_only_one() {
+        let sorted = |arg: &str| sort([arg.into()], KNOWN).map(|sorted| sorted.options);
+        assert_eq!(sorted("--dry").unwrap(), [("--dry-run", None)]);
+        let given = [("--match", Some("*.jpg".to_owned()))];
+        assert_eq!(sorted("--mat=*.jpg").unwrap(), given);
+        let told = |arg: &str| sorted(arg).unwrap_err().to_string();
+        assert!(told("--drx").contains("unknown option '--drx'"));
+        let all = told("--=x");
+        assert!(all.contains("--help, --verbose, --quiet"), "{all}");
+    }
 
     static KNOWN: &[FlagInfo<'static>] = &[
         switch("--help", None),
