@@ -51,8 +51,9 @@ pub struct Session {
     /// Bytes to be written, and how many of them are.
     unwritten: Vec<u8>,
     written: usize,
-    /// Bytes that were read, and how many of them are done with.
+    /// Bytes that were read, with room for more behind them: how many there are, and how many of them are done with.
     unread: Vec<u8>,
+    arrived: usize,
     done: usize,
     next_id: u32,
     /// What becomes of the replies that are still to come.
@@ -93,6 +94,7 @@ impl Session {
             unwritten: request::init().to_vec(),
             written: 0,
             unread: Vec::new(),
+            arrived: 0,
             done: 0,
             next_id: 0,
             in_flight: HashMap::new(),
@@ -209,7 +211,7 @@ impl Session {
 
     fn await_hello(&mut self) -> Result<Hello> {
         loop {
-            match packet::split(&self.unread) {
+            match packet::split(&self.unread[..self.arrived]) {
                 Ok(None) => self.turn()?,
                 Ok(Some((body, taken))) => {
                     let hello = packet::parse_hello(body);
@@ -223,7 +225,7 @@ impl Session {
 
     /// Whatever comes where SFTP should begin is text, as a rule: of a shell's start-up file.
     fn noise(&mut self) -> Error {
-        let text = &self.unread[..self.unread.len().min(SHOWN_BYTES)];
+        let text = &self.unread[..self.arrived.min(SHOWN_BYTES)];
         let line = text
             .split(|byte| *byte == b'\n')
             .find(|line| !line.is_empty());
@@ -248,7 +250,7 @@ impl Session {
     /// The next reply that has arrived whole and that somebody waits for.
     fn next_parsed(&mut self) -> Result<Option<(u32, Reply)>> {
         loop {
-            let parsed = match packet::split(&self.unread[self.done..]) {
+            let parsed = match packet::split(&self.unread[self.done..self.arrived]) {
                 Ok(None) => return Ok(None),
                 Ok(Some((body, taken))) => {
                     let parsed = packet::parse_reply(body);
@@ -343,12 +345,15 @@ impl Session {
     }
 
     fn read_some(&mut self) -> Result<()> {
-        self.unread.drain(..self.done);
+        self.unread.copy_within(self.done..self.arrived, 0);
+        self.arrived -= self.done;
         self.done = 0;
-        let start = self.unread.len();
-        self.unread.resize(start + READ_BYTES, 0);
-        let count = read(&self.input, &mut self.unread[start..]);
-        self.unread.truncate(start + count.unwrap_or(0));
+        let end = self.arrived + READ_BYTES;
+        if self.unread.len() < end {
+            self.unread.resize(end, 0);
+        }
+        let count = read(&self.input, &mut self.unread[self.arrived..end]);
+        self.arrived += count.unwrap_or(0);
         match count {
             Ok(0) => Err(self.ended()),
             Err(Errno::EAGAIN | Errno::EINTR) | Ok(_) => Ok(()),
