@@ -286,6 +286,43 @@ fn a_refused_key_names_what_the_server_takes() {
 }
 
 #[test]
+fn a_key_that_is_not_there_and_a_user_that_is_not_known_are_refused() {
+    for client in CLIENTS {
+        let scene = Scene::with(SshServer::start_with(
+            Daemon::OpenSsh,
+            &[
+                "PasswordAuthentication no",
+                "KbdInteractiveAuthentication no",
+            ],
+        ));
+        let command = scene.server.command(client);
+        let home = scene.server.home().display().to_string();
+        let keyless = match client {
+            SshClient::Ssh => format!("{command} -i {home}/gone -o IdentityFile=none"),
+            SshClient::Dbclient => command.replace("dropbear_key", "gone"),
+        };
+        if client == SshClient::Ssh {
+            fs::remove_file(scene.server.home().join("key")).unwrap();
+        }
+        scene
+            .run_by("upload", &keyless, &[])
+            .expect(7)
+            .complains("login refused")
+            .complains("/gone")
+            .reads_as_prose();
+
+        let url = scene.server.url("").replace(USER, "stowaway");
+        let fixed = ["--ssh-command", &command, "--timeout", "8", "--retries=0"];
+        scene
+            .place
+            .with("upload", &url, &fixed)
+            .expect(7)
+            .complains("stowaway@127.0.0.1")
+            .reads_as_prose();
+    }
+}
+
+#[test]
 fn a_locked_key_asks_for_its_phrase_and_nobody_is_there() {
     let scene = Scene::new(Daemon::OpenSsh);
     let key = scene.server.home().join("key");
@@ -315,6 +352,21 @@ fn a_server_that_is_not_there_is_told_as_with_ftp() {
             .run("upload", client, &[])
             .expect(6)
             .complains("connection refused")
+            .reads_as_prose();
+    }
+}
+
+#[test]
+fn a_name_without_an_address_is_told_as_with_ftp() {
+    for client in CLIENTS {
+        let scene = Scene::new(Daemon::OpenSsh);
+        let command = scene.server.command(client);
+        let fixed = ["--ssh-command", &command, "--retries=0"];
+        scene
+            .place
+            .with("upload", "sftp://sailor@nowhere.invalid/x", &fixed)
+            .expect(6)
+            .complains("the name has no address")
             .reads_as_prose();
     }
 }
