@@ -25,7 +25,9 @@ use serde_json::{Value, json};
 
 use support::random::Random;
 use support::servers::{self, Kind, Options, Server};
-use support::ssh::{Daemon, SshClient, SshServer};
+#[cfg(feature = "sftp")]
+use support::ssh::Daemon;
+use support::ssh::{SshClient, SshServer};
 use support::temp::TempDir;
 use support::tree::{self, Content, Edit, MOMENTS, Node, Row, TOLERANCE_SECS, Tree};
 use support::{connections, is_long};

@@ -123,6 +123,7 @@ fn at_commands_without_renaming_over_files() {
 enum Victim {
     /// The run itself.
     Run,
+    #[cfg_attr(not(feature = "sftp"), allow(dead_code))]
     /// All of its sessions; the run goes on with new ones, or ends.
     SshProgram,
 }

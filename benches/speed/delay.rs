@@ -6,6 +6,9 @@
 //! better than it is where nothing else waits for that connection; and the acknowledgements of TCP, like slow start, are
 //! those of loopback.
 
+// Each benchmark uses a part.
+#![allow(dead_code)]
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -43,6 +46,15 @@ enum Carries {
 impl Delay {
     /// Puts a line of that round trip before `server`, which listens on an IPv4 loopback address.
     pub(super) fn start(server: SocketAddr, round_trip: Duration) -> Self {
+        Self::start_carrying(server, round_trip, Carries::Control)
+    }
+
+    /// The same before a server whose bytes mean nothing to the line: one of SSH.
+    pub(super) fn start_bytes(server: SocketAddr, round_trip: Duration) -> Self {
+        Self::start_carrying(server, round_trip, Carries::Data)
+    }
+
+    fn start_carrying(server: SocketAddr, round_trip: Duration, carries: Carries) -> Self {
         let listener = listen();
         let address = address_of(&listener);
         let line = Line {
@@ -57,7 +69,7 @@ impl Delay {
                     if closing.load(Ordering::SeqCst) {
                         return;
                     }
-                    line.carry(client, server, Carries::Control);
+                    line.carry(client, server, carries);
                 }
             }
         });

@@ -1027,7 +1027,7 @@ pub(super) fn installed(path: &str, name: &str) -> PathBuf {
     path
 }
 
-pub(super) fn target() -> &'static Path {
+pub fn target() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
         .expect("target/tmp is in target")
