@@ -289,7 +289,8 @@ pub fn all_changed(changes: &Sides<Changes>, allow: Overrides) -> Result<(), Str
         if of_side.nearly_all_retimed() && !allow.new_times {
             return Err(format!(
                 "{} of {} recorded files on the {side} side have another time but the same size; was the tree copied \
-                 without its times, or a site built anew? --accept-new-times takes them for changed",
+                 without its times, or a site built anew? --accept-new-times takes them for changed; what is built anew each time is \
+                 better run with --compare content",
                 of_side.retimed, of_side.recorded,
             ));
         }
