@@ -9,8 +9,8 @@ BEGIN {
 	tab = "\t"
 	# What an option takes: a word of these, a yes or no, a list, or any one text.
 	split("command local remote password_file schedule check_file resolve case max_delete max_duration limit_rate connections " \
-		"timeout retries min_age trash trash_days ca_file", texts, " ")
-	split("enabled delete delete_unmatched delete_ours create_folder quick_scan no_remote_scan", flags, " ")
+		"timeout retries min_age trash trash_days ca_file ssh_command", texts, " ")
+	split("enabled delete delete_unmatched delete_ours create_folder quick_scan no_remote_scan accept_new_host_key", flags, " ")
 	split("exclude match argument pin", lists, " ")
 	for (i in texts) kind[texts[i]] = "text"
 	for (i in flags) kind[flags[i]] = "flag"
