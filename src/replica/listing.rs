@@ -151,6 +151,16 @@ impl Stat {
         self.mtime.map(|mtime| mtime.at)
     }
 
+    /// Whether the side that showed this size and time before still shows them: times are equal within the coarser precision, and
+    /// where either is not told, the size decides.
+    pub fn is_as_shown(&self, size: u64, mtime: Option<Mtime>) -> bool {
+        let is_same_time = match (mtime, self.mtime) {
+            (Some(before), Some(now)) => before.is_same(now),
+            (None, _) | (_, None) => true,
+        };
+        self.size == size && is_same_time
+    }
+
     /// Whether the two may be the same state of one file: kind, size, and times that do not contradict each other.
     pub fn may_equal(&self, other: &Self) -> bool {
         let times_agree = match (self.mtime, other.mtime) {

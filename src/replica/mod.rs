@@ -502,10 +502,7 @@ pub fn save(
     let partial = path
         .parent()
         .join(Name::new(&partial_bytes).expect("partial names are good names"));
-    let there = replica
-        .look_up(std::slice::from_ref(path))
-        .pop()
-        .expect("one answer for one question");
+    let there = look_up_one(replica, path);
     let file = NewFile {
         path,
         partial: &partial,
@@ -552,6 +549,14 @@ pub fn same_bytes(
     }
 }
 
+/// What is at that path.
+pub fn look_up_one(target: &mut dyn Replica, path: &RelPath) -> Result<Option<Stat>> {
+    target
+        .look_up(std::slice::from_ref(path))
+        .pop()
+        .expect("one answer for one question")
+}
+
 /// The short digest ([`Digest::short`]) of a file that still is what was shown of it; none where it is not, or where its replica
 /// computes none.
 pub fn short_digest(
@@ -562,12 +567,8 @@ pub fn short_digest(
     let Some(digest) = replica.digest(file, &[Algorithm::Sha256])? else {
         return Ok(None);
     };
-    let now = replica.look_up(std::slice::from_ref(file)).pop();
-    let now = now.expect("one answer for one question")?;
-    let is_same = now.is_some_and(|now| {
-        let times = now.mtime.zip(shown.mtime);
-        now.size == shown.size && times.is_none_or(|(now, shown)| now.is_same(shown))
-    });
+    let now = look_up_one(replica, file)?;
+    let is_same = now.is_some_and(|now| now.is_as_shown(shown.size, shown.mtime));
     Ok(digest.short().filter(|_| is_same))
 }
 

@@ -126,14 +126,7 @@ impl Builder {
             word if is_plain => Content::Word(word.to_owned()),
             text => Content::Text(text.to_owned()),
         };
-        self.finish(
-            Node {
-                line,
-                anchored: anchor != 0,
-                content,
-            },
-            anchor,
-        )
+        self.finish(line, anchor, content)
     }
 
     fn begin(&mut self, line: usize, anchor: usize, inside: Inside) -> Result<(), Wrong> {
@@ -170,18 +163,15 @@ impl Builder {
                 entries, merged, ..
             } => Content::Map(merge(entries, &merged)?),
         };
-        self.finish(
-            Node {
-                line,
-                anchored: anchor != 0,
-                content,
-            },
-            anchor,
-        )
+        self.finish(line, anchor, content)
     }
 
-    fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Wrong> {
-        let (line, node) = (node.line, Rc::new(node));
+    fn finish(&mut self, line: usize, anchor: usize, content: Content) -> Result<(), Wrong> {
+        let node = Rc::new(Node {
+            line,
+            anchored: anchor != 0,
+            content,
+        });
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }

@@ -11,7 +11,7 @@ use crate::job::{Modes, Verify};
 use crate::path::{Name, PartOwner, RelPath};
 use crate::replica::{
     Algorithm, Hasher, NewFile, Removal, Replica, SMALL_BYTES, Staging, Stat, Times, Watch,
-    Written, fill, read_whole, short_digest,
+    Written, fill, look_up_one, read_whole, short_digest,
 };
 use crate::side::{Side, Sides};
 use crate::sync::carry::lock::Keeping;
@@ -789,14 +789,6 @@ fn digest_of(content: &[u8]) -> Option<u64> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     hasher.update(content);
     hasher.finish().short()
-}
-
-/// What is at that path.
-pub fn look_up_one(target: &mut dyn Replica, path: &RelPath) -> Result<Option<Stat>> {
-    target
-        .look_up(std::slice::from_ref(path))
-        .pop()
-        .expect("one answer for one question")
 }
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 //! No record is changed. The next run sees files that came back, and says what it makes of them. What has the name of a file
 //! meanwhile goes to the trash for it, so that this can be undone, too.
 
-use super::copy::{look_up_one, make_parents};
+use super::copy::make_parents;
 use super::lock::Claim;
 use super::rename::rename_or_find;
 use super::trash;
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::job::{Job, Trash};
 use crate::path::{Name, PartOwner, RelPath, TRASH_MARK};
-use crate::replica::{Connect, Kind, Listing, Removal, Replica, Stat};
+use crate::replica::{Connect, Kind, Listing, Removal, Replica, Stat, look_up_one};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Deed, Event, Totals};
 use crate::sync::workers::Stop;

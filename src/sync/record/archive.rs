@@ -29,11 +29,7 @@ impl Shown {
     /// Whether that side still shows this: the same size, and times that are equal within the coarser precision. Where
     /// either has no time, the size decides.
     pub fn is_same(&self, stat: &Stat) -> bool {
-        let is_same_time = match (self.mtime, stat.mtime) {
-            (Some(recorded), Some(shown)) => recorded.is_same(shown),
-            (None, _) | (_, None) => true,
-        };
-        self.size == stat.size && is_same_time
+        stat.is_as_shown(self.size, self.mtime)
     }
 }
 

@@ -21,9 +21,10 @@ impl<'env> Walker<'_, '_, 'env> {
     /// Takes a file with a new time for unmodified where it holds what is recorded of it. Whether it is unmodified on both sides
     /// by this: then only its times are to be recorded.
     pub(super) fn is_unchanged_within(&self, dir: &Dir, entry: &mut Decided<'_>) -> Result<bool> {
-        let recorded = entry.pair.recorded_file();
-        let (true, Kind::File, Some(recorded)) = (self.looks_into_files(), entry.kind, recorded)
-        else {
+        if !self.looks_into_files() || entry.kind != Kind::File {
+            return Ok(false);
+        }
+        let Some(recorded) = entry.pair.recorded_file() else {
             return Ok(false);
         };
         let Some(digest) = recorded.local.digest else {
