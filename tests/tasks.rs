@@ -459,7 +459,7 @@ fn what_nobody_can_have_meant_is_refused() {
         ),
         (
             "delete_ours: true\n    delete: true",
-            "pyftpsync.yaml:6: delete_ours excludes delete and --delete-unmatched",
+            "pyftpsync.yaml:6: delete_ours and delete exclude each other",
         ),
         (
             "resolve: remote",

@@ -3,8 +3,8 @@
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind};
 
 use super::arguments::short;
+use super::command::{COMMANDS, Command, Does, choices_of_resolve, lacks};
 use super::options::{Options, one_of};
-use super::{COMMANDS, Command, Does, choices_of_resolve, lacks};
 
 /// The groups of options: title, and the option each begins with.
 const GROUPS: &[(&str, &str)] = &[

@@ -1,29 +1,31 @@
 //! The command line: arguments in, an [`Invocation`] out. Sole owner of flag names. No I/O.
 
 mod arguments;
+mod command;
 mod help;
+mod invocation;
+mod location;
 pub mod meant;
 mod options;
 pub mod patterns;
+pub mod rules;
+mod task;
 pub mod url;
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Component, Path, PathBuf};
 
 use argh::{ArgsInfo, FlagInfo, FromArgs};
 
-use crate::cli::url::{Address, Scheme, ServerUrl};
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::{
-    ANONYMOUS, DataMode, Delete, Direction, Encoding, FTPS_PORT, FtpLocation, Habits, HostKeys,
-    Identity, Job, Limits, Location, Modes, Overrides, Pin, Policy, Protection, RemoteScan,
-    Resolve, Selection, SftpLocation, StateDir, TlsSettings, Trash, Trust,
-};
-use crate::login::{CredentialOptions, Prompt};
 use crate::net::BACKEND;
 use crate::path::Escaped;
-use crate::screen::{Color, ShowProgress, Verbosity};
-use options::{Debug, Options, RESOLVE, TlsMode, one_of};
+use command::{Command, Does, command_names, lacks};
+use options::Options;
+
+pub use command::{Action, task_commands, task_lacks};
+pub use invocation::Invocation;
+pub use location::overlap;
+pub use task::{Branch, TaskRequest, Which};
 
 /// What the user wants.
 #[derive(Debug, Clone)]
@@ -34,72 +36,6 @@ pub enum Request {
     Tasks(TaskRequest),
     /// A text to be printed: help or version.
     Print(String),
-}
-
-/// What is to be done with a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Its two sides are synced, in this direction.
-    Sync(Direction),
-    /// What its last run moved to the trash is taken back.
-    Undo,
-}
-
-/// A job and how to go about it.
-#[derive(Debug, Clone)]
-pub struct Invocation {
-    /// What is to be done.
-    pub action: Action,
-    /// The job. Where the remote side is a server, its account is only what the URL says, and `credentials`
-    /// finds the rest; its selection lacks what is in the files of `exclude_from`.
-    pub job: Job,
-    /// Where user and password come from.
-    pub credentials: CredentialOptions,
-    /// Files with more patterns to exclude.
-    pub exclude_from: Vec<PathBuf>,
-    /// How much is said.
-    pub verbosity: Verbosity,
-    /// Whether to log how entries are classified, whatever the verbosity.
-    pub debug_classify: bool,
-    /// Whether lines are colored.
-    pub color: Color,
-    /// When progress is shown.
-    pub progress: ShowProgress,
-    /// Whether skipped conflicts and failed copies make an exit code of their own.
-    pub report_problems: bool,
-}
-
-/// What is asked of a task file.
-#[derive(Debug, Clone)]
-pub struct TaskRequest {
-    /// The tasks.
-    pub which: Which,
-    /// What of them, where the file lies further up.
-    pub branch: Option<Branch>,
-    /// Whether it is done although a task says that it is only shown.
-    pub execute: bool,
-    /// The other options, in their long form, with their values: they win over the task's.
-    pub options: Vec<(&'static str, Option<String>)>,
-}
-
-/// Which tasks of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
-    /// The one that the file names.
-    Default,
-    /// Those of these names, in this order.
-    Named(Vec<OsString>),
-    /// All of them.
-    All,
-}
-
-/// What of a task is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Branch {
-    /// The current directory and what is below it.
-    Here,
-    /// All of it.
-    Root,
 }
 
 /// Every option that a command has, with what it takes: what a task file may say, too.
@@ -152,19 +88,21 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
         )));
     };
     let command = Command::named(word)?;
-    for (option, _) in &sorted.options {
+    let given: Vec<&str> = sorted.options.iter().map(|(option, _)| *option).collect();
+    for option in &given {
         if let Some(reason) = lacks(command.does, option) {
             return Err(usage(format!("{} has no {option}: {reason}", command.name)));
         }
     }
+    rules::check(&given)?;
     let words: Vec<&OsStr> = words.collect();
     match command.does {
         Does::Do(action) => {
             let (local, remote) = two_targets(command, &words)?;
-            invocation(action, options, local, remote)
+            invocation::invocation(action, options, &given, local, remote)
                 .map(|invocation| Request::Run(Box::new(invocation)))
         }
-        Does::Run => task_request(&options, &words, &sorted.options).map(Request::Tasks),
+        Does::Run => task::task_request(&options, &words, &sorted.options).map(Request::Tasks),
     }
 }
 
@@ -177,248 +115,7 @@ fn options_of(sorted: &arguments::Arguments) -> Result<Options> {
     Options::from_args(&[PROGRAM], &given).map_err(bad_value)
 }
 
-fn task_request(
-    options: &Options,
-    names: &[&OsStr],
-    given: &[(&'static str, Option<String>)],
-) -> Result<TaskRequest> {
-    let which = match (names, options.all) {
-        ([], true) => Which::All,
-        ([], false) => Which::Default,
-        (names, false) => Which::Named(names.iter().map(|name| (*name).to_owned()).collect()),
-        (_, true) => return Err(usage("--all and names of tasks exclude each other")),
-    };
-    let branch = match (options.here, options.root) {
-        (true, true) => return Err(usage("--here and --root exclude each other")),
-        (true, false) => Some(Branch::Here),
-        (false, true) => Some(Branch::Root),
-        (false, false) => None,
-    };
-    let execute = options.execute || options.no_dry_run;
-    if execute && options.dry_run {
-        return Err(usage("--execute and --dry-run exclude each other"));
-    }
-    let rest = given.iter().filter(|(name, _)| !OF_RUN.contains(name));
-    Ok(TaskRequest {
-        which,
-        branch,
-        execute,
-        options: rest.cloned().collect(),
-    })
-}
-
 const PROGRAM: &str = "coracle";
-
-/// A command.
-struct Command {
-    name: &'static str,
-    does: Does,
-    operands: &'static str,
-    summary: &'static str,
-    about: &'static str,
-}
-
-/// What a command does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Does {
-    /// It does something with two sides.
-    Do(Action),
-    /// It does so as a file says.
-    Run,
-}
-
-const COMMANDS: &[Command] = &[
-    Command {
-        name: "upload",
-        does: Does::Do(Action::Sync(Direction::Upload)),
-        operands: "LOCAL REMOTE",
-        summary: "make REMOTE follow LOCAL; LOCAL is never changed",
-        about: "Copies new and changed files from LOCAL to REMOTE. LOCAL is never changed, and nothing is\n\
-                deleted without --delete. Files that were changed on REMOTE are not overwritten without asking.",
-    },
-    Command {
-        name: "download",
-        does: Does::Do(Action::Sync(Direction::Download)),
-        operands: "LOCAL REMOTE",
-        summary: "make LOCAL follow REMOTE; REMOTE is never changed",
-        about: "Copies new and changed files from REMOTE to LOCAL. REMOTE is never changed, and nothing is\n\
-                deleted without --delete. Files that were changed on LOCAL are not overwritten without asking.",
-    },
-    Command {
-        name: "sync",
-        does: Does::Do(Action::Sync(Direction::Sync)),
-        operands: "LOCAL REMOTE",
-        summary: "bring each side what was changed, added and deleted on the other",
-        about: "Brings each side what was changed, added and deleted on the other since the last run. A file\n\
-                that was changed on both sides is a conflict; see --resolve.",
-    },
-    Command {
-        name: "undo",
-        does: Does::Do(Action::Undo),
-        operands: "LOCAL REMOTE",
-        summary: "bring back what the last run moved to the trash (--trash)",
-        about: "Gives what the last run with --trash deleted or overwrote its names back, on both sides. What\n\
-                has one of these names now goes to the trash for it. To the next run, what came back is new.",
-    },
-    Command {
-        name: "run",
-        does: Does::Run,
-        operands: "[TASK...]",
-        summary: "do what a task says in coracle.yaml or pyftpsync.yaml, here or further up",
-        about: "Does what a task of coracle.yaml or pyftpsync.yaml says; the file lies in this directory or in one\n\
-                above it. A task has a command (upload, download or sync), remote, local, and options as\n\
-                below, without dashes and with _ for -; common_config holds what all tasks share. Without TASK, the\n\
-                default_task is run. Options given here win over the file; exclusions add up. Paths in the file\n\
-                begin at the file.",
-    },
-];
-
-/// Commands that are documented and not built yet.
-const LATER_COMMANDS: &[&str] = &["tree", "scan", "probe"];
-
-/// Options that not every command has: the option, the command, and why not.
-const MISSING_OPTIONS: &[(&str, Direction, &str)] = &[
-    ("--force", Direction::Sync, SYNC_HAS_NO_SOURCE),
-    ("--delete", Direction::Sync, SYNC_DELETES),
-    ("--delete-unmatched", Direction::Sync, SYNC_DELETES),
-    ("--delete-ours", Direction::Sync, SYNC_DELETES),
-    ("--no-remote-scan", Direction::Sync, UPLOAD_ONLY),
-    ("--no-remote-scan", Direction::Download, UPLOAD_ONLY),
-    ("--chmod", Direction::Download, NOTHING_UPLOADED),
-];
-const SYNC_HAS_NO_SOURCE: &str = "neither side is the source; see --resolve";
-const SYNC_DELETES: &str = "it always deletes on one side what was deleted on the other";
-const UPLOAD_ONLY: &str = "it must know what changed on the server";
-const NOTHING_UPLOADED: &str = "it writes nothing on the remote side";
-
-/// Options that only make sense with a task file.
-const OF_RUN: [&str; 5] = ["--all", "--here", "--root", "--execute", "--no-dry-run"];
-const IN_TASK_FILE: &str = "only a task file has what it is about; see coracle run --help";
-
-/// Why a command lacks an option, if it does.
-fn lacks(does: Does, option: &str) -> Option<&'static str> {
-    match does {
-        // What its task lacks is refused, or passed over, when the task is known.
-        Does::Run => None,
-        Does::Do(_) if OF_RUN.contains(&option) => Some(IN_TASK_FILE),
-        Does::Do(action) => lacks_to(action, option),
-    }
-}
-
-/// Options that are for `undo`, too, before those of this name; all behind it are, but for those after it.
-const UNDO_OPTIONS: &[&str] = &[
-    "--help",
-    "--dry-run",
-    "--break-lock",
-    "--trash",
-    "--state-dir",
-];
-const FIRST_OF_CONNECTIONS: &str = "--timeout";
-const OF_SYNC_ALONE: &[&str] = &[
-    "--no-remote-scan",
-    "--quick-scan",
-    "--limit-rate",
-    "--inplace",
-];
-const UNDO_COPIES_NOTHING: &str = "it takes back what is in the trash, and copies nothing";
-
-/// Why what is to be done lacks an option, if it does.
-fn lacks_to(action: Action, option: &str) -> Option<&'static str> {
-    let direction = match action {
-        Action::Sync(direction) => direction,
-        Action::Undo => {
-            let all = Options::get_args_info().flags;
-            let mut from_there = all
-                .iter()
-                .skip_while(|one| one.long != FIRST_OF_CONNECTIONS);
-            let is_for_it = UNDO_OPTIONS.contains(&option)
-                || from_there.any(|one| one.long == option) && !OF_SYNC_ALONE.contains(&option);
-            return (!is_for_it).then_some(UNDO_COPIES_NOTHING);
-        }
-    };
-    MISSING_OPTIONS
-        .iter()
-        .find(|(name, lacking, _)| *name == option && *lacking == direction)
-        .map(|(_, _, reason)| *reason)
-}
-
-/// Why the command of a task lacks an option, if it does.
-pub fn task_lacks(direction: Direction, option: &str) -> Option<&'static str> {
-    lacks_to(Action::Sync(direction), option)
-}
-
-/// The commands that a task may name.
-pub fn task_commands() -> impl Iterator<Item = (&'static str, Direction)> + Clone {
-    COMMANDS.iter().filter_map(|command| match command.does {
-        Does::Do(Action::Sync(direction)) => Some((command.name, direction)),
-        Does::Do(Action::Undo) | Does::Run => None,
-    })
-}
-
-/// The words that `--resolve` knows in a command.
-fn choices_of_resolve(does: Does) -> Vec<&'static str> {
-    RESOLVE
-        .iter()
-        .filter(|(_, resolve)| match does {
-            Does::Do(action) => can_resolve(action.direction(), *resolve),
-            Does::Run => true,
-        })
-        .map(|(word, _)| *word)
-        .collect()
-}
-
-/// Whether a command can resolve conflicts so: upload and download never make the source lose.
-fn can_resolve(direction: Direction, resolve: Resolve) -> bool {
-    match resolve {
-        Resolve::Skip | Resolve::Ask => true,
-        Resolve::Local => direction != Direction::Download,
-        Resolve::Remote => direction != Direction::Upload,
-        Resolve::Old | Resolve::New | Resolve::Both => direction == Direction::Sync,
-    }
-}
-
-impl Action {
-    /// Which way changes travel. What is taken back comes back on both sides.
-    const fn direction(self) -> Direction {
-        match self {
-            Self::Sync(direction) => direction,
-            Self::Undo => Direction::Sync,
-        }
-    }
-}
-
-impl Command {
-    fn named(word: &OsStr) -> Result<&'static Self> {
-        if let Some(command) = COMMANDS.iter().find(|command| word == command.name) {
-            return Ok(command);
-        }
-        let shown = Escaped(word.as_encoded_bytes());
-        Err(usage(
-            if LATER_COMMANDS.iter().any(|later| word == *later) {
-                format!("the command '{shown}' is not supported by this build yet")
-            } else {
-                let typed = word.to_string_lossy();
-                match COMMANDS
-                    .iter()
-                    .find(|command| arguments::is_near(&typed, command.name))
-                {
-                    Some(near) => {
-                        format!("unknown command '{shown}'; did you mean '{}'?", near.name)
-                    }
-                    None => format!(
-                        "unknown command '{shown}'; use {}, or see coracle --help",
-                        command_names()
-                    ),
-                }
-            },
-        ))
-    }
-}
-
-fn command_names() -> String {
-    let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
-    one_of(&names)
-}
 
 fn two_targets<'a>(command: &Command, words: &[&'a OsStr]) -> Result<(&'a OsStr, &'a OsStr)> {
     let form = format!("coracle {} [OPTIONS] {}", command.name, command.operands);
@@ -432,404 +129,6 @@ fn two_targets<'a>(command: &Command, words: &[&'a OsStr]) -> Result<(&'a OsStr,
             more.len()
         ))),
     }
-}
-
-fn invocation(
-    action: Action,
-    options: Options,
-    local: &OsStr,
-    remote: &OsStr,
-) -> Result<Invocation> {
-    let direction = action.direction();
-    if !can_resolve(direction, options.resolve) {
-        return Err(usage(format!(
-            "--resolve: for this command use {}",
-            one_of(&choices_of_resolve(Does::Do(action)))
-        )));
-    }
-    if options.trash_days.is_some() && options.trash.is_none() {
-        return Err(usage("--trash-days needs --trash"));
-    }
-    let verbosity = Verbosity::new(
-        i32::from(Verbosity::DEFAULT.level()) + i32::from(options.verbose)
-            - i32::from(options.quiet),
-    );
-    let debug_classify = options.debug.contains(&Debug::Classify);
-    if debug_classify && verbosity < Verbosity::EQUALS {
-        return Err(usage("--debug needs -v"));
-    }
-    let modes = match (options.chmod, options.perms) {
-        (Some(_), true) => return Err(usage("--chmod and --perms exclude each other")),
-        (Some(mode), false) => Modes::Remote(mode),
-        (None, true) => Modes::Carried,
-        (None, false) => Modes::Theirs,
-    };
-    let remote_scan = match (options.no_remote_scan, options.quick_scan) {
-        (true, true) => {
-            return Err(usage(
-                "--no-remote-scan and --quick-scan exclude each other",
-            ));
-        }
-        (true, false) => RemoteScan::Trusted,
-        (false, true) => RemoteScan::Quick,
-        (false, false) => RemoteScan::Full,
-    };
-    let prompt = match (options.prompt, options.no_prompt) {
-        (true, true) => return Err(usage("--prompt and --no-prompt exclude each other")),
-        (true, false) => Prompt::Always,
-        (false, true) => Prompt::Never,
-        (false, false) => Prompt::IfNeeded,
-    };
-    let mut credentials = CredentialOptions {
-        user: None,
-        password: None,
-        password_file: options.password_file,
-        password_command: options.password_command,
-        netrc: !options.no_netrc,
-        prompt,
-    };
-    let tls = TlsOptions {
-        mode: options.tls,
-        ca_file: options.ca_file,
-        pins: options.pin,
-        insecure: options.insecure,
-        unclean_ends: options.tls_unclean_ends,
-        cert: options.client_cert,
-        key: options.client_key,
-    };
-    let habits = Habits {
-        encoding: options.encoding,
-        passive: options.passive.map_or_else(Vec::new, |order| order.0),
-        unclean_ends: options.tls_unclean_ends,
-        in_place: options.inplace,
-    };
-    if options.ftp_active && !habits.passive.is_empty() {
-        return Err(usage("--passive and --ftp-active exclude each other"));
-    }
-    let ssh = SshOptions {
-        command: options.ssh_command,
-        accept_new: options.accept_new_host_key,
-        no_verify: options.no_verify_host_keys,
-    };
-    let local = local_root(local)?;
-    let remote = match Address::parse(remote)? {
-        Address::Path(path) => {
-            tls.refuse_without_ftps()?;
-            refuse_habits(&habits)?;
-            ssh.refuse_without_sftp()?;
-            refuse_overlap(&local, &path)?;
-            Location::Path(path)
-        }
-        Address::Server(url) => {
-            credentials.user = url.user.clone();
-            credentials.password = url.password.clone();
-            server(url, tls, ssh, habits)?
-        }
-    };
-    let job = Job {
-        direction,
-        local,
-        remote,
-        policy: Policy {
-            force: options.force,
-            delete: match (
-                options.delete,
-                options.delete_unmatched,
-                options.delete_ours,
-            ) {
-                (_, true, false) => Delete::Unmatched,
-                (true, false, false) => Delete::Missing,
-                (false, false, true) => Delete::Ours,
-                (false, false, false) => Delete::Never,
-                (true, _, true) | (_, true, true) => {
-                    return Err(usage(
-                        "--delete-ours excludes --delete and --delete-unmatched: they delete what is not ours, too",
-                    ));
-                }
-            },
-            resolve: options.resolve,
-            case: options.case,
-            links: options.links,
-            min_age: options.min_age,
-            trash: options.trash.map(|dir| Trash {
-                dir,
-                keep_days: options.trash_days,
-            }),
-            last: pattern_list(&options.last)?,
-            modes,
-            compare: options.compare,
-            verify: options.verify,
-            remote_scan,
-            remote_times: !options.no_remote_meta,
-            allow: Overrides {
-                empty: options.allow_empty,
-                disk: options.accept_disk,
-                time_shift: options.accept_time_shift,
-                new_times: options.accept_new_times,
-                older: options.allow_older,
-                lock: options.break_lock,
-                delete: options.max_delete,
-            },
-        },
-        selection: Selection {
-            matching: pattern_list(&options.matching)?,
-            excluded: pattern_list(&options.exclude)?,
-            default_excludes: !options.no_default_excludes,
-            only: options.only.unwrap_or_default(),
-        },
-        limits: Limits {
-            connections: options.connections,
-            timeout: options.timeout,
-            retries: options.retries,
-            max_duration: options.max_duration,
-            bytes_per_sec: options.limit_rate,
-            data: if options.ftp_active {
-                DataMode::Active
-            } else {
-                DataMode::Passive
-            },
-            ..Limits::default()
-        },
-        state: options.state_dir.map_or(StateDir::InRoot, StateDir::Below),
-        create_folder: options.create_folder,
-        migrate: options.migrate,
-        dry_run: options.dry_run,
-        check_file: options.check_file,
-    };
-    Ok(Invocation {
-        action,
-        job,
-        credentials,
-        exclude_from: options.exclude_from,
-        verbosity,
-        debug_classify,
-        color: if options.no_color {
-            Color::Never
-        } else {
-            Color::OnTerminal
-        },
-        progress: if options.progress {
-            ShowProgress::Always
-        } else {
-            ShowProgress::OnTerminal
-        },
-        report_problems: options.report_problems,
-    })
-}
-
-/// What is said of a server must not be passed over where there is none.
-fn refuse_habits(habits: &Habits) -> Result<()> {
-    let given = [
-        ("--encoding", habits.encoding != Encoding::Utf8),
-        ("--passive", !habits.passive.is_empty()),
-        ("--inplace", habits.in_place),
-    ];
-    match given.iter().find(|(_, is_given)| *is_given) {
-        None => Ok(()),
-        Some((name, _)) => Err(usage(format!(
-            "{name} needs a REMOTE with ftp:// or ftps://"
-        ))),
-    }
-}
-
-/// The options for `ftps://`.
-struct TlsOptions {
-    mode: Option<TlsMode>,
-    ca_file: Option<PathBuf>,
-    pins: Vec<Pin>,
-    insecure: bool,
-    unclean_ends: bool,
-    cert: Option<PathBuf>,
-    key: Option<PathBuf>,
-}
-
-impl TlsOptions {
-    /// An option for TLS shows that somebody believes in it, so it must not be passed over.
-    fn refuse_without_ftps(&self) -> Result<()> {
-        let given = [
-            ("--tls", self.mode.is_some()),
-            ("--ca-file", self.ca_file.is_some()),
-            ("--pin", !self.pins.is_empty()),
-            ("--insecure", self.insecure),
-            ("--tls-unclean-ends", self.unclean_ends),
-            ("--client-cert", self.cert.is_some()),
-            ("--client-key", self.key.is_some()),
-        ];
-        match given.iter().find(|(_, is_given)| *is_given) {
-            None => Ok(()),
-            Some((name, _)) => Err(usage(format!("{name} needs a REMOTE with ftps://"))),
-        }
-    }
-
-    fn settings(self) -> Result<TlsSettings> {
-        let trust = match (self.ca_file, self.pins, self.insecure) {
-            (None, pins, false) if pins.is_empty() => Trust::System,
-            (Some(file), pins, false) if pins.is_empty() => Trust::CaFile(file),
-            (None, pins, false) => Trust::Pins(pins),
-            (None, pins, true) if pins.is_empty() => Trust::Anyone,
-            (Some(_) | None, _, _) => {
-                return Err(usage("--ca-file, --pin and --insecure exclude each other"));
-            }
-        };
-        let identity = match (self.cert, self.key) {
-            (Some(cert), Some(key)) => Some(Identity { cert, key }),
-            (None, None) => None,
-            (Some(_), None) => return Err(usage("--client-cert needs --client-key")),
-            (None, Some(_)) => return Err(usage("--client-key needs --client-cert")),
-        };
-        Ok(TlsSettings { trust, identity })
-    }
-}
-
-/// The options for `sftp://`.
-struct SshOptions {
-    command: Option<String>,
-    accept_new: bool,
-    no_verify: bool,
-}
-
-impl SshOptions {
-    fn refuse_without_sftp(&self) -> Result<()> {
-        let given = [
-            ("--ssh-command", self.command.is_some()),
-            ("--accept-new-host-key", self.accept_new),
-            ("--no-verify-host-keys", self.no_verify),
-        ];
-        match given.iter().find(|(_, is_given)| *is_given) {
-            None => Ok(()),
-            Some((name, _)) => Err(usage(format!("{name} needs a REMOTE with sftp://"))),
-        }
-    }
-
-    fn host_keys(&self, pins: Vec<Pin>) -> Result<HostKeys> {
-        match (self.accept_new, self.no_verify, pins.is_empty()) {
-            (false, false, true) => Ok(HostKeys::Known),
-            (true, false, true) => Ok(HostKeys::AcceptNew),
-            (false, true, true) => Ok(HostKeys::Anyone),
-            (false, false, false) => Ok(HostKeys::Pins(pins)),
-            (true, true, _) | (_, _, false) => Err(usage(
-                "--accept-new-host-key, --no-verify-host-keys and --pin exclude each other",
-            )),
-        }
-    }
-}
-
-fn server(url: ServerUrl, tls: TlsOptions, ssh: SshOptions, habits: Habits) -> Result<Location> {
-    let protection = match url.scheme {
-        Scheme::Ftp => tls.refuse_without_ftps().map(|()| Protection::Clear)?,
-        Scheme::Ftps => protection_of(&url, tls)?,
-        Scheme::Sftp => {
-            refuse_habits(&habits)?;
-            return sftp_server(url, tls, ssh).map(Location::Sftp);
-        }
-    };
-    ssh.refuse_without_sftp()?;
-    Ok(Location::Ftp(FtpLocation {
-        host: url.host,
-        port: url.port.unwrap_or(protection.default_port()),
-        protection,
-        user: url.user.unwrap_or_else(|| ANONYMOUS.to_owned()),
-        password: url.password.unwrap_or_default(),
-        path: url.path,
-        habits,
-    }))
-}
-
-fn sftp_server(url: ServerUrl, mut tls: TlsOptions, ssh: SshOptions) -> Result<SftpLocation> {
-    if !cfg!(feature = "sftp") {
-        return Err(usage(
-            "this build of coracle cannot follow sftp:// (see coracle -Vv)",
-        ));
-    }
-    let pins = std::mem::take(&mut tls.pins);
-    tls.refuse_without_ftps()?;
-    Ok(SftpLocation {
-        host: url.host,
-        port: url.port,
-        user: url.user,
-        password: url.password,
-        path: url.path,
-        host_keys: ssh.host_keys(pins)?,
-        ssh_command: ssh.command,
-    })
-}
-
-fn protection_of(url: &ServerUrl, options: TlsOptions) -> Result<Protection> {
-    if BACKEND.is_none() {
-        return Err(usage(
-            "this build of coracle has no TLS, so it cannot follow ftps:// (see coracle -Vv)",
-        ));
-    }
-    let mode = options.mode.unwrap_or(match url.port {
-        Some(FTPS_PORT) => TlsMode::Implicit,
-        Some(_) | None => TlsMode::Explicit,
-    });
-    let settings = options.settings()?;
-    Ok(match mode {
-        TlsMode::Explicit => Protection::Explicit(settings),
-        TlsMode::Implicit => Protection::Implicit(settings),
-    })
-}
-
-fn local_root(text: &OsStr) -> Result<PathBuf> {
-    let swapped = || {
-        usage("LOCAL comes before REMOTE in every command, and must be a directory on this machine")
-    };
-    match Address::parse(text) {
-        Ok(Address::Path(path)) => Ok(path),
-        Ok(Address::Server(_)) => Err(swapped()),
-        Err(error) if text.is_empty() => Err(error),
-        Err(_) => Err(swapped()),
-    }
-}
-
-fn refuse_overlap(local: &Path, remote: &Path) -> Result<()> {
-    if is_here(remote) {
-        return Err(usage(
-            "REMOTE is '.', which is meant for LOCAL; LOCAL comes first",
-        ));
-    }
-    if overlap(local, remote) {
-        return Err(usage(
-            "LOCAL and REMOTE are the same directory, or one lies inside the other",
-        ));
-    }
-    Ok(())
-}
-
-fn is_here(path: &Path) -> bool {
-    path.components().all(|part| part == Component::CurDir)
-}
-
-/// Whether one directory is the other or lies inside it, as far as their paths tell: links are not followed, and a
-/// relative path is not compared with an absolute one. For certainty, give canonical paths.
-pub fn overlap(one: &Path, other: &Path) -> bool {
-    let plain = |path: &Path| -> Option<PathBuf> {
-        path.components()
-            .filter(|part| *part != Component::CurDir)
-            // What `..` means depends on links.
-            .map(|part| (part != Component::ParentDir).then_some(part))
-            .collect()
-    };
-    match (plain(one), plain(other)) {
-        (Some(a), Some(b)) => {
-            a.is_absolute() == b.is_absolute() && (a.starts_with(&b) || b.starts_with(&a))
-        }
-        _ => false,
-    }
-}
-
-/// Several `a, b,,c` as pyftpsync reads them: blanks around a pattern do not count.
-fn pattern_list(texts: &[String]) -> Result<Vec<String>> {
-    let split = texts.iter().flat_map(|text| text.split(','));
-    split
-        .map(str::trim)
-        .filter(|pattern| !pattern.is_empty())
-        .map(|pattern| {
-            patterns::check(pattern)?;
-            Ok(pattern.to_owned())
-        })
-        .collect()
 }
 
 fn version(verbose: u8) -> String {
@@ -871,9 +170,16 @@ fn usage(text: impl ToString) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
-    use crate::job::{Case, MaxDelete, Secret, ServerPath};
+    use crate::job::{
+        Case, DataMode, Delete, Direction, HostKeys, Location, MaxDelete, Pin, Protection,
+        RemoteScan, Resolve, Secret, Selection, ServerPath, StateDir, TlsSettings, Trust,
+    };
+    use crate::login::Prompt;
     use crate::path::RelPath;
+    use crate::screen::{Color, ShowProgress, Verbosity};
 
     fn parsed(args: &[&str]) -> Result<Request> {
         parse(args.iter().map(OsString::from))
@@ -1186,7 +492,7 @@ mod tests {
             assert!(refused_option(&two).contains("exclude each other"));
         }
         for other in ["--delete", "--delete-unmatched"] {
-            assert!(refused_option(&["--delete-ours", other]).contains("excludes"));
+            assert!(refused_option(&["--delete-ours", other]).contains("exclude each other"));
         }
         assert_eq!(
             refused_option(&["--trash-days=3"]),

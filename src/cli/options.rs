@@ -11,7 +11,7 @@ use argh::{ArgsInfo, FromArgs};
 use crate::job::{Case, Compare, Encoding, Links, MaxDelete, Passive, Pin, Resolve, Verify};
 use crate::path::RelPath;
 
-/// The options of all commands; [`super::lacks`] tells which one has which.
+/// The options of all commands; [`super::command::lacks`] tells which one has which.
 #[derive(FromArgs, ArgsInfo, Debug)]
 pub(super) struct Options {
     /// run all tasks of the file, in its order
@@ -366,7 +366,7 @@ pub(super) struct Options {
 }
 
 /// The commands that ask for a passive port, the first one first.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct PassiveOrder(pub(super) Vec<Passive>);
 
 /// What `--debug` logs.

@@ -50,6 +50,17 @@ pub enum Scheme {
     Sftp,
 }
 
+impl Scheme {
+    /// What a URL begins with.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Ftp => "ftp://",
+            Self::Ftps => "ftps://",
+            Self::Sftp => "sftp://",
+        }
+    }
+}
+
 impl Address {
     /// Reads a path or a URL. What has no scheme is a path.
     pub fn parse(text: &OsStr) -> Result<Self> {

@@ -11,6 +11,7 @@ use argh::{FlagInfo, FlagInfoKind, Optionality};
 
 use super::tree::{Content, Entry, Node, entry};
 use super::{Others, Task, TaskFile, Wrong, unknown_key};
+use crate::cli::rules::outrules;
 use crate::cli::url::{Address, without_password};
 use crate::cli::{self, Branch, Invocation, Request, TaskRequest, meant};
 use crate::job::Direction;
@@ -33,18 +34,6 @@ const NOT_IN_FILES: [&str; 7] = [
     "--root",
     "--execute",
     "--no-dry-run",
-];
-
-/// Options of which one speaks against the others: the nearest of them counts alone.
-const EXCLUSIVE: [&[&str]; 8] = [
-    &["--verbose", "--quiet"],
-    &["--prompt", "--no-prompt"],
-    &["--delete", "--delete-unmatched", "--delete-ours"],
-    &["--no-remote-scan", "--quick-scan"],
-    &["--passive", "--ftp-active"],
-    &["--ca-file", "--pin", "--insecure"],
-    &["--accept-new-host-key", "--no-verify-host-keys", "--pin"],
-    &["--password-file", "--password-command"],
 ];
 
 /// What leaves out adds up, as on the command line: to replace it would publish what the task keeps back.
@@ -141,16 +130,8 @@ fn give_way(given: &mut Vec<Given>, typed: &[&str]) {
     given.retain(|given| {
         let option = given.option;
         let adds_up = !typed.contains(&option) || ADDING.contains(&option);
-        adds_up && !speaks_against(option, typed.iter().copied())
+        adds_up && !typed.iter().any(|typed| outrules(typed, option))
     });
-}
-
-/// Whether one of the others excludes this option.
-fn speaks_against<'a>(option: &str, mut others: impl Iterator<Item = &'a str>) -> bool {
-    others.any(|other| {
-        let mut groups = EXCLUSIVE.iter();
-        other != option && groups.any(|group| group.contains(&option) && group.contains(&other))
-    })
 }
 
 /// A task, and what its file says for all tasks.
@@ -301,7 +282,7 @@ impl<'a> Source<'a> {
             .cloned()
             .collect();
         let mut all = self.given_by(&shared)?;
-        all.retain(|shared| !speaks_against(shared.option, own.iter().map(|own| own.option)));
+        all.retain(|shared| !own.iter().any(|own| outrules(own.option, shared.option)));
         all.retain(|shared| cli::task_lacks(direction, shared.option).is_none());
         for given in own {
             match cli::task_lacks(direction, given.option) {

@@ -1,0 +1,232 @@
+//! The commands: what each does, what it says about itself in the help, and which options it has.
+
+use std::ffi::OsStr;
+
+use argh::ArgsInfo;
+
+use super::arguments;
+use super::options::{Options, RESOLVE, one_of};
+use super::usage;
+use crate::error::Result;
+use crate::job::{Direction, Resolve};
+use crate::path::Escaped;
+
+/// What is to be done with a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Its two sides are synced, in this direction.
+    Sync(Direction),
+    /// What its last run moved to the trash is taken back.
+    Undo,
+}
+
+/// A command.
+pub(super) struct Command {
+    pub(super) name: &'static str,
+    pub(super) does: Does,
+    pub(super) operands: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) about: &'static str,
+}
+
+/// What a command does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Does {
+    /// It does something with two sides.
+    Do(Action),
+    /// It does so as a file says.
+    Run,
+}
+
+pub(super) const COMMANDS: &[Command] = &[
+    Command {
+        name: "upload",
+        does: Does::Do(Action::Sync(Direction::Upload)),
+        operands: "LOCAL REMOTE",
+        summary: "make REMOTE follow LOCAL; LOCAL is never changed",
+        about: "Copies new and changed files from LOCAL to REMOTE. LOCAL is never changed, and nothing is\n\
+                deleted without --delete. Files that were changed on REMOTE are not overwritten without asking.",
+    },
+    Command {
+        name: "download",
+        does: Does::Do(Action::Sync(Direction::Download)),
+        operands: "LOCAL REMOTE",
+        summary: "make LOCAL follow REMOTE; REMOTE is never changed",
+        about: "Copies new and changed files from REMOTE to LOCAL. REMOTE is never changed, and nothing is\n\
+                deleted without --delete. Files that were changed on LOCAL are not overwritten without asking.",
+    },
+    Command {
+        name: "sync",
+        does: Does::Do(Action::Sync(Direction::Sync)),
+        operands: "LOCAL REMOTE",
+        summary: "bring each side what was changed, added and deleted on the other",
+        about: "Brings each side what was changed, added and deleted on the other since the last run. A file\n\
+                that was changed on both sides is a conflict; see --resolve.",
+    },
+    Command {
+        name: "undo",
+        does: Does::Do(Action::Undo),
+        operands: "LOCAL REMOTE",
+        summary: "bring back what the last run moved to the trash (--trash)",
+        about: "Gives what the last run with --trash deleted or overwrote its names back, on both sides. What\n\
+                has one of these names now goes to the trash for it. To the next run, what came back is new.",
+    },
+    Command {
+        name: "run",
+        does: Does::Run,
+        operands: "[TASK...]",
+        summary: "do what a task says in coracle.yaml or pyftpsync.yaml, here or further up",
+        about: "Does what a task of coracle.yaml or pyftpsync.yaml says; the file lies in this directory or in one\n\
+                above it. A task has a command (upload, download or sync), remote, local, and options as\n\
+                below, without dashes and with _ for -; common_config holds what all tasks share. Without TASK, the\n\
+                default_task is run. Options given here win over the file; exclusions add up. Paths in the file\n\
+                begin at the file.",
+    },
+];
+
+/// Commands that are documented and not built yet.
+const LATER_COMMANDS: &[&str] = &["tree", "scan", "probe"];
+
+/// Options that not every command has: the option, the command, and why not.
+const MISSING_OPTIONS: &[(&str, Direction, &str)] = &[
+    ("--force", Direction::Sync, SYNC_HAS_NO_SOURCE),
+    ("--delete", Direction::Sync, SYNC_DELETES),
+    ("--delete-unmatched", Direction::Sync, SYNC_DELETES),
+    ("--delete-ours", Direction::Sync, SYNC_DELETES),
+    ("--no-remote-scan", Direction::Sync, UPLOAD_ONLY),
+    ("--no-remote-scan", Direction::Download, UPLOAD_ONLY),
+    ("--chmod", Direction::Download, NOTHING_UPLOADED),
+];
+const SYNC_HAS_NO_SOURCE: &str = "neither side is the source; see --resolve";
+const SYNC_DELETES: &str = "it always deletes on one side what was deleted on the other";
+const UPLOAD_ONLY: &str = "it must know what changed on the server";
+const NOTHING_UPLOADED: &str = "it writes nothing on the remote side";
+
+/// Options that only make sense with a task file.
+pub(super) const OF_RUN: [&str; 5] = ["--all", "--here", "--root", "--execute", "--no-dry-run"];
+const IN_TASK_FILE: &str = "only a task file has what it is about; see coracle run --help";
+
+/// Why a command lacks an option, if it does.
+pub(super) fn lacks(does: Does, option: &str) -> Option<&'static str> {
+    match does {
+        // What its task lacks is refused, or passed over, when the task is known.
+        Does::Run => None,
+        Does::Do(_) if OF_RUN.contains(&option) => Some(IN_TASK_FILE),
+        Does::Do(action) => lacks_to(action, option),
+    }
+}
+
+/// Options that are for `undo`, too, before those of this name; all behind it are, but for those after it.
+const UNDO_OPTIONS: &[&str] = &[
+    "--help",
+    "--dry-run",
+    "--break-lock",
+    "--trash",
+    "--state-dir",
+];
+const FIRST_OF_CONNECTIONS: &str = "--timeout";
+const OF_SYNC_ALONE: &[&str] = &[
+    "--no-remote-scan",
+    "--quick-scan",
+    "--limit-rate",
+    "--inplace",
+];
+const UNDO_COPIES_NOTHING: &str = "it takes back what is in the trash, and copies nothing";
+
+/// Why what is to be done lacks an option, if it does.
+fn lacks_to(action: Action, option: &str) -> Option<&'static str> {
+    let direction = match action {
+        Action::Sync(direction) => direction,
+        Action::Undo => {
+            let all = Options::get_args_info().flags;
+            let mut from_there = all
+                .iter()
+                .skip_while(|one| one.long != FIRST_OF_CONNECTIONS);
+            let is_for_it = UNDO_OPTIONS.contains(&option)
+                || from_there.any(|one| one.long == option) && !OF_SYNC_ALONE.contains(&option);
+            return (!is_for_it).then_some(UNDO_COPIES_NOTHING);
+        }
+    };
+    MISSING_OPTIONS
+        .iter()
+        .find(|(name, lacking, _)| *name == option && *lacking == direction)
+        .map(|(_, _, reason)| *reason)
+}
+
+/// Why the command of a task lacks an option, if it does.
+pub fn task_lacks(direction: Direction, option: &str) -> Option<&'static str> {
+    lacks_to(Action::Sync(direction), option)
+}
+
+/// The commands that a task may name.
+pub fn task_commands() -> impl Iterator<Item = (&'static str, Direction)> + Clone {
+    COMMANDS.iter().filter_map(|command| match command.does {
+        Does::Do(Action::Sync(direction)) => Some((command.name, direction)),
+        Does::Do(Action::Undo) | Does::Run => None,
+    })
+}
+
+/// The words that `--resolve` knows in a command.
+pub(super) fn choices_of_resolve(does: Does) -> Vec<&'static str> {
+    RESOLVE
+        .iter()
+        .filter(|(_, resolve)| match does {
+            Does::Do(action) => can_resolve(action.direction(), *resolve),
+            Does::Run => true,
+        })
+        .map(|(word, _)| *word)
+        .collect()
+}
+
+/// Whether a command can resolve conflicts so: upload and download never make the source lose.
+pub(super) fn can_resolve(direction: Direction, resolve: Resolve) -> bool {
+    match resolve {
+        Resolve::Skip | Resolve::Ask => true,
+        Resolve::Local => direction != Direction::Download,
+        Resolve::Remote => direction != Direction::Upload,
+        Resolve::Old | Resolve::New | Resolve::Both => direction == Direction::Sync,
+    }
+}
+
+impl Action {
+    /// Which way changes travel. What is taken back comes back on both sides.
+    pub(super) const fn direction(self) -> Direction {
+        match self {
+            Self::Sync(direction) => direction,
+            Self::Undo => Direction::Sync,
+        }
+    }
+}
+
+impl Command {
+    pub(super) fn named(word: &OsStr) -> Result<&'static Self> {
+        if let Some(command) = COMMANDS.iter().find(|command| word == command.name) {
+            return Ok(command);
+        }
+        let shown = Escaped(word.as_encoded_bytes());
+        Err(usage(
+            if LATER_COMMANDS.iter().any(|later| word == *later) {
+                format!("the command '{shown}' is not supported by this build yet")
+            } else {
+                let typed = word.to_string_lossy();
+                match COMMANDS
+                    .iter()
+                    .find(|command| arguments::is_near(&typed, command.name))
+                {
+                    Some(near) => {
+                        format!("unknown command '{shown}'; did you mean '{}'?", near.name)
+                    }
+                    None => format!(
+                        "unknown command '{shown}'; use {}, or see coracle --help",
+                        command_names()
+                    ),
+                }
+            },
+        ))
+    }
+}
+
+pub(super) fn command_names() -> String {
+    let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
+    one_of(&names)
+}

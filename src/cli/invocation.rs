@@ -1,0 +1,209 @@
+//! A job and how to go about it, of what the options say. No I/O.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use super::command::{Action, Does, can_resolve, choices_of_resolve};
+use super::options::{Debug, Options, one_of};
+use super::url::Address;
+use super::{location, patterns, rules, usage};
+use crate::error::Result;
+use crate::job::{
+    DataMode, Delete, Job, Limits, Location, Modes, Overrides, Policy, RemoteScan, Selection,
+    StateDir, Trash,
+};
+use crate::login::{CredentialOptions, Prompt};
+use crate::screen::{Color, ShowProgress, Verbosity};
+
+/// A job and how to go about it.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// What is to be done.
+    pub action: Action,
+    /// The job. Where the remote side is a server, its account is only what the URL says, and `credentials`
+    /// finds the rest; its selection lacks what is in the files of `exclude_from`.
+    pub job: Job,
+    /// Where user and password come from.
+    pub credentials: CredentialOptions,
+    /// Files with more patterns to exclude.
+    pub exclude_from: Vec<PathBuf>,
+    /// How much is said.
+    pub verbosity: Verbosity,
+    /// Whether to log how entries are classified, whatever the verbosity.
+    pub debug_classify: bool,
+    /// Whether lines are colored.
+    pub color: Color,
+    /// When progress is shown.
+    pub progress: ShowProgress,
+    /// Whether skipped conflicts and failed copies make an exit code of their own.
+    pub report_problems: bool,
+}
+
+/// What one command line says.
+///
+/// `given` are the long names of its options: a default that is spelled out counts as given.
+pub(super) fn invocation(
+    action: Action,
+    options: Options,
+    given: &[&str],
+    local: &OsStr,
+    remote: &OsStr,
+) -> Result<Invocation> {
+    let direction = action.direction();
+    if !can_resolve(direction, options.resolve) {
+        return Err(usage(format!(
+            "--resolve: for this command use {}",
+            one_of(&choices_of_resolve(Does::Do(action)))
+        )));
+    }
+    let verbosity = Verbosity::new(
+        i32::from(Verbosity::DEFAULT.level()) + i32::from(options.verbose)
+            - i32::from(options.quiet),
+    );
+    let debug_classify = options.debug.contains(&Debug::Classify);
+    if debug_classify && verbosity < Verbosity::EQUALS {
+        return Err(usage("--debug needs -v"));
+    }
+    let local = location::local_root(local)?;
+    let (mut user, mut password) = (None, None);
+    let remote = match Address::parse(remote)? {
+        Address::Path(path) => {
+            rules::fit(given, None)?;
+            location::refuse_overlap(&local, &path)?;
+            Location::Path(path)
+        }
+        Address::Server(url) => {
+            rules::fit(given, Some(url.scheme))?;
+            (user, password) = (url.user.clone(), url.password.clone());
+            location::server(url, &options)?
+        }
+    };
+    let credentials = CredentialOptions {
+        user,
+        password,
+        password_file: options.password_file.clone(),
+        password_command: options.password_command.clone(),
+        netrc: !options.no_netrc,
+        prompt: match (options.prompt, options.no_prompt) {
+            (true, _) => Prompt::Always,
+            (false, true) => Prompt::Never,
+            (false, false) => Prompt::IfNeeded,
+        },
+    };
+    let job = Job {
+        direction,
+        local,
+        remote,
+        policy: policy(&options)?,
+        selection: Selection {
+            matching: pattern_list(&options.matching)?,
+            excluded: pattern_list(&options.exclude)?,
+            default_excludes: !options.no_default_excludes,
+            only: options.only.clone().unwrap_or_default(),
+        },
+        limits: limits(&options),
+        state: options.state_dir.map_or(StateDir::InRoot, StateDir::Below),
+        create_folder: options.create_folder,
+        migrate: options.migrate,
+        dry_run: options.dry_run,
+        check_file: options.check_file,
+    };
+    Ok(Invocation {
+        action,
+        job,
+        credentials,
+        exclude_from: options.exclude_from,
+        verbosity,
+        debug_classify,
+        color: if options.no_color {
+            Color::Never
+        } else {
+            Color::OnTerminal
+        },
+        progress: if options.progress {
+            ShowProgress::Always
+        } else {
+            ShowProgress::OnTerminal
+        },
+        report_problems: options.report_problems,
+    })
+}
+
+/// What the connections may take.
+fn limits(options: &Options) -> Limits {
+    Limits {
+        connections: options.connections,
+        timeout: options.timeout,
+        retries: options.retries,
+        max_duration: options.max_duration,
+        bytes_per_sec: options.limit_rate,
+        data: if options.ftp_active {
+            DataMode::Active
+        } else {
+            DataMode::Passive
+        },
+        ..Limits::default()
+    }
+}
+
+/// What may be done to the entries. Which options exclude each other is known already.
+fn policy(options: &Options) -> Result<Policy> {
+    Ok(Policy {
+        force: options.force,
+        delete: if options.delete_ours {
+            Delete::Ours
+        } else if options.delete_unmatched {
+            Delete::Unmatched
+        } else if options.delete {
+            Delete::Missing
+        } else {
+            Delete::Never
+        },
+        resolve: options.resolve,
+        case: options.case,
+        links: options.links,
+        min_age: options.min_age,
+        trash: options.trash.clone().map(|dir| Trash {
+            dir,
+            keep_days: options.trash_days,
+        }),
+        last: pattern_list(&options.last)?,
+        modes: match options.chmod {
+            Some(mode) => Modes::Remote(mode),
+            None if options.perms => Modes::Carried,
+            None => Modes::Theirs,
+        },
+        compare: options.compare,
+        verify: options.verify,
+        remote_scan: if options.no_remote_scan {
+            RemoteScan::Trusted
+        } else if options.quick_scan {
+            RemoteScan::Quick
+        } else {
+            RemoteScan::Full
+        },
+        remote_times: !options.no_remote_meta,
+        allow: Overrides {
+            empty: options.allow_empty,
+            disk: options.accept_disk,
+            time_shift: options.accept_time_shift,
+            new_times: options.accept_new_times,
+            older: options.allow_older,
+            lock: options.break_lock,
+            delete: options.max_delete,
+        },
+    })
+}
+
+/// Several `a, b,,c` as pyftpsync reads them: blanks around a pattern do not count.
+fn pattern_list(texts: &[String]) -> Result<Vec<String>> {
+    let split = texts.iter().flat_map(|text| text.split(','));
+    split
+        .map(str::trim)
+        .filter(|pattern| !pattern.is_empty())
+        .map(|pattern| {
+            patterns::check(pattern)?;
+            Ok(pattern.to_owned())
+        })
+        .collect()
+}
