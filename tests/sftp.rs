@@ -3,9 +3,13 @@
 
 mod support;
 
-use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use std::{fs, iter};
+
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrIn};
 
 use support::program::{Ended, Place, content, put};
 use support::ssh::{Daemon, PASSWORD, SshClient, SshServer, USER, client_command};
@@ -383,6 +387,47 @@ fn a_server_without_sftp_is_told_as_such() {
     let dropbear = scene.run("upload", SshClient::Dbclient, &[]).expect(6);
     assert!(dropbear.stderr.contains("SFTP"), "{dropbear}");
     dropbear.reads_as_prose();
+}
+
+/// What dropbear does for `sftp` where OpenSSH's program is not installed.
+#[test]
+fn a_dropbear_without_sftp_server_is_told_as_such() {
+    let none = ["-c", "exec /usr/lib/no-such-directory/sftp-server"];
+    for client in CLIENTS {
+        let scene = Scene::with(SshServer::start_with(Daemon::Dropbear, &none));
+        let ended = scene.run("upload", client, &[]).expect(6);
+        ended.complains("SFTP").reads_as_prose();
+    }
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_given_up_in_time() {
+    // A queue that is full takes no connection: to whoever dials, the host is silent.
+    let full = socket::socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::empty(),
+        None,
+    );
+    let full = full.unwrap();
+    let any = SockaddrIn::new(127, 0, 0, 1, 0);
+    socket::bind(full.as_raw_fd(), &any).unwrap();
+    socket::listen(&full, Backlog::new(0).unwrap()).unwrap();
+    let address: SockaddrIn = socket::getsockname(full.as_raw_fd()).unwrap();
+    let address = SocketAddr::from((address.ip(), address.port()));
+    let waiting = Duration::from_millis(100);
+    let queue = iter::from_fn(|| TcpStream::connect_timeout(&address, waiting).ok());
+    let _queue: Vec<TcpStream> = queue.collect();
+    for client in CLIENTS {
+        let scene = Scene::new(Daemon::OpenSsh);
+        let command = scene.server.command(client);
+        let url = format!("sftp://sailor@{address}/x");
+        let started = Instant::now();
+        let options = ["--ssh-command", &command, "--timeout=2", "--retries=0"];
+        let ended = scene.place.with("upload", &url, &options).expect(6);
+        ended.complains("timed out").reads_as_prose();
+        assert!(started.elapsed() < Duration::from_secs(10), "{client:?}");
+    }
 }
 
 #[test]

@@ -135,7 +135,8 @@ fn of_login(heard: &Heard<'_>, text: &str) -> Option<Error> {
 
 fn of_connection(heard: &Heard<'_>, text: &str) -> Option<Error> {
     let host = shown_host(heard.terms);
-    if text.contains("subsystem request failed") {
+    // The server's shell names the program that it cannot start, in whatever language: dropbear knows no other way.
+    if text.contains("subsystem request failed") || text.contains("/sftp-server") {
         return Some(ErrorKind::Unsupported(NO_SFTP).into());
     }
     if text.contains("Could not resolve hostname") || text.contains("Error resolving") {
