@@ -431,6 +431,25 @@ fn a_host_that_does_not_answer_is_given_up_in_time() {
 }
 
 #[test]
+fn a_server_that_writes_no_file_from_its_middle_gets_it_whole() {
+    let scene = Scene::new(Daemon::Rclone);
+    let content: Vec<u8> = (0..3_000_000u32).map(|at| (at / 7) as u8).collect();
+    put(&scene.place.local(), "big", &content, 900);
+    let options = [
+        "--limit-rate=400k",
+        "--max-duration=3",
+        "--password-file=pw",
+    ];
+    fs::write(scene.place.path().join("pw"), PASSWORD).unwrap();
+    scene.run("upload", SshClient::Ssh, &options).expect(3);
+    let left = fs::read_dir(scene.server.root()).unwrap().count();
+    assert_eq!(left, 1, "a part is kept");
+    let options = ["--password-file=pw"];
+    scene.run("upload", SshClient::Ssh, &options).expect(0);
+    assert!(fs::read(scene.server.root().join("big")).unwrap() == content);
+}
+
+#[test]
 fn a_shell_that_prints_is_told_as_such() {
     for client in CLIENTS {
         let noisy = ["Subsystem sftp echo Welcome to the harbour;true"];

@@ -188,6 +188,14 @@ impl Session {
         }
     }
 
+    /// Nobody will ask for any reply that is still to come: what was begun has failed.
+    pub fn forget_all(&mut self) {
+        self.early.clear();
+        for fate in self.in_flight.values_mut() {
+            *fate = Fate::Forgotten;
+        }
+    }
+
     /// Why the session is of no use any more.
     pub fn failure(&self) -> Error {
         let text = self.lost.clone().unwrap_or_else(|| "not connected".into());

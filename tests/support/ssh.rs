@@ -41,6 +41,8 @@ pub enum Daemon {
     Proftpd,
     /// asyncssh: passwords only.
     Asyncssh,
+    /// `rclone serve sftp`: passwords only here; it renames over files unasked, hides links, and writes no file from its middle.
+    Rclone,
 }
 
 /// Which program connects.
@@ -78,6 +80,7 @@ impl SshServer {
                 Daemon::Dropbear => dropbear(home.path(), address, extra),
                 Daemon::Proftpd => proftpd(home.path(), address, extra),
                 Daemon::Asyncssh => asyncssh(home.path(), address),
+                Daemon::Rclone => rclone(home.path(), address),
             };
             let mut process = Process::start(as_sailor(home.path(), &command), &output);
             if process.wait_until(address, greets) {
@@ -343,6 +346,16 @@ fn proftpd(home: &Path, address: SocketAddr, extra: &[&str]) -> Command {
     command
         .args(["--nodaemon", "--quiet", "--config"])
         .arg(file);
+    command
+}
+
+/// Serves the whole machine, so that paths are as with the others. It remembers directories for five minutes.
+fn rclone(home: &Path, address: SocketAddr) -> Command {
+    let mut command = Command::new(installed("strangers/venv/bin/rclone", "rclone"));
+    command.args(["serve", "sftp", "/", "--config", ""]);
+    command.args(["--addr", &address.to_string()]);
+    command.args(["--user", USER, "--pass", PASSWORD, "--key"]);
+    command.arg(home.join("host_key"));
     command
 }
 

@@ -227,11 +227,8 @@ impl Source for SftpSource<'_> {
 
 impl Drop for SftpSource<'_> {
     fn drop(&mut self) {
-        self.drop_pieces();
         let session = &mut self.target.session;
-        if let Some(look) = self.last_look.take() {
-            session.forget(look);
-        }
+        session.forget_all();
         // A session that is lost has closed it.
         if let Ok(id) = session.send(&Request::Close(&self.handle)) {
             // It travels with the next request: alone it would be waited for by the kernel (Nagle).

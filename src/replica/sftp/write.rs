@@ -41,6 +41,7 @@ impl SftpReplica {
         } = match self.store(file, &names, &opened, source, watch) {
             Ok(closed) => closed,
             Err((error, litter)) => {
+                self.session.forget_all();
                 if litter == Litter::Useless || !file.keep_partial {
                     self.clean_up(&names.partial);
                 }
@@ -138,9 +139,7 @@ impl SftpReplica {
         let useless = |error| (error, Litter::Useless);
         while ahead.confirmed < file.size {
             if let Err(error) = self.confirm(&mut ahead) {
-                let error = self.explain_full(error);
-                self.drop_replies(&closing);
-                return Err(useless(error));
+                return Err(useless(self.explain_full(error)));
             }
         }
         let finished = source.finish();
@@ -216,9 +215,6 @@ impl SftpReplica {
         let mut is_whole = !refused;
         while keeps && is_whole && !ahead.pieces.is_empty() {
             is_whole = self.confirm(&mut ahead).is_ok();
-        }
-        for (id, _) in ahead.pieces.drain(..) {
-            self.session.forget(id);
         }
         if keeps && !is_whole {
             let cut = Attributes {
@@ -304,17 +300,6 @@ impl SftpReplica {
             present: place,
             aside: aside.flatten(),
         })
-    }
-
-    fn drop_replies(&mut self, closing: &Closing) {
-        let ids = [Some(closing.look), closing.sync, Some(closing.close)];
-        for id in ids
-            .into_iter()
-            .chain([Some(closing.place), closing.aside])
-            .flatten()
-        {
-            self.session.forget(id);
-        }
     }
 
     /// A server that cannot do it for this kind of file says so, and is believed.

@@ -301,7 +301,11 @@ impl Copy {
                     }
                 }
                 Err(error)
-                    if from > 0 && (was_suspended || !has_moved) && is_about_the_part(&error) =>
+                    if from > 0
+                        && is_about_the_part(&error)
+                        && (was_suspended
+                            || !has_moved
+                            || self.adds_nothing(&error, from, target_side, terms)) =>
                 {
                     let path = self.paths.of(self.from.peer());
                     log::info!("{path}: {error}; it is sent from its beginning");
@@ -314,6 +318,21 @@ impl Copy {
                 other => return other,
             }
         }
+    }
+
+    /// Whether a server took bytes and refused to add them to the part: some say only then that they write no file from its
+    /// middle (rclone).
+    fn adds_nothing(
+        &self,
+        error: &Error,
+        from: u64,
+        target: &mut dyn Replica,
+        terms: &Terms<'_>,
+    ) -> bool {
+        matches!(error.kind(), ErrorKind::Refused { .. })
+            && self
+                .resume_at(target, terms)
+                .is_ok_and(|part_bytes| part_bytes <= from)
     }
 
     fn doing(&self) -> String {
