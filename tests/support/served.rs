@@ -1,8 +1,8 @@
 //! A directory on a real SSH server that stands in for a tree in memory: what the tree holds is laid out there before a run, and what the
 //! run made of it is read back into the tree. So the engine's tests run over SFTP as they are.
 //!
-//! `CORACLE_REMOTE=openssh cargo test --test sync` runs them so over OpenSSH and its `ssh`, `dropbear` over dropbear and its `dbclient`;
-//! `tests/run` does. A tree with manners that no disk here has stays in memory.
+//! `CORACLE_REMOTE=openssh cargo test --test sync` runs them so over OpenSSH and its `ssh`, `dropbear` over dropbear and its `dbclient`,
+//! `proftpd` and `asyncssh` over these and `ssh`; `tests/run` does. A tree with manners that no disk here has stays in memory.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use coracle::time::Timestamp;
 
 use super::memory::{Node, Tree};
 use super::servers::{ids, is_root};
-use super::ssh::{Daemon, SshClient, SshServer};
+use super::ssh::{Daemon, PASSWORD, SshClient, SshServer};
 use super::temp::TempDir;
 
 /// Logins cost more than all else here, and a loaded machine takes its time for many at once.
@@ -65,12 +65,12 @@ pub type Idle = Arc<Mutex<Vec<Session>>>;
 /// One of them.
 pub type Session = Box<dyn Replica + Send>;
 
-/// Nobody is asked.
-struct NoAnswers;
+/// Knows the password, for servers that take no keys; nobody is asked.
+struct Password;
 
-impl Answers for NoAnswers {
+impl Answers for Password {
     fn password(&self, _user: &str) -> Result<Option<Secret>> {
-        Ok(None)
+        Ok(Some(Secret::new(PASSWORD.to_owned())))
     }
 
     fn ask(&self, _question: &str, _secrecy: Secrecy) -> Result<Option<Secret>> {
@@ -105,7 +105,7 @@ impl Harbour {
                 timeout: TIMEOUT,
                 ..Limits::default()
             };
-            let connector = SftpConnector::new(&location, &limits, Arc::new(NoAnswers));
+            let connector = SftpConnector::new(&location, &limits, Arc::new(Password));
             Berth {
                 connector: connector.expect("the program is installed"),
                 idle: Idle::default(),
@@ -123,7 +123,11 @@ impl Served {
         let harbour = match asked.as_str() {
             "openssh" => Harbour::of(Daemon::OpenSsh, SshClient::Ssh),
             "dropbear" => Harbour::of(Daemon::Dropbear, SshClient::Dbclient),
-            other => panic!("CORACLE_REMOTE is openssh or dropbear, not {other}"),
+            "proftpd" => Harbour::of(Daemon::Proftpd, SshClient::Ssh),
+            "asyncssh" => Harbour::of(Daemon::Asyncssh, SshClient::Ssh),
+            other => {
+                panic!("CORACLE_REMOTE is openssh, dropbear, proftpd or asyncssh, not {other}")
+            }
         };
         Some(Self {
             berth: Some(harbour.berth()),
