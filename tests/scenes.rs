@@ -6,6 +6,8 @@ mod mounts;
 mod support;
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 use support::program::{Place, content, put};
 
@@ -122,4 +124,74 @@ fn a_mount_point_that_is_gone_is_not_forgotten_by_a_run_that_deletes_nothing() {
     place.between("upload", &["--delete"]).expect(0);
     assert_eq!(content(&remote, "photos/2.jpg"), "2.jpg");
     mounts::take_away(&at).unwrap();
+}
+
+/// A folder with a link to a directory in it and one to a file, all of it on both sides.
+fn place_with_links(name: &str) -> (Place, PathBuf, PathBuf) {
+    let place = Place::new(name);
+    let (local, remote) = (place.local(), place.remote());
+    for file in ["album/1.jpg", "album/2.jpg", "cover.jpg"] {
+        put(&local, file, file, 1000);
+    }
+    symlink("album", local.join("best")).unwrap();
+    symlink("cover.jpg", local.join("front.jpg")).unwrap();
+    place.between("sync", &["--links=follow"]).expect(0);
+    assert_eq!(content(&remote, "best/1.jpg"), "album/1.jpg");
+    assert_eq!(content(&remote, "front.jpg"), "cover.jpg");
+    (place, local, remote)
+}
+
+/// What a followed link leads to has another name as well: deleted under the link's name, it would be gone under its own.
+#[test]
+fn nothing_is_deleted_through_a_followed_link() {
+    let (place, local, remote) = place_with_links("scene-deleted-behind-link");
+    fs::remove_file(remote.join("best/1.jpg")).unwrap();
+    fs::remove_file(remote.join("front.jpg")).unwrap();
+    for _ in 0..2 {
+        let ended = place.between("sync", &["--links=follow"]).expect(0);
+        assert!(ended.stdout.contains("best/1.jpg"), "{ended}");
+        assert!(ended.stdout.contains("front.jpg"), "{ended}");
+    }
+    fs::remove_dir_all(remote.join("best")).unwrap();
+    for options in [&["--links=follow"][..], &["--links=follow", "--trash=.old"]] {
+        place.between("sync", options).expect(0);
+    }
+    let options = ["--links=follow", "--delete", "--max-delete=100%"];
+    place.between("download", &options).expect(0);
+    for side in [&local, &remote] {
+        for file in ["album/1.jpg", "album/2.jpg", "cover.jpg"] {
+            assert_eq!(content(side, file), file);
+        }
+    }
+    assert!(local.join("best").is_symlink() && local.join("front.jpg").is_symlink());
+    // Walked alone, the directory is still one that a link leads to.
+    let options = ["--links=follow", "--delete", "--only=best"];
+    place.between("download", &options);
+    assert_eq!(content(&local, "album/1.jpg"), "album/1.jpg");
+}
+
+/// A link stays a link, whatever the other side makes of what it stands for there.
+#[test]
+fn no_file_takes_the_place_of_a_followed_link() {
+    for options in [
+        &[][..],
+        &["--resolve=remote"],
+        &["--resolve=both"],
+        &["--trash=.old"],
+    ] {
+        let (place, local, remote) = place_with_links("scene-replaced-link");
+        let options = [&["--links=follow"], options].concat();
+        put(&remote, "front.jpg", "edited there", 10);
+        place.between("sync", &options).expect(0);
+        put(&local, "cover.jpg", "edited here", 5);
+        place.between("sync", &options).expect(0);
+        fs::remove_file(remote.join("front.jpg")).unwrap();
+        put(&remote, "front.jpg/x", "a directory there", 10);
+        place.between("sync", &options).expect(0);
+        assert!(local.join("front.jpg").is_symlink(), "{options:?}");
+        assert!(local.join("best").is_symlink(), "{options:?}");
+        for side in [&local, &remote] {
+            assert_eq!(content(side, "cover.jpg"), "edited here", "{options:?}");
+        }
+    }
 }

@@ -186,6 +186,8 @@ pub struct Entry<'a> {
     /// What tells a file from all others of its side, for as long as it lives: its inode on this machine, a hash of what the
     /// server calls unique on another (RFC 3659, 7.5.2). 0 where there is neither, and for anything but a file.
     pub inode: u64,
+    /// Whether it is a link, of which the rest says what it leads to: never deleted, and never replaced by a file.
+    pub is_link: bool,
 }
 
 /// What a replica says of a directory itself.
@@ -195,6 +197,8 @@ pub struct Own {
     pub inode: u64,
     /// The file system that is mounted here: its number, 0 where it has none that lasts. None where nothing is mounted.
     pub mount: Option<u64>,
+    /// Whether a link leads to it, so that what it holds has another name as well: nothing is deleted there.
+    pub is_linked: bool,
 }
 
 /// The entries of one directory, and whether they are all.
@@ -213,13 +217,16 @@ pub struct Listing {
 /// Says of a row that its inode stands before the name: no name is so long. Remote listings have none to take room.
 const HAS_INODE: u16 = 1 << 15;
 
+/// Says of a row that it is a link that is followed.
+const IS_LINK: u16 = 1 << 14;
+
 #[derive(Debug, Clone, Copy)]
 struct Row {
     size: u64,
     mtime_nanos: i64,
     /// Where its inode and name begin in the arena.
     start: u32,
-    /// The length of the name, and [`HAS_INODE`].
+    /// The length of the name, [`HAS_INODE`] and [`IS_LINK`].
     name_bytes: u16,
     kind: Kind,
     /// None where no time was told.
@@ -262,6 +269,15 @@ impl Listing {
         match Name::new(name) {
             Ok(name) => self.push_name(name, stat, inode),
             Err(_) => self.unusable.push(name.into()),
+        }
+    }
+
+    /// The same for a link that is followed, and what it leads to.
+    pub fn push_link(&mut self, name: &[u8], leads_to: Stat) {
+        let count = self.rows.len();
+        self.push_local(name, leads_to, 0);
+        for row in &mut self.rows[count..] {
+            row.name_bytes |= IS_LINK;
         }
     }
 
@@ -428,7 +444,7 @@ impl Row {
     /// Its inode, 0 where there is none, and its name.
     fn parts<'a>(&self, arena: &'a [u8]) -> (u64, &'a [u8]) {
         let own = &arena[self.start as usize..];
-        let length = usize::from(self.name_bytes & !HAS_INODE);
+        let length = usize::from(self.name_bytes & !(HAS_INODE | IS_LINK));
         if self.name_bytes & HAS_INODE == 0 {
             return (0, &own[..length]);
         }
@@ -455,6 +471,7 @@ impl Row {
             stat,
             shown: stat,
             inode,
+            is_link: self.name_bytes & IS_LINK != 0,
         }
     }
 }

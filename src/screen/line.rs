@@ -100,6 +100,7 @@ impl Line {
                 Skipped::Gone { .. } => Self::new("skip", "gone there", "-", V::EQUALS),
                 Skipped::TooYoung => Self::new("skip", "too young", "-", V::EQUALS),
                 Skipped::Special { .. } => Self::new("skip", "special", "-", V::EQUALS),
+                Skipped::Linked { .. } => Self::new("skip", "linked", "-", V::WRITES),
                 Skipped::Protected { on } => Self::new("skip", "protected", cross(on), V::WRITES),
             },
         }

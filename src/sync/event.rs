@@ -177,6 +177,12 @@ pub enum Skipped {
         /// The side that has it.
         on: Side,
     },
+    /// What was to be deleted or replaced is a link there, or has another name beside the one that a link gives it
+    /// (`--links follow`).
+    Linked {
+        /// The side that has the link.
+        on: Side,
+    },
     /// Its directory could not be listed in full, so nothing is deleted there.
     Protected {
         /// The side it would have been deleted on.

@@ -402,6 +402,7 @@ impl Replica for MemoryReplica {
         listing.own = Own {
             inode: inside.inodes[&dir].inode,
             mount: inside.mounts.get(&dir).copied(),
+            is_linked: false,
         };
         for (path, node) in inside.children(&dir).filter(|(path, _)| !path.is_root()) {
             let name = path.name().expect("only the root has none");

@@ -496,6 +496,7 @@ fn words_for(deed: Deed) -> &'static str {
             Skipped::Gone { .. } => "skip gone",
             Skipped::TooYoung => "skip too young",
             Skipped::Special { .. } => "skip special",
+            Skipped::Linked { .. } => "skip linked",
             Skipped::Protected { .. } => "skip protected",
         },
     }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
-use super::look::stat_of;
+use super::look::{Looked, stat_of};
 use super::walk::{Parents, Place, failure, last_name};
 use super::{BUFFER_BYTES, LocalReplica};
 use crate::error::{Doing, Error, ErrorKind, Result};
@@ -234,7 +234,9 @@ impl LocalReplica {
 
     fn look_at_result(&self, file: &NewFile<'_>, place: &Place, times: Times) -> Result<Written> {
         match self.look_in(place, last_name(file.path)?)? {
-            Some((stat, inode)) if stat.kind == Kind::File && stat.size == file.size => {
+            Some(Looked { stat, inode, .. })
+                if stat.kind == Kind::File && stat.size == file.size =>
+            {
                 let is_lasting = system::keeps_inodes(place.as_fd());
                 Ok(Written {
                     stat,

@@ -14,31 +14,59 @@ use crate::replica::{
 };
 use crate::system::{self, FileKind, Status};
 
+/// What is at a name.
+pub(super) struct Looked {
+    pub(super) stat: Stat,
+    /// 0 for all but files, and for what a link leads to, which has another name as well.
+    pub(super) inode: u64,
+    /// Whether a link is there, which leads to that.
+    pub(super) is_link: bool,
+}
+
+impl Looked {
+    const fn at(stat: Stat) -> Self {
+        Self {
+            stat,
+            inode: 0,
+            is_link: false,
+        }
+    }
+}
+
 impl LocalReplica {
     pub(super) fn list_into(&self, place: &Place, listing: &mut Listing) -> Result<()> {
         let dir = system::open_dir_at(place.as_fd(), b".").map_err(failure)?;
         let keeps_inodes = system::keeps_inodes(dir.as_fd());
         let file_system = system::file_system(dir.as_fd()).map_err(failure)?;
         listing.own = own_of(dir.as_fd(), keeps_inodes, file_system.id).map_err(failure)?;
+        listing.own.is_linked = place.trail.as_ref().is_some_and(|trail| trail.is_linked);
         let mut seen = false;
         let read = system::read_dir(dir, |name, kind| {
             seen = true;
             // The kind alone says all about these; a file's size and time, and whatever is unclear, must be asked for.
             let stat = match (kind, self.links) {
-                (Some(FileKind::Dir), _) => Ok(Some((Stat::dir(), 0))),
+                (Some(FileKind::Dir), _) => Ok(Some(Looked::at(Stat::dir()))),
                 (Some(FileKind::Special), _) | (Some(FileKind::Link), Links::Skip) => {
-                    Ok(Some((SPECIAL, 0)))
+                    Ok(Some(Looked::at(SPECIAL)))
                 }
                 (Some(FileKind::File) | None, _) | (Some(FileKind::Link), Links::Follow) => {
                     self.look_in(place, name)
                 }
             };
             match stat {
-                Ok(Some((mut stat, inode))) => {
+                Ok(Some(Looked {
+                    mut stat,
+                    inode,
+                    is_link,
+                })) => {
                     if let (true, Some(mtime)) = (file_system.has_even_times, &mut stat.mtime) {
                         mtime.precision = Precision::TwoSeconds;
                     }
-                    listing.push_local(name, stat, if keeps_inodes { inode } else { 0 });
+                    if is_link {
+                        listing.push_link(name, stat);
+                    } else {
+                        listing.push_local(name, stat, if keeps_inodes { inode } else { 0 });
+                    }
                 }
                 // It was removed since its name was read.
                 Ok(None) => {}
@@ -72,11 +100,11 @@ impl LocalReplica {
 
     /// What is at that name, or that there is certainly nothing; a link is looked through where links are followed.
     pub(super) fn stat_in(&self, place: &Place, name: &[u8]) -> Result<Option<Stat>> {
-        Ok(self.look_in(place, name)?.map(|(stat, _)| stat))
+        Ok(self.look_in(place, name)?.map(|looked| looked.stat))
     }
 
-    /// The same with the inode; 0 for what a link leads to, which has another name as well.
-    pub(super) fn look_in(&self, place: &Place, name: &[u8]) -> Result<Option<(Stat, u64)>> {
+    /// The same, with all that is told of it.
+    pub(super) fn look_in(&self, place: &Place, name: &[u8]) -> Result<Option<Looked>> {
         let status = match system::status_at(place.as_fd(), name) {
             Ok(status) => status,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -87,7 +115,10 @@ impl LocalReplica {
                 FileKind::File => status.identity.inode,
                 FileKind::Dir | FileKind::Link | FileKind::Special => 0,
             };
-            return Ok(Some((stat_of(&status), inode)));
+            return Ok(Some(Looked {
+                inode,
+                ..Looked::at(stat_of(&status))
+            }));
         };
         let stat = match trail.clone().follow(self, name)? {
             Led::ToDir(identity) if trail.passed.contains(&identity) => SPECIAL,
@@ -95,7 +126,10 @@ impl LocalReplica {
             Led::ToEntry { status, .. } => stat_of(&status),
             Led::Nowhere => SPECIAL,
         };
-        Ok(Some((stat, 0)))
+        Ok(Some(Looked {
+            is_link: true,
+            ..Looked::at(stat)
+        }))
     }
 
     pub(super) fn identify_one(&self, path: &RelPath) -> Result<Option<FileIdentity>> {
@@ -191,6 +225,7 @@ fn own_of(dir: BorrowedFd<'_>, keeps_inodes: bool, file_system: u64) -> io::Resu
             0
         },
         mount: is_mount.then_some(file_system),
+        is_linked: false,
     })
 }
 

@@ -52,6 +52,7 @@ impl LocalReplica {
         let mut trail = Trail {
             steps: vec![Rc::new(self.root()?.handle.try_clone().map_err(failure)?)],
             passed: vec![system::status(self.handle()?).map_err(failure)?.identity],
+            is_linked: false,
         };
         for name in dir.names() {
             match trail.follow(self, name.as_bytes())? {
@@ -133,6 +134,8 @@ pub(super) struct Trail {
     steps: Vec<Rc<OwnedFd>>,
     /// What the names of the path led to, the root first: a link back to one of these would be a loop.
     pub(super) passed: Vec<Identity>,
+    /// Whether a link was followed.
+    pub(super) is_linked: bool,
 }
 
 /// Where a name led.
@@ -182,6 +185,7 @@ impl Trail {
                 }
                 FileKind::Link => {
                     links += 1;
+                    self.is_linked = true;
                     let text = system::read_link(self.top().as_fd(), &name).map_err(failure)?;
                     if links > MAX_LINKS || !self.turn(target, &text, &mut ahead) {
                         return Ok(Led::Nowhere);

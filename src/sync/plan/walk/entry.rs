@@ -266,6 +266,13 @@ impl Walker<'_, '_, '_> {
             (Action::Delete { on, .. }, _) if visit.is_protected => {
                 Action::Skip(Skipped::Protected { on })
             }
+            (Action::Delete { on, .. }, _) if is_linked(found, &entry.pair, on) => {
+                Action::Skip(Skipped::Linked { on })
+            }
+            (Action::Copy { from }, _) if would_replace_link(entry, from) => {
+                let on = from.peer();
+                Action::Skip(Skipped::Linked { on })
+            }
             (Action::Copy { .. } | Action::Conflict, Some(side)) => {
                 Action::Skip(Skipped::Protected { on: side.peer() })
             }
@@ -398,7 +405,7 @@ impl Walker<'_, '_, '_> {
                     }
                 }
             }
-            Skipped::Protected { .. } => seen.is_partial = true,
+            Skipped::Protected { .. } | Skipped::Linked { .. } => seen.is_partial = true,
             Skipped::NotOurs { .. } | Skipped::OneWay { .. } => {
                 self.draft.plan.totals.left_alone += 1;
             }
@@ -513,7 +520,12 @@ impl Walker<'_, '_, '_> {
             self.record_content(dir, entry);
             return Ok(());
         }
-        match self.resolve(dir, entry)? {
+        let resolution = self.resolve(dir, entry)?;
+        if let Some(on) = link_in_the_way(found, entry, resolution) {
+            self.skip(dir, &entry.path, Kind::File, Skipped::Linked { on });
+            return Ok(());
+        }
+        match resolution {
             Resolution::Ask | Resolution::Skip | Resolution::MoveAside { .. } => {
                 self.skip_conflict(dir, &entry.path, Kind::File)
             }
@@ -583,6 +595,40 @@ impl Walker<'_, '_, '_> {
         let secs = i64::try_from(min_age.as_secs()).unwrap_or(i64::MAX);
         pair.is_younger_than(self.walk.now.plus_secs(-secs))
     }
+}
+
+/// Whether a link leads to the entry on that side: then it has another name as well, and is not deleted under this one.
+fn is_linked(found: &Found, pair: &Pair<'_>, on: Side) -> bool {
+    let is_link = pair.entries.of(on).is_some_and(|entry| entry.is_link);
+    is_link || found.listings.of(on).own.is_linked
+}
+
+/// Whether a file would take the place of a link.
+fn would_replace_link(entry: &Decided<'_>, from: Side) -> bool {
+    let there = entry.pair.entries.of(from.peer());
+    entry.kind == Kind::File && there.is_some_and(|there| there.is_link)
+}
+
+/// The side on which a link stands where a conflict would be settled.
+pub(super) fn link_in_the_way(
+    found: &Found,
+    entry: &Decided<'_>,
+    resolution: Resolution,
+) -> Option<Side> {
+    let (on, is_in_the_way) = match resolution {
+        Resolution::Copy { from } | Resolution::Restore { from } => {
+            (from.peer(), would_replace_link(entry, from))
+        }
+        Resolution::Delete { on } => (on, is_linked(found, &entry.pair, on)),
+        // The loser gets another name.
+        Resolution::KeepBoth { winner } => {
+            let loser = winner.peer();
+            (loser, is_linked(found, &entry.pair, loser))
+        }
+        Resolution::MoveAside { loser } => (loser, is_linked(found, &entry.pair, loser)),
+        Resolution::Ask | Resolution::Skip => return None,
+    };
+    is_in_the_way.then_some(on)
 }
 
 fn descend(visit: &Visit, pair: &Pair<'_>, doom: Doom) -> Visit {

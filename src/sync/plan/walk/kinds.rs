@@ -1,13 +1,13 @@
 //! Conflicts of kinds: a file on one side, a directory of that name on the other.
 
-use super::entry::{Decided, descend_to};
+use super::entry::{Decided, descend_to, link_in_the_way};
 use super::{Doom, Visit, Walker};
 use crate::error::Result;
 use crate::job::Delete;
 use crate::path::Name;
 use crate::replica::Kind;
 use crate::side::{Side, Sides};
-use crate::sync::event::DeletedFor;
+use crate::sync::event::{DeletedFor, Skipped};
 use crate::sync::look::{Found, Pair};
 use crate::sync::plan::Todo;
 use crate::sync::plan::aside::{Aside, aside_name};
@@ -27,6 +27,10 @@ impl Walker<'_, '_, '_> {
     ) -> Result<()> {
         let dir = &visit.dir;
         let resolution = self.resolve(dir, &entry)?;
+        if let Some(on) = link_in_the_way(found, &entry, resolution) {
+            self.skip(dir, &entry.path, entry.kind, Skipped::Linked { on });
+            return Ok(());
+        }
         let Resolution::MoveAside { loser } = resolution else {
             self.skip_conflict(dir, &entry.path, entry.kind);
             return Ok(());
