@@ -71,6 +71,14 @@ pub fn open(
     };
     let (mut archive, may_delete) = match found {
         Verdict::Good(archive) => (*archive, true),
+        // Whoever set it aside ended before the next one was written.
+        Verdict::None if dir.as_ref().is_some_and(|dir| opening.has_set_aside(dir)) => {
+            notices.push(format!(
+                "the archive in {} was set aside, and none was written since; both sides meet as for the first time, and nothing is deleted in this run",
+                home.shown(b"")
+            ));
+            (Archive::nothing(peer), false)
+        }
         Verdict::None if migrate => (Archive::nothing(peer), true),
         Verdict::None => (opening.adopt(&mut notices)?, true),
         Verdict::SetAside(aside) => {
@@ -136,6 +144,12 @@ impl Opening<'_> {
             )
         };
         Err(ErrorKind::Usage(refusal).into())
+    }
+
+    fn has_set_aside(&self, dir: &OwnedFd) -> bool {
+        [&self.names.copied, &self.names.damaged]
+            .into_iter()
+            .any(|name| system::status_at(dir.as_fd(), name).is_ok())
     }
 
     fn read(&self, dir: &OwnedFd) -> Result<Verdict> {
@@ -441,6 +455,11 @@ mod tests {
         assert_eq!(opened.notices.len(), 1, "{:?}", opened.notices);
         assert!(!scene.archive().exists());
         assert_eq!(std::fs::read(scene.file(to)).unwrap(), before);
+        // That run was cut off before it recorded anything.
+        drop(opened);
+        let opened = scene.open();
+        assert!(opened.archive.is_first_meeting() && !opened.may_delete);
+        assert_eq!(opened.notices.len(), 1, "{:?}", opened.notices);
         note(&opened, &[("", settled())]);
         scene.save(&opened);
         let opened = scene.open();
