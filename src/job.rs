@@ -54,6 +54,65 @@ impl Job {
     }
 }
 
+/// A request about one target by itself.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    /// The target.
+    pub target: Location,
+    /// What is asked.
+    pub purpose: Purpose,
+    /// Which entries are asked about.
+    pub selection: Selection,
+    /// What happens to symbolic links.
+    pub links: Links,
+    /// How long things may take.
+    pub limits: Limits,
+    /// Where archives may be, besides the target itself.
+    pub state: StateDir,
+    /// Whether what would be changed is only told.
+    pub dry_run: bool,
+}
+
+/// What is asked about a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// What is in it, as a tree.
+    Tree(Tree),
+    /// What is in it, what runs have left there, what is damaged.
+    Scan(Scan),
+}
+
+/// What of a tree is drawn, and how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// Files, too.
+    pub files: bool,
+    /// In the order of names in which case does not count, files first.
+    pub sort: bool,
+}
+
+/// How a target is scanned, and what is done there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Each entry is told.
+    pub list: bool,
+    /// What is below the directories of the root is looked at, too.
+    pub recursive: bool,
+    /// Records are removed: pyftpsync's, and the archives of a local root.
+    pub remove_meta: bool,
+    /// Locks are removed, whoever holds them.
+    pub remove_locks: bool,
+    /// What runs of this machine left is tidied up.
+    pub repair: bool,
+}
+
+impl Scan {
+    /// Whether anything may be changed.
+    pub const fn writes(self) -> bool {
+        self.remove_meta || self.remove_locks || self.repair
+    }
+}
+
 /// Which way changes travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {

@@ -22,6 +22,7 @@
 //! | [`cli`], [`login`] | from words to a [`job::Job`]: flags, addresses, pattern files; passwords |
 //! | [`screen`] | to the user: lines, progress, exit code; questions; the keyboard |
 //! | [`sync`] | THE ALGORITHM. Start at [`sync::run()`]. Knows replicas by their trait, never a socket |
+//! | [`survey`] | one target by itself: its tree, what runs have left there |
 //! | [`replica`] | the two sides behind one trait: [`replica::LocalReplica`], [`replica::FtpReplica`] |
 //! | [`ftp`] | an FTP client; its parsers are sans-io, its session is a queue of commands and replies |
 //! | `sftp` | an SFTP client over an SSH program that is there: packets sans-io, requests in flight by id |
@@ -51,6 +52,8 @@ pub mod tasks;
 pub mod login;
 
 pub mod screen;
+
+pub mod survey;
 
 pub mod sync;
 

@@ -339,6 +339,13 @@ impl PartOwner {
     }
 }
 
+/// What lies under a partial name, whoever made it; none for another name.
+pub fn part_of_anyone(name: Name<'_>) -> Option<Part> {
+    let rest = name.as_bytes().strip_prefix(PARTIAL_PREFIX)?;
+    let owner = std::str::from_utf8(rest.split(|byte| *byte == b'-').next()?).ok()?;
+    PartOwner(u32::from_str_radix(owner, 16).ok()?).part(name)
+}
+
 /// How many digits of a partial name stand for the final one.
 const NAME_DIGITS: usize = 16;
 

@@ -2,18 +2,18 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 #[cfg(feature = "sftp")]
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cli::{self, Action, Invocation, Request, TaskRequest, meant, patterns, url};
+use crate::cli::{self, Action, Invocation, Request, TaskRequest, Visiting, meant, patterns, url};
 #[cfg(feature = "yaml")]
 use crate::error::{Doing, Error};
 use crate::error::{ErrorKind, Result};
 #[cfg(feature = "sftp")]
 use crate::job::{HostKeys, SSH_PORT};
-use crate::job::{Job, Location, Trust};
+use crate::job::{Job, Limits, Location, Selection, Trust};
 use crate::login::{self, CredentialOptions};
 use crate::net::Halt;
 #[cfg(feature = "yaml")]
@@ -21,13 +21,13 @@ use crate::path::Escaped;
 use crate::run::Run;
 use crate::screen::ask::{AskStyle, Nobody, TerminalAsk};
 use crate::screen::terminal::Answers;
-use crate::screen::{self, Ending, ExitCode, ProcessReport};
+use crate::screen::{self, Ending, ExitCode, ProcessReport, Verbosity};
 use crate::sync::Summary;
 use crate::sync::event::{Event, Totals};
 use crate::sync::workers::Stop;
 use crate::system;
 #[cfg(feature = "yaml")]
-use crate::tasks::TaskFile;
+use crate::tasks::{TaskFile, Work};
 
 /// Runs the program with its arguments, the first of which is its name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -40,6 +40,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Ok(Request::Run(invocation)) => match refuse_lost_schemes(&invocation.job) {
             Ok(()) => run_invocation(*invocation, &Remarks::default()),
+            Err(error) => screen::print_failure(&error),
+        },
+        Ok(Request::Visit(visiting)) => match refuse_lost_scheme(&visiting.visit.target) {
+            Ok(()) => run_visit(*visiting, &Remarks::default()),
             Err(error) => screen::print_failure(&error),
         },
         Ok(Request::Tasks(request)) => {
@@ -65,8 +69,12 @@ fn hide_passwords(args: &[OsString]) {
 fn refuse_lost_schemes(job: &Job) -> Result<()> {
     let here = Path::new("");
     meant::refuse_lost_scheme(&job.local, here)?;
-    match &job.remote {
-        Location::Path(path) => meant::refuse_lost_scheme(path, here),
+    refuse_lost_scheme(&job.remote)
+}
+
+fn refuse_lost_scheme(location: &Location) -> Result<()> {
+    match location {
+        Location::Path(path) => meant::refuse_lost_scheme(path, Path::new("")),
         Location::Ftp(_) | Location::Sftp(_) => Ok(()),
     }
 }
@@ -85,7 +93,11 @@ fn run_tasks(request: &TaskRequest) -> Result<ExitCode> {
         .any(|(option, _)| *option == "--max-duration");
     let mut worst = ExitCode::Done;
     for mut task in tasks {
-        let limit = &mut task.invocation.job.limits.max_duration;
+        let limits = match &mut task.work {
+            Work::Sync(invocation) => &mut invocation.job.limits,
+            Work::Look(visiting) => &mut visiting.visit.limits,
+        };
+        let limit = &mut limits.max_duration;
         if let (Some(limit), true) = (limit, is_for_all) {
             *limit = limit.saturating_sub(began.elapsed());
         }
@@ -101,7 +113,10 @@ fn run_tasks(request: &TaskRequest) -> Result<ExitCode> {
             warnings: task.warnings,
             notices: task.notices,
         };
-        worst = worst.worse(run_invocation(task.invocation, &remarks));
+        worst = worst.worse(match task.work {
+            Work::Sync(invocation) => run_invocation(*invocation, &remarks),
+            Work::Look(visiting) => run_visit(*visiting, &remarks),
+        });
     }
     Ok(worst)
 }
@@ -119,26 +134,38 @@ struct Remarks {
     notices: Vec<String>,
 }
 
+impl Remarks {
+    fn tell(&self, report: &mut ProcessReport) {
+        for notice in &self.notices {
+            report.show(&Event::Notice(notice));
+        }
+        for warning in &self.warnings {
+            report.warning(warning);
+        }
+    }
+}
+
 fn run_invocation(mut invocation: Invocation, remarks: &Remarks) -> ExitCode {
-    screen::start_log(invocation.verbosity, invocation.debug_classify);
-    system::forbid_core_dumps();
-    system::spare_memory();
+    begin(invocation.verbosity, invocation.debug_classify);
     let mut report = ProcessReport::of_process(
         &invocation.job,
         invocation.verbosity,
         invocation.color,
         invocation.progress,
     );
-    for notice in &remarks.notices {
-        report.show(&Event::Notice(notice));
-    }
-    for warning in &remarks.warnings {
-        report.warning(warning);
-    }
+    remarks.tell(&mut report);
     let mut asked = false;
     let ended = system::watch_signals()
         .map_err(|error| ErrorKind::Disk(error).into())
-        .and_then(|()| complete(&mut invocation, &mut |text| report.warning(text)))
+        .and_then(|()| {
+            complete(
+                &mut invocation.job.remote,
+                &mut invocation.job.selection,
+                &invocation.credentials,
+                &invocation.exclude_from,
+                &mut |text| report.warning(text),
+            )
+        })
         .and_then(|()| {
             run_job(
                 invocation.action,
@@ -162,17 +189,19 @@ fn run_invocation(mut invocation: Invocation, remarks: &Remarks) -> ExitCode {
     })
 }
 
-/// Completes the job with what lies outside the command line: patterns in files, user and password.
-fn complete(invocation: &mut Invocation, warn: &mut dyn FnMut(&str)) -> Result<()> {
-    for file in &invocation.exclude_from {
-        invocation
-            .job
-            .selection
-            .excluded
-            .extend(patterns::read(file)?);
+/// Completes a request with what lies outside the command line: patterns in files, user and password.
+fn complete(
+    location: &mut Location,
+    selection: &mut Selection,
+    credentials: &CredentialOptions,
+    exclude_from: &[PathBuf],
+    warn: &mut dyn FnMut(&str),
+) -> Result<()> {
+    for file in exclude_from {
+        selection.excluded.extend(patterns::read(file)?);
     }
-    if let Location::Ftp(ftp) = &mut invocation.job.remote {
-        let account = login::resolve(&ftp.host, ftp.port, &invocation.credentials, warn)?;
+    if let Location::Ftp(ftp) = location {
+        let account = login::resolve(&ftp.host, ftp.port, credentials, warn)?;
         ftp.user = account.user;
         ftp.password = account.password;
     }
@@ -186,44 +215,7 @@ fn run_job(
     report: &mut ProcessReport,
     asked: &mut bool,
 ) -> Result<Summary> {
-    if let Location::Ftp(ftp) = &job.remote
-        && let Some(Trust::Anyone) = ftp.protection.settings().map(|tls| &tls.trust)
-    {
-        report.warning(
-            "--insecure: any server is accepted; whoever is between may read and change everything, the password too",
-        );
-    }
-    let asked_to_stop = || system::stopped_by().is_some();
-    let deadline = job.limits.max_duration.map(|span| Instant::now() + span);
-    #[cfg(feature = "sftp")]
-    if let Location::Sftp(sftp) = &job.remote
-        && sftp.host_keys == HostKeys::Anyone
-    {
-        report.warning(
-            "--no-verify-host-keys: any server is accepted; whoever is between may read and change everything, the \
-             password too",
-        );
-    }
-    let halt = Halt::new(move || {
-        let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        let by_user = system::stopped_by().map(|_| Stop::BY_USER);
-        by_user.or(is_over.then_some(Stop::BY_TIME))
-    });
-    let run = Run::of(job).halted_by(halt).stopped_by(Stop {
-        asked: &asked_to_stop,
-        deadline,
-    });
-    #[cfg(feature = "sftp")]
-    let run = match &job.remote {
-        Location::Sftp(sftp) => {
-            let answers =
-                login::SshAnswers::new(&sftp.host, sftp.port.unwrap_or(SSH_PORT), credentials);
-            run.answered_by(Arc::new(answers))
-        }
-        Location::Path(_) | Location::Ftp(_) => run,
-    };
-    #[cfg(not(feature = "sftp"))]
-    let _ = credentials;
+    let run = surrounded(Run::of(job), &job.remote, &job.limits, credentials, report);
     if action == Action::Undo {
         return run.undo(&mut |event| report.show(&event));
     }
@@ -246,4 +238,94 @@ fn run_job(
         report.warning(&text);
     }
     summary
+}
+
+/// A run with what lies around this process: the user who ends it or answers for it. What the user gave up for it is told.
+fn surrounded<'a, R>(
+    run: Run<'a, R>,
+    location: &Location,
+    limits: &Limits,
+    credentials: &CredentialOptions,
+    report: &mut ProcessReport,
+) -> Run<'a, R> {
+    if let Location::Ftp(ftp) = location
+        && let Some(Trust::Anyone) = ftp.protection.settings().map(|tls| &tls.trust)
+    {
+        report.warning(
+            "--insecure: any server is accepted; whoever is between may read and change everything, the password too",
+        );
+    }
+    #[cfg(feature = "sftp")]
+    if let Location::Sftp(sftp) = location
+        && sftp.host_keys == HostKeys::Anyone
+    {
+        report.warning(
+            "--no-verify-host-keys: any server is accepted; whoever is between may read and change everything, the \
+             password too",
+        );
+    }
+    let deadline = limits.max_duration.map(|span| Instant::now() + span);
+    let halt = Halt::new(move || {
+        let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let by_user = system::stopped_by().map(|_| Stop::BY_USER);
+        by_user.or(is_over.then_some(Stop::BY_TIME))
+    });
+    let run = run.halted_by(halt).stopped_by(Stop {
+        asked: &is_stopped,
+        deadline,
+    });
+    #[cfg(feature = "sftp")]
+    let run = match location {
+        Location::Sftp(sftp) => {
+            let answers =
+                login::SshAnswers::new(&sftp.host, sftp.port.unwrap_or(SSH_PORT), credentials);
+            run.answered_by(Arc::new(answers))
+        }
+        Location::Path(_) | Location::Ftp(_) => run,
+    };
+    #[cfg(not(feature = "sftp"))]
+    let _ = credentials;
+    run
+}
+
+fn is_stopped() -> bool {
+    system::stopped_by().is_some()
+}
+
+/// Tells what is asked of one target.
+fn run_visit(mut visiting: Visiting, remarks: &Remarks) -> ExitCode {
+    let mut report = ProcessReport::of_target(
+        visiting.visit.dry_run,
+        visiting.verbosity,
+        visiting.color,
+        visiting.progress,
+    );
+    begin(visiting.verbosity, false);
+    remarks.tell(&mut report);
+    let visit = &mut visiting.visit;
+    let ended = system::watch_signals()
+        .map_err(|error| ErrorKind::Disk(error).into())
+        .and_then(|()| {
+            complete(
+                &mut visit.target,
+                &mut visit.selection,
+                &visiting.credentials,
+                &visiting.exclude_from,
+                &mut |text| report.warning(text),
+            )
+        })
+        .and_then(|()| {
+            let run = Run::of(&*visit);
+            let credentials = &visiting.credentials;
+            surrounded(run, &visit.target, &visit.limits, credentials, &mut report)
+                .visit(&mut |event| report.show(&event))
+        });
+    report.end(ended.err().as_ref())
+}
+
+/// What every command begins with.
+fn begin(verbosity: Verbosity, debug_classify: bool) {
+    screen::start_log(verbosity, debug_classify);
+    system::forbid_core_dumps();
+    system::spare_memory();
 }

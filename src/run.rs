@@ -1,6 +1,8 @@
 //! Joins the parts of a run: a job to its replicas, its lock, its archive. What the command line does and what a library user
 //! does is the same [`Run`].
 
+mod visit;
+
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Doing, ErrorKind, Result};
 #[cfg(feature = "sftp")]
 use crate::job::Secret;
-use crate::job::{Job, Links, Location, StateDir};
+use crate::job::{Job, Limits, Links, Location, StateDir};
 use crate::net::Halt;
 use crate::path::{Escaped, RelPath};
 #[cfg(feature = "sftp")]
@@ -26,9 +28,9 @@ use crate::sync::workers::Stop;
 use crate::sync::{self, Setting, Summary, Undo};
 use crate::time::Timestamp;
 
-/// One run of a job, with lock, journal and archive.
-pub struct Run<'a> {
-    job: &'a Job,
+/// One run of a request: of a [`Job`], with lock, journal and archive, or of a [`Visit`].
+pub struct Run<'a, R = Job> {
+    request: &'a R,
     stop: Stop<'a>,
     halt: Halt,
     #[cfg(feature = "sftp")]
@@ -36,11 +38,11 @@ pub struct Run<'a> {
     remote: Option<(&'a dyn Connect, String)>,
 }
 
-impl<'a> Run<'a> {
-    /// A run of that job.
-    pub fn of(job: &'a Job) -> Self {
+impl<'a, R> Run<'a, R> {
+    /// A run of that request.
+    pub fn of(request: &'a R) -> Self {
         Self {
-            job,
+            request,
             stop: Stop::NEVER,
             halt: Halt::default(),
             #[cfg(feature = "sftp")]
@@ -69,6 +71,61 @@ impl<'a> Run<'a> {
         Self { answers, ..self }
     }
 
+    /// How a location is reached; of a server, a session may be open then.
+    fn reach(&self, location: &Location, how: &Reach<'_>) -> Result<Remote<'a>> {
+        match location {
+            Location::Path(path) => {
+                let root = LocalReplica::open_or_absent(path, Links::Skip)?;
+                let identity = root.file_system_id().unwrap_or(0);
+                Ok(Remote {
+                    connect: Connector::Local(LocalConnector::new(path, how.links)),
+                    peer: PeerKey::of_path(path, identity),
+                })
+            }
+            #[cfg(feature = "sftp")]
+            Location::Sftp(location) => {
+                let answers = self.answers.clone();
+                let sftp = SftpConnector::new(location, how.limits, answers)?;
+                let key = PeerKey::of_sftp(location);
+                let (connect, peer) =
+                    Begun::of(sftp, key, SftpConnector::connect, SftpReplica::login_dir)?;
+                Ok(Remote {
+                    connect: Connector::Sftp(Box::new(connect)),
+                    peer,
+                })
+            }
+            #[cfg(not(feature = "sftp"))]
+            Location::Sftp(_) => {
+                let text = "this build of coracle cannot follow sftp://";
+                Err(ErrorKind::Usage(text.to_owned()).into())
+            }
+            Location::Ftp(location) => {
+                let given = given_state_dir(how.state)?;
+                let servers = Servers::of(&state_dir_of(given.as_deref()), how.mode);
+                let ftp = FtpConnector::new(location, how.limits)?
+                    .with_halt(self.halt.clone())
+                    .with_memory(Arc::new(servers));
+                let key = PeerKey::of_ftp(location);
+                let (connect, peer) =
+                    Begun::of(ftp, key, FtpConnector::connect, FtpReplica::login_dir)?;
+                Ok(Remote {
+                    connect: Connector::Ftp(Box::new(connect)),
+                    peer,
+                })
+            }
+        }
+    }
+}
+
+/// What a way to a location depends on.
+struct Reach<'r> {
+    limits: &'r Limits,
+    links: Links,
+    state: &'r StateDir,
+    mode: Mode,
+}
+
+impl<'a> Run<'a> {
     /// Syncs with a replica of another kind than the job's remote location names. `name` is what the archive calls it: it must
     /// always be the same for the same replica, and no other's.
     #[must_use]
@@ -81,7 +138,7 @@ impl<'a> Run<'a> {
 
     /// Runs it to its end. An error means that nothing was changed; what ends a run in the middle is in the summary.
     pub fn start(&self, tell: &mut dyn FnMut(Event<'_>), ask: &mut dyn Ask) -> Result<Summary> {
-        let job = self.job;
+        let job = self.request;
         let now = Timestamp::now();
         let remote = self.connect_remote()?;
         let place = Place::of(job, remote.peer)?;
@@ -124,13 +181,7 @@ impl<'a> Run<'a> {
             now,
         };
         let ran = sync::run(job, &setting, tell, ask);
-        if let Connector::Ftp(ftp) = &remote.connect
-            && let Some(address) = ftp.connect.overheard_on_the_way_to()
-        {
-            tell(Event::Warning(&format!(
-                "user, password and files went to {address} readable by everyone on the way; does the server know ftps://?"
-            )));
-        }
+        remote.connect.tell_overheard(tell);
         let summary = ran?;
         if !job.dry_run {
             place.remember(job, known, &summary);
@@ -140,7 +191,7 @@ impl<'a> Run<'a> {
 
     /// Takes back what the last run moved to the trash, on both sides. No record is changed: the next run sees what came back.
     pub fn undo(&self, tell: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
-        let job = self.job;
+        let job = self.request;
         let remote = self.connect_remote()?;
         let place = Place::of(job, remote.peer)?;
         let root = LocalReplica::open(&place.id.local, Links::Skip)?;
@@ -162,54 +213,25 @@ impl<'a> Run<'a> {
     }
 
     fn connect_remote(&self) -> Result<Remote<'a>> {
+        let job = self.request;
         if let Some((connect, name)) = &self.remote {
             return Ok(Remote {
                 connect: Connector::Given(*connect),
                 peer: PeerKey::named(name.clone()),
             });
         }
-        match &self.job.remote {
-            Location::Path(path) => {
-                refuse_overlap(&self.job.local, path)?;
-                let root = LocalReplica::open_or_absent(path, Links::Skip)?;
-                let identity = root.file_system_id().unwrap_or(0);
-                Ok(Remote {
-                    connect: Connector::Local(LocalConnector::new(path, self.job.policy.links)),
-                    peer: PeerKey::of_path(path, identity),
-                })
-            }
-            #[cfg(feature = "sftp")]
-            Location::Sftp(location) => {
-                let answers = self.answers.clone();
-                let sftp = SftpConnector::new(location, &self.job.limits, answers)?;
-                let key = PeerKey::of_sftp(location);
-                let (connect, peer) =
-                    Begun::of(sftp, key, SftpConnector::connect, SftpReplica::login_dir)?;
-                Ok(Remote {
-                    connect: Connector::Sftp(Box::new(connect)),
-                    peer,
-                })
-            }
-            #[cfg(not(feature = "sftp"))]
-            Location::Sftp(_) => {
-                let text = "this build of coracle cannot follow sftp://";
-                Err(ErrorKind::Usage(text.to_owned()).into())
-            }
-            Location::Ftp(location) => {
-                let given = given_state_dir(self.job)?;
-                let servers = Servers::of(&state_dir_of(given.as_deref()), mode_of(self.job));
-                let ftp = FtpConnector::new(location, &self.job.limits)?
-                    .with_halt(self.halt.clone())
-                    .with_memory(Arc::new(servers));
-                let key = PeerKey::of_ftp(location);
-                let (connect, peer) =
-                    Begun::of(ftp, key, FtpConnector::connect, FtpReplica::login_dir)?;
-                Ok(Remote {
-                    connect: Connector::Ftp(Box::new(connect)),
-                    peer,
-                })
-            }
+        if let Location::Path(path) = &job.remote {
+            refuse_overlap(&job.local, path)?;
         }
+        self.reach(
+            &job.remote,
+            &Reach {
+                limits: &job.limits,
+                links: job.policy.links,
+                state: &job.state,
+                mode: mode_of(job),
+            },
+        )
     }
 }
 
@@ -290,6 +312,17 @@ impl<C: Connect> Connect for Begun<C> {
 }
 
 impl Connector<'_> {
+    /// Says where user and password went in the clear.
+    fn tell_overheard(&self, tell: &mut dyn FnMut(Event<'_>)) {
+        if let Self::Ftp(ftp) = self
+            && let Some(address) = ftp.connect.overheard_on_the_way_to()
+        {
+            tell(Event::Warning(&format!(
+                "user, password and files went to {address} readable by everyone on the way; does the server know ftps://?"
+            )));
+        }
+    }
+
     fn get(&self) -> &dyn Connect {
         match self {
             Self::Given(connect) => *connect,
@@ -313,7 +346,7 @@ struct Place {
 impl Place {
     fn of(job: &Job, peer: PeerKey) -> Result<Self> {
         let local = real(&job.local)?;
-        let given = given_state_dir(job)?;
+        let given = given_state_dir(&job.state)?;
         let state = state_dir_of(given.as_deref());
         if let Some(given) = &given {
             refuse_state_within(given, &local, &job.remote)?;
@@ -433,8 +466,8 @@ const fn mode_of(job: &Job) -> Mode {
     }
 }
 
-fn given_state_dir(job: &Job) -> Result<Option<PathBuf>> {
-    match &job.state {
+fn given_state_dir(state: &StateDir) -> Result<Option<PathBuf>> {
+    match state {
         StateDir::InRoot => Ok(None),
         StateDir::Below(dir) => absolute(dir).map(Some),
     }

@@ -17,7 +17,7 @@ use coracle::job::{DataMode, FtpLocation};
 use coracle::login::Prompt;
 use coracle::path::RelPath;
 use coracle::screen::{Color, ShowProgress};
-use coracle::tasks::TaskFile;
+use coracle::tasks::{TaskFile, Work};
 use support::ftp_server::{Config, FtpServer};
 use support::program::{Place, content, put};
 use support::servers::python;
@@ -317,7 +317,10 @@ fn understood(here: &Path, args: &[&str]) -> String {
             },
         );
     match tasks {
-        Ok(tasks) => line(&tasks[0].invocation),
+        Ok(tasks) => match &tasks[0].work {
+            Work::Sync(invocation) => line(invocation),
+            Work::Look(visiting) => format!("looks at {}", visiting.visit.target),
+        },
         Err(error) => format!("refused {error}"),
     }
 }

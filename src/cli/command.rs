@@ -7,6 +7,7 @@ use argh::ArgsInfo;
 use super::arguments;
 use super::options::{Options, RESOLVE, one_of};
 use super::usage;
+use super::visit::Asks;
 use crate::error::Result;
 use crate::job::{Direction, Resolve};
 use crate::path::Escaped;
@@ -34,6 +35,8 @@ pub(super) struct Command {
 pub(super) enum Does {
     /// It does something with two sides.
     Do(Action),
+    /// It tells something of one target.
+    Ask(Asks),
     /// It does so as a file says.
     Run,
 }
@@ -72,12 +75,30 @@ pub(super) const COMMANDS: &[Command] = &[
                 has one of these names now goes to the trash for it. To the next run, what came back is new.",
     },
     Command {
+        name: "tree",
+        does: Does::Ask(Asks::Tree),
+        operands: "TARGET",
+        summary: "show the directories of TARGET as a tree, with --files the files, too",
+        about: "Shows the directories of TARGET, a directory here or on a server, as a tree; with --files the files,\n\
+                too, with their times (of this machine's zone) and sizes. Nothing is changed.",
+    },
+    Command {
+        name: "scan",
+        does: Does::Ask(Asks::Scan),
+        operands: "TARGET",
+        summary: "tell what is in TARGET, what runs have left there and what is damaged; tidy up",
+        about: "Tells what is in TARGET, a directory here or on a server: files and bytes, trashes, partial files\n\
+                of transfers that were cut off, locks and who holds them, pyftpsync's metadata, and of which peer\n\
+                and how old the archives are. What is damaged ends it with exit code 1. Nothing is changed but by\n\
+                --remove-meta, --remove-locks and --repair; with --dry-run they only tell what they would do.",
+    },
+    Command {
         name: "run",
         does: Does::Run,
         operands: "[TASK...]",
         summary: "do what a task says in coracle.yaml or pyftpsync.yaml, here or further up",
         about: "Does what a task of coracle.yaml or pyftpsync.yaml says; the file lies in this directory or in one\n\
-                above it. A task has a command (upload, download or sync), remote, local, and options as\n\
+                above it. A task has a command (upload, download, sync or tree), remote, local, and options as\n\
                 below, without dashes and with _ for -; common_config holds what all tasks share. Without TASK, the\n\
                 default_task is run. Options given here win over the file; exclusions add up. Paths in the file\n\
                 begin at the file.",
@@ -85,7 +106,7 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 /// Commands that are documented and not built yet.
-const LATER_COMMANDS: &[&str] = &["tree", "scan", "probe"];
+const LATER_COMMANDS: &[&str] = &["probe"];
 
 /// Options that not every command has: the option, the command, and why not.
 const MISSING_OPTIONS: &[(&str, Direction, &str)] = &[
@@ -109,11 +130,67 @@ const IN_TASK_FILE: &str = "only a task file has what it is about; see coracle r
 /// Why a command lacks an option, if it does.
 pub(super) fn lacks(does: Does, option: &str) -> Option<&'static str> {
     match does {
+        Does::Run if OF_SCAN.contains(&option) => Some(SCAN_LISTS),
         // What its task lacks is refused, or passed over, when the task is known.
         Does::Run => None,
-        Does::Do(_) if OF_RUN.contains(&option) => Some(IN_TASK_FILE),
+        Does::Do(_) | Does::Ask(_) if OF_RUN.contains(&option) => Some(IN_TASK_FILE),
         Does::Do(action) => lacks_to(action, option),
+        Does::Ask(asks) => lacks_asked(asks, option),
     }
+}
+
+/// Options that are for those commands alone that look at one target.
+const OF_SCAN: [&str; 5] = [
+    "--list",
+    "--recursive",
+    "--remove-meta",
+    "--remove-locks",
+    "--repair",
+];
+const OF_TREE: [&str; 2] = ["--files", "--sort"];
+const SCAN_LISTS: &str = "that is for coracle scan";
+const TREE_DRAWS: &str = "that is for coracle tree";
+
+/// Options that say which entries are looked at.
+const OF_LOOKS: [&str; 5] = [
+    "--match",
+    "--exclude",
+    "--no-default-excludes",
+    "--exclude-from",
+    "--links",
+];
+/// Options that are about what a sync decided.
+const OF_DECISIONS: [&str; 2] = ["--debug", "--report-problems"];
+const COPIES_NOTHING: &str = "it looks at one target, and copies nothing";
+
+/// Why a command that looks at one target lacks an option, if it does.
+fn lacks_asked(asks: Asks, option: &str) -> Option<&'static str> {
+    let is_about_entries = OF_LOOKS.contains(&option);
+    let has_it = option == "--help"
+        || is_of_connections(option) && !OF_DECISIONS.contains(&option)
+        || match asks {
+            Asks::Tree => is_about_entries || OF_TREE.contains(&option) || option == "--only",
+            Asks::Scan => {
+                is_about_entries
+                    || OF_SCAN.contains(&option)
+                    || ["--dry-run", "--state-dir"].contains(&option)
+            }
+        };
+    match () {
+        () if has_it => None,
+        () if OF_SCAN.contains(&option) => Some(SCAN_LISTS),
+        () if OF_TREE.contains(&option) => Some(TREE_DRAWS),
+        () => Some(COPIES_NOTHING),
+    }
+}
+
+/// Whether an option is about connections, the login or what is said, and so for every command.
+fn is_of_connections(option: &str) -> bool {
+    let all = Options::get_args_info().flags;
+    let mut from_there = all
+        .iter()
+        .skip_while(|one| one.long != FIRST_OF_CONNECTIONS);
+    from_there.any(|one| one.long == option) && !OF_SYNC_ALONE.contains(&option)
 }
 
 /// Options that are for `undo`, too, before those of this name; all behind it are, but for those after it.
@@ -138,31 +215,45 @@ fn lacks_to(action: Action, option: &str) -> Option<&'static str> {
     let direction = match action {
         Action::Sync(direction) => direction,
         Action::Undo => {
-            let all = Options::get_args_info().flags;
-            let mut from_there = all
-                .iter()
-                .skip_while(|one| one.long != FIRST_OF_CONNECTIONS);
-            let is_for_it = UNDO_OPTIONS.contains(&option)
-                || from_there.any(|one| one.long == option) && !OF_SYNC_ALONE.contains(&option);
+            let is_for_it = UNDO_OPTIONS.contains(&option) || is_of_connections(option);
             return (!is_for_it).then_some(UNDO_COPIES_NOTHING);
         }
     };
+    if OF_SCAN.contains(&option) {
+        return Some(SCAN_LISTS);
+    }
+    if OF_TREE.contains(&option) {
+        return Some(TREE_DRAWS);
+    }
     MISSING_OPTIONS
         .iter()
         .find(|(name, lacking, _)| *name == option && *lacking == direction)
         .map(|(_, _, reason)| *reason)
 }
 
-/// Why the command of a task lacks an option, if it does.
-pub fn task_lacks(direction: Direction, option: &str) -> Option<&'static str> {
-    lacks_to(Action::Sync(direction), option)
+/// A command that a task may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskCommand(Does);
+
+impl TaskCommand {
+    /// Why it lacks an option, if it does.
+    pub fn lacks(self, option: &str) -> Option<&'static str> {
+        lacks(self.0, option)
+    }
+
+    /// Whether it is about the remote side alone.
+    pub const fn is_of_one_target(self) -> bool {
+        matches!(self.0, Does::Ask(_))
+    }
 }
 
-/// The commands that a task may name.
-pub fn task_commands() -> impl Iterator<Item = (&'static str, Direction)> + Clone {
+/// The commands that a task may name, as in pyftpsync.
+pub fn task_commands() -> impl Iterator<Item = (&'static str, TaskCommand)> + Clone {
     COMMANDS.iter().filter_map(|command| match command.does {
-        Does::Do(Action::Sync(direction)) => Some((command.name, direction)),
-        Does::Do(Action::Undo) | Does::Run => None,
+        does @ (Does::Do(Action::Sync(_)) | Does::Ask(Asks::Tree)) => {
+            Some((command.name, TaskCommand(does)))
+        }
+        Does::Do(Action::Undo) | Does::Ask(Asks::Scan) | Does::Run => None,
     })
 }
 
@@ -172,7 +263,7 @@ pub(super) fn choices_of_resolve(does: Does) -> Vec<&'static str> {
         .iter()
         .filter(|(_, resolve)| match does {
             Does::Do(action) => can_resolve(action.direction(), *resolve),
-            Does::Run => true,
+            Does::Ask(_) | Does::Run => true,
         })
         .map(|(word, _)| *word)
         .collect()

@@ -9,8 +9,8 @@ use super::url::Address;
 use super::{location, patterns, rules, usage};
 use crate::error::Result;
 use crate::job::{
-    DataMode, Delete, Job, Limits, Location, Modes, Overrides, Policy, RemoteScan, Selection,
-    StateDir, Trash,
+    DataMode, Delete, Job, Limits, Location, Modes, Overrides, Policy, RemoteScan, Secret,
+    Selection, StateDir, Trash,
 };
 use crate::login::{CredentialOptions, Prompt};
 use crate::screen::{Color, ShowProgress, Verbosity};
@@ -56,10 +56,7 @@ pub(super) fn invocation(
             one_of(&choices_of_resolve(Does::Do(action)))
         )));
     }
-    let verbosity = Verbosity::new(
-        i32::from(Verbosity::DEFAULT.level()) + i32::from(options.verbose)
-            - i32::from(options.quiet),
-    );
+    let verbosity = verbosity(&options);
     let debug_classify = options.debug.contains(&Debug::Classify);
     if debug_classify && verbosity < Verbosity::EQUALS {
         return Err(usage("--debug needs -v"));
@@ -78,29 +75,14 @@ pub(super) fn invocation(
             location::server(url, &options)?
         }
     };
-    let credentials = CredentialOptions {
-        user,
-        password,
-        password_file: options.password_file.clone(),
-        password_command: options.password_command.clone(),
-        netrc: !options.no_netrc,
-        prompt: match (options.prompt, options.no_prompt) {
-            (true, _) => Prompt::Always,
-            (false, true) => Prompt::Never,
-            (false, false) => Prompt::IfNeeded,
-        },
-    };
+    let credentials = credentials(&options, user, password);
+    let (color, progress) = (color(&options), progress(&options));
     let job = Job {
         direction,
         local,
         remote,
         policy: policy(&options)?,
-        selection: Selection {
-            matching: pattern_list(&options.matching)?,
-            excluded: pattern_list(&options.exclude)?,
-            default_excludes: !options.no_default_excludes,
-            only: options.only.clone().unwrap_or_default(),
-        },
+        selection: selection(&options)?,
         limits: limits(&options),
         state: options.state_dir.map_or(StateDir::InRoot, StateDir::Below),
         create_folder: options.create_folder,
@@ -115,22 +97,66 @@ pub(super) fn invocation(
         exclude_from: options.exclude_from,
         verbosity,
         debug_classify,
-        color: if options.no_color {
-            Color::Never
-        } else {
-            Color::OnTerminal
-        },
-        progress: if options.progress {
-            ShowProgress::Always
-        } else {
-            ShowProgress::OnTerminal
-        },
+        color,
+        progress,
         report_problems: options.report_problems,
     })
 }
 
+/// Where user and password come from, besides the URL.
+pub(super) fn credentials(
+    options: &Options,
+    user: Option<String>,
+    password: Option<Secret>,
+) -> CredentialOptions {
+    CredentialOptions {
+        user,
+        password,
+        password_file: options.password_file.clone(),
+        password_command: options.password_command.clone(),
+        netrc: !options.no_netrc,
+        prompt: match (options.prompt, options.no_prompt) {
+            (true, _) => Prompt::Always,
+            (false, true) => Prompt::Never,
+            (false, false) => Prompt::IfNeeded,
+        },
+    }
+}
+
+/// How much is said.
+pub(super) fn verbosity(options: &Options) -> Verbosity {
+    let more = i32::from(options.verbose) - i32::from(options.quiet);
+    Verbosity::new(i32::from(Verbosity::DEFAULT.level()) + more)
+}
+
+pub(super) const fn color(options: &Options) -> Color {
+    if options.no_color {
+        Color::Never
+    } else {
+        Color::OnTerminal
+    }
+}
+
+pub(super) const fn progress(options: &Options) -> ShowProgress {
+    if options.progress {
+        ShowProgress::Always
+    } else {
+        ShowProgress::OnTerminal
+    }
+}
+
+/// Which entries take part.
+pub(super) fn selection(options: &Options) -> Result<Selection> {
+    Ok(Selection {
+        matching: pattern_list(&options.matching)?,
+        excluded: pattern_list(&options.exclude)?,
+        default_excludes: !options.no_default_excludes,
+        only: options.only.clone().unwrap_or_default(),
+    })
+}
+
 /// What the connections may take.
-fn limits(options: &Options) -> Limits {
+pub(super) fn limits(options: &Options) -> Limits {
     Limits {
         connections: options.connections,
         timeout: options.timeout,

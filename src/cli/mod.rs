@@ -11,6 +11,7 @@ pub mod patterns;
 pub mod rules;
 mod task;
 pub mod url;
+mod visit;
 
 use std::ffi::{OsStr, OsString};
 
@@ -22,16 +23,19 @@ use crate::path::Escaped;
 use command::{Command, Does, command_names, lacks};
 use options::Options;
 
-pub use command::{Action, task_commands, task_lacks};
+pub use command::{Action, TaskCommand, task_commands};
 pub use invocation::Invocation;
 pub use location::overlap;
 pub use task::{Branch, TaskRequest, Which};
+pub use visit::Visiting;
 
 /// What the user wants.
 #[derive(Debug, Clone)]
 pub enum Request {
     /// A job to be done.
     Run(Box<Invocation>),
+    /// Something to be told of one target.
+    Visit(Box<Visiting>),
     /// Tasks of a task file to be done.
     Tasks(TaskRequest),
     /// A text to be printed: help or version.
@@ -102,6 +106,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
             invocation::invocation(action, options, &given, local, remote)
                 .map(|invocation| Request::Run(Box::new(invocation)))
         }
+        Does::Ask(asks) => {
+            let target = one_target(command, &words)?;
+            let visiting = visit::visiting(asks, options, &given, target)?;
+            Ok(Request::Visit(Box::new(visiting)))
+        }
         Does::Run => task::task_request(&options, &words, &sorted.options).map(Request::Tasks),
     }
 }
@@ -125,6 +134,18 @@ fn two_targets<'a>(command: &Command, words: &[&'a OsStr]) -> Result<(&'a OsStr,
         [_] => Err(usage(format!("REMOTE is missing: {form}"))),
         // A fourth word may be a URL with a password, so none is shown.
         [_, _, more @ ..] => Err(usage(format!(
+            "{} argument(s) too many: {form}; put quotes around patterns and around names with blanks",
+            more.len()
+        ))),
+    }
+}
+
+fn one_target<'a>(command: &Command, words: &[&'a OsStr]) -> Result<&'a OsStr> {
+    let form = format!("coracle {} [OPTIONS] {}", command.name, command.operands);
+    match words {
+        [target] => Ok(target),
+        [] => Err(usage(format!("{} is missing: {form}", command.operands))),
+        [_, more @ ..] => Err(usage(format!(
             "{} argument(s) too many: {form}; put quotes around patterns and around names with blanks",
             more.len()
         ))),
@@ -559,7 +580,7 @@ mod tests {
 
     #[test]
     fn missing_and_superfluous_words_are_told() {
-        assert!(refusal(&[]).contains("use upload, download, sync, undo or run"));
+        assert!(refusal(&[]).contains("use upload, download, sync, undo, tree, scan or run"));
         assert!(refusal(&["upload"]).starts_with("LOCAL and REMOTE are missing"));
         assert!(refusal(&["sync", "a"]).starts_with("REMOTE is missing"));
         let many = refusal(&["sync", "a", "b", "ftp://me:hunter2@nas/"]);
@@ -575,8 +596,11 @@ mod tests {
             refusal(&["uplaod", "a", "b"]),
             "unknown command 'uplaod'; did you mean 'upload'?"
         );
-        assert!(refusal(&["tree", "a"]).contains("not supported by this build yet"));
-        assert!(refusal(&["frobnicate"]).contains("use upload, download, sync, undo or run"));
+        assert!(refusal(&["probe", "a"]).contains("not supported by this build yet"));
+        assert!(
+            refusal(&["frobnicate"])
+                .contains("use upload, download, sync, undo, tree, scan or run")
+        );
     }
 
     #[test]

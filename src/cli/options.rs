@@ -34,6 +34,35 @@ pub(super) struct Options {
     #[argh(switch)]
     pub(super) no_dry_run: bool,
 
+    /// tell each entry
+    #[argh(switch)]
+    pub(super) list: bool,
+
+    /// look into the directories below the root, too
+    #[argh(switch, short = 'r')]
+    pub(super) recursive: bool,
+
+    /// remove what is recorded: the files .pyftpsync-meta.json, and the archives of a directory on this machine; the next
+    /// run meets as for the first time
+    #[argh(switch)]
+    pub(super) remove_meta: bool,
+
+    /// remove all locks, but those of runs that are known to go on; a fresh one is told
+    #[argh(switch)]
+    pub(super) remove_locks: bool,
+
+    /// remove partial files of this machine, and set damaged archives aside
+    #[argh(switch)]
+    pub(super) repair: bool,
+
+    /// show files, too
+    #[argh(switch)]
+    pub(super) files: bool,
+
+    /// sort by names in which case does not count, files before directories
+    #[argh(switch)]
+    pub(super) sort: bool,
+
     /// copy only files whose names match one of these wildcards (*, ?, [abc]); separate several by
     /// commas and quote them: -m '*.jpg,*.png'; may be given several times
     #[argh(option, short = 'm', long = "match", arg_name = "patterns")]

@@ -60,6 +60,31 @@ impl ProcessReport {
     }
 }
 
+impl ProcessReport {
+    /// A report of what is told of one target.
+    pub fn of_target(
+        dry_run: bool,
+        verbosity: Verbosity,
+        color: Color,
+        progress: ShowProgress,
+    ) -> Self {
+        let style = Style::of_process(verbosity, color, progress);
+        let heading = Heading {
+            // Nothing travels.
+            direction: Direction::Sync,
+            local: String::new(),
+            remote: String::new(),
+            dry_run,
+        };
+        Self::new(
+            BufWriter::new(io::stdout().lock()),
+            io::stderr(),
+            style,
+            heading,
+        )
+    }
+}
+
 impl<Out: Write, Err: Write> Report<Out, Err> {
     /// A report that has not begun.
     pub fn new(out: Out, err: Err, style: Style, heading: Heading) -> Self {
@@ -142,6 +167,17 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
         }
         let _ = self.out.flush();
         self.worst.worse(exit_code(ending))
+    }
+
+    /// Ends a report that has no summary, and tells the exit code.
+    pub fn end(mut self, error: Option<&Error>) -> ExitCode {
+        self.clear_progress();
+        self.style.progress = false;
+        if let Some(error) = error {
+            self.error_line(Verbosity::ERRORS, &format!("ERROR: {error}"));
+        }
+        let _ = self.out.flush();
+        error.map_or(self.worst, |error| self.worst.worse(exit_code_of(error)))
     }
 
     fn summary(&self, ending: &Ending<'_>) -> String {

@@ -21,7 +21,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::cli::{Invocation, TaskRequest, Which, nearest};
+use crate::cli::{Invocation, TaskRequest, Visiting, Which, nearest};
 use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::path::{Escaped, TASK_FILE_NAMES};
 use crate::system;
@@ -60,11 +60,20 @@ pub struct Task {
     /// Its name in the file.
     pub name: String,
     /// What is done.
-    pub invocation: Invocation,
+    pub work: Work,
     /// What the user should act on.
     pub warnings: Vec<String>,
     /// What the user may want to know.
     pub notices: Vec<String>,
+}
+
+/// What a task does.
+#[derive(Debug)]
+pub enum Work {
+    /// It syncs.
+    Sync(Box<Invocation>),
+    /// It tells something of its remote side.
+    Look(Box<Visiting>),
 }
 
 /// What is wrong, and in which line.

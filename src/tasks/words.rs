@@ -10,23 +10,20 @@ use std::path::{Path, PathBuf};
 use argh::{FlagInfo, FlagInfoKind, Optionality};
 
 use super::tree::{Content, Entry, Node, entry};
-use super::{Others, Task, TaskFile, Wrong, unknown_key};
+use super::{Others, Task, TaskFile, Work, Wrong, unknown_key};
 use crate::cli::rules::outrules;
 use crate::cli::url::{Address, without_password};
-use crate::cli::{self, Branch, Invocation, Request, TaskRequest, meant};
-use crate::job::Direction;
+use crate::cli::{self, Branch, Request, TaskCommand, TaskRequest, meant};
 use crate::path::Escaped;
 use crate::screen::Verbosity;
 
 type Result<T> = std::result::Result<T, Wrong>;
 
 /// Keys of a task that are no options.
-const OWN_KEYS: [&str; 7] = [
-    "command", "remote", "local", "here", "root", "files", "sort",
-];
+const OWN_KEYS: [&str; 5] = ["command", "remote", "local", "here", "root"];
 
 /// Options that no file can give.
-const NOT_IN_FILES: [&str; 7] = [
+const NOT_IN_FILES: [&str; 12] = [
     "--help",
     "--version",
     "--all",
@@ -34,6 +31,11 @@ const NOT_IN_FILES: [&str; 7] = [
     "--root",
     "--execute",
     "--no-dry-run",
+    "--list",
+    "--recursive",
+    "--remove-meta",
+    "--remove-locks",
+    "--repair",
 ];
 
 /// What leaves out adds up, as on the command line: to replace it would publish what the task keeps back.
@@ -66,14 +68,14 @@ pub(super) fn ready(
         common,
         own,
     };
-    let direction = source.direction()?;
+    let (word, command) = source.command()?;
     let (local, remote) = (source.local()?, source.remote()?);
     let mut notices = vec![format!(
         "Running task '{}' from {}",
         Escaped(task.name.as_bytes()),
         file.shown()
     )];
-    let mut given = source.options(direction, &mut notices)?;
+    let mut given = source.options(command, &mut notices)?;
     let typed: Vec<&str> = request.options.iter().map(|(option, _)| *option).collect();
     give_way(&mut given, &typed);
     if request.execute {
@@ -81,7 +83,7 @@ pub(super) fn ready(
     } else if given.iter().any(|given| given.option == "--dry-run") {
         notices.push("The task says dry_run: nothing is changed; --execute does it".to_owned());
     }
-    let mut words = vec![OsString::from(source.command()?.1)];
+    let mut words = vec![OsString::from(word)];
     words.extend(given.iter().flat_map(|given| given.words.iter().cloned()));
     words.extend(request.options.iter().map(|(option, value)| match value {
         Some(value) => format!("{option}={value}").into(),
@@ -100,8 +102,13 @@ pub(super) fn ready(
         word.push(branch);
         words.push(word);
     }
-    words.extend(["--".into(), local.into(), remote.clone()]);
-    let invocation = parse(words).map_err(|text| source.in_its_words(&text, &given))?;
+    words.push("--".into());
+    // A tree is that of the remote side, as in pyftpsync.
+    if !command.is_of_one_target() {
+        words.push(local.into());
+    }
+    words.push(remote.clone());
+    let work = parse(words).map_err(|text| source.in_its_words(&text, &given))?;
     let mut warnings = Vec::new();
     if without_password(&remote).is_some() && file.can_read == Others::Can {
         let shown = file.shown();
@@ -109,17 +116,18 @@ pub(super) fn ready(
     }
     Ok(Task {
         name: task.name.clone(),
-        invocation,
+        work,
         warnings,
         notices,
     })
 }
 
-fn parse(words: Vec<OsString>) -> std::result::Result<Invocation, String> {
+fn parse(words: Vec<OsString>) -> std::result::Result<Work, String> {
     match cli::parse(words) {
-        Ok(Request::Run(invocation)) => Ok(*invocation),
+        Ok(Request::Run(invocation)) => Ok(Work::Sync(invocation)),
+        Ok(Request::Visit(visiting)) => Ok(Work::Look(visiting)),
         Ok(Request::Tasks(_) | Request::Print(_)) => {
-            Err("a task syncs, and does nothing else".to_owned())
+            Err("a task syncs or shows a tree, and does nothing else".to_owned())
         }
         Err(error) => Err(error.to_string()),
     }
@@ -172,15 +180,12 @@ impl<'a> Source<'a> {
         self.text(key)?.ok_or_else(missing)
     }
 
-    fn command(&self) -> Result<(usize, &'a str)> {
-        self.needed("command")
-    }
-
-    fn direction(&self) -> Result<Direction> {
-        let (line, command) = self.command()?;
+    /// The command, as the file has it.
+    fn command(&self) -> Result<(&'static str, TaskCommand)> {
+        let (line, command) = self.needed("command")?;
         let mut known = cli::task_commands();
         match known.clone().find(|(name, _)| *name == command) {
-            Some((_, direction)) => Ok(direction),
+            Some(known) => Ok(known),
             None => {
                 let names: Vec<&str> = known.by_ref().map(|(name, _)| name).collect();
                 let shown = Escaped(command.as_bytes());
@@ -273,7 +278,7 @@ impl<'a> Source<'a> {
     }
 
     /// The options of the file. What the command has no use for is passed over, and told where the task itself says it.
-    fn options(&self, direction: Direction, notices: &mut Vec<String>) -> Result<Vec<Given>> {
+    fn options(&self, command: TaskCommand, notices: &mut Vec<String>) -> Result<Vec<Given>> {
         let own = self.given_by(self.own)?;
         let shared: Vec<Entry> = self
             .common
@@ -283,9 +288,9 @@ impl<'a> Source<'a> {
             .collect();
         let mut all = self.given_by(&shared)?;
         all.retain(|shared| !own.iter().any(|own| outrules(own.option, shared.option)));
-        all.retain(|shared| cli::task_lacks(direction, shared.option).is_none());
+        all.retain(|shared| command.lacks(shared.option).is_none());
         for given in own {
-            match cli::task_lacks(direction, given.option) {
+            match command.lacks(given.option) {
                 None => all.push(given),
                 Some(reason) => notices.push(format!(
                     "{}:{}: {} has no effect: {reason}",

@@ -73,6 +73,61 @@ enum Other {
 
 type Seen = Vec<(Vec<u8>, Option<Mtime>)>;
 
+/// A lock that lies in a root, whoever looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lying {
+    /// What its holder calls itself; none where a lock file names nobody.
+    pub holder: Option<Box<[u8]>>,
+    /// When it was taken or refreshed, where that can be told: of a mark by the clock of its own side, of a lock file by that of
+    /// the machine that wrote it.
+    pub made: Option<Timestamp>,
+}
+
+/// A lock that was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleared {
+    /// What its holder calls itself; none where a lock file names nobody.
+    pub holder: Option<Box<[u8]>>,
+    /// How old it was, in seconds.
+    pub age_secs: Option<i64>,
+    /// Whether the run that holds it may go on.
+    pub is_fresh: bool,
+}
+
+/// All locks that lie in the root. Nothing is written, so that nobody tells what time it is there.
+pub fn lying(remote: &mut dyn Replica) -> Result<Vec<Lying>> {
+    let names = names_lying(remote)?;
+    let marks: Vec<RelPath> = names
+        .iter()
+        .filter_map(|name| Some(dir().join(Name::new(name).ok()?)))
+        .collect();
+    let stats = remote.look_up(&marks);
+    let of_mark = |(name, stat): (&Vec<u8>, Result<Option<replica::Stat>>)| Lying {
+        holder: Some(holder_of(name).into()),
+        made: stat.ok().flatten().and_then(|stat| Some(stat.mtime?.at)),
+    };
+    let mut all: Vec<Lying> = names.iter().zip(stats).map(of_mark).collect();
+    all.extend(load(remote)?.map(|content| Lying {
+        holder: content.lock_holder.map(|holder| holder.into_bytes().into()),
+        made: Some(content.lock_time),
+    }));
+    Ok(all)
+}
+
+/// The holder in the name of a mark.
+fn holder_of(mark: &[u8]) -> &[u8] {
+    let dash = mark.iter().rposition(|byte| *byte == b'-');
+    &mark[..dash.unwrap_or(mark.len())]
+}
+
+/// The names in the lock; none where there is no lock.
+fn names_lying(remote: &mut dyn Replica) -> Result<Vec<Vec<u8>>> {
+    match names_in_lock(remote) {
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        names => names,
+    }
+}
+
 impl Claim<'_> {
     /// Takes the lock. Fails with `Locked` when another run has it; then nothing of ours is left there.
     pub fn take(&self, remote: &mut dyn Replica) -> Result<Taken> {
@@ -222,13 +277,75 @@ impl Claim<'_> {
         }
     }
 
+    /// Removes every lock but those of the holders that are spared, and tells whose they were. Nothing of this claim stays.
+    pub fn clear(&self, remote: &mut dyn Replica, spared: &[String]) -> Result<Vec<Cleared>> {
+        let names = names_lying(remote)?;
+        let mut cleared = Vec::new();
+        if !names.is_empty() {
+            let number = Timestamp::now().as_nanos();
+            // What is made now shows what time it is there. Where nothing can be made, no age is told.
+            let seen = match self.put(remote, number) {
+                Ok(seen) => seen,
+                Err(error) if error.scope() == Scope::Entry => Seen::new(),
+                Err(error) => return Err(error),
+            };
+            let untold = || names.iter().map(|name| (&name[..], Other::Fresh(None)));
+            let mut others = self
+                .others(&seen, number)
+                .unwrap_or_else(|| untold().collect());
+            let is_spared = |name: &[u8]| {
+                spared
+                    .iter()
+                    .any(|holder| holder.as_bytes() == holder_of(name))
+            };
+            others.retain(|(name, _)| !is_spared(name));
+            let marks = others
+                .iter()
+                .filter_map(|(name, _)| Some(dir().join(Name::new(name).ok()?)));
+            let marks: Vec<RelPath> = marks.chain([self.mark(number)]).collect();
+            remove_marks(remote, marks)?;
+            cleared.extend(others.into_iter().map(|(name, other)| {
+                let (age_secs, is_fresh) = match other {
+                    Other::Own => (None, false),
+                    Other::Stale(age) => (Some(age), false),
+                    Other::Fresh(age) => (age, true),
+                };
+                Cleared {
+                    holder: Some(holder_of(name).into()),
+                    age_secs,
+                    is_fresh,
+                }
+            }));
+        }
+        cleared.extend(self.clear_file(remote)?);
+        Ok(cleared)
+    }
+
+    fn clear_file(&self, remote: &mut dyn Replica) -> Result<Option<Cleared>> {
+        if replica::look_up_one(remote, &file())?.is_none() {
+            return Ok(None);
+        }
+        let content = load(remote)?;
+        self.release(remote, &Sign::File)?;
+        Ok(Some(match content {
+            Some(content) => Cleared {
+                age_secs: Some(self.now.as_secs() - content.lock_time.as_secs()),
+                is_fresh: self.refusal(&content).is_some(),
+                holder: content.lock_holder.map(|holder| holder.into_bytes().into()),
+            },
+            // It is none, and locked nothing.
+            None => Cleared {
+                age_secs: None,
+                is_fresh: false,
+                holder: None,
+            },
+        }))
+    }
+
     /// Removes what an earlier run of this holder left that was killed.
     pub fn release_left(&self, remote: &mut dyn Replica) -> Result<()> {
         let prefix = [self.holder.as_bytes(), b"-"].concat();
-        let names = match names_in_lock(remote) {
-            Err(error) if error.is_not_found() => Vec::new(),
-            other => other?,
-        };
+        let names = names_lying(remote)?;
         let own = names.iter().filter(|name| name.starts_with(&prefix));
         let marks: Vec<RelPath> = own
             .filter_map(|name| Some(dir().join(Name::new(name).ok()?)))

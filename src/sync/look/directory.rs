@@ -542,17 +542,24 @@ pub fn true_time(recorded: Sides<Shown>) -> Option<Mtime> {
 /// Reads the metadata that another client, or an earlier run, left on a server that cannot keep times. What cannot be read
 /// or makes no sense is none: nothing rests on it but the times of files that are new here.
 pub fn load_remote_times(replica: &mut dyn Replica, dir: &RelPath) -> Result<Option<RemoteTimes>> {
+    let read = read_remote_times(replica, dir)?;
+    Ok(read.and_then(|read| read.inspect_err(|error| log::info!("{error}")).ok()))
+}
+
+/// The same; what cannot be read or makes no sense is told.
+pub fn read_remote_times(
+    replica: &mut dyn Replica,
+    dir: &RelPath,
+) -> Result<Option<Result<RemoteTimes>>> {
     let path = dir.join(Name::new(METADATA_NAME).expect("our own names are good names"));
     match load(replica, &path, REMOTE_TIMES_MAX_BYTES) {
         Ok(None) => Ok(None),
-        Ok(Some(bytes)) => Ok(RemoteTimes::parse(&bytes)
-            .inspect_err(|error| log::info!("{path} is of no use: {error}"))
-            .ok()),
-        Err(error) if error.scope() == Scope::Session => Err(error),
-        Err(error) => {
-            log::info!("{path} cannot be read: {error}");
-            Ok(None)
+        Ok(Some(bytes)) => {
+            let read = RemoteTimes::parse(&bytes);
+            Ok(Some(read.doing(|| format!("reading {path}"))))
         }
+        Err(error) if error.scope() == Scope::Session => Err(error),
+        Err(error) => Ok(Some(Err(error.while_doing(format!("reading {path}"))))),
     }
 }
 

@@ -174,6 +174,19 @@ pub(super) fn seal(file: &File) -> io::Result<Seal> {
     })
 }
 
+/// What the names of our files begin with.
+pub(super) mod starts {
+    pub(in super::super) const ARCHIVE: &str = "archive-";
+    pub(in super::super) const JOURNAL: &str = "journal-";
+}
+
+/// What the names of archives end with that are not in force.
+pub(super) mod ends {
+    pub(in super::super) const UNFINISHED: &str = ".new";
+    pub(in super::super) const COPIED: &str = ".copied";
+    pub(in super::super) const DAMAGED: &str = ".damaged";
+}
+
 /// The names of the files of one peer.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
@@ -187,13 +200,13 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn of(peer: &PeerKey) -> Self {
         let hash = peer.hash();
-        let name = |start: &str, end: &str| format!("{start}-{hash}{end}").into_bytes();
+        let name = |start: &str, end: &str| format!("{start}{hash}{end}").into_bytes();
         Self {
-            archive: name("archive", ""),
-            new_archive: name("archive", ".new"),
-            copied: name("archive", ".copied"),
-            damaged: name("archive", ".damaged"),
-            journal: name("journal", ""),
+            archive: name(starts::ARCHIVE, ""),
+            new_archive: name(starts::ARCHIVE, ends::UNFINISHED),
+            copied: name(starts::ARCHIVE, ends::COPIED),
+            damaged: name(starts::ARCHIVE, ends::DAMAGED),
+            journal: name(starts::JOURNAL, ""),
         }
     }
 }

@@ -11,7 +11,7 @@
 //! be known when the root itself is gone.
 //!
 //! Inside: `archive` is what is remembered, `block` the records of one directory, `line` and `format` how they are read and
-//! written, `index` where they are in the file, `layers` what a journal changes, `home` where all of it lies.
+//! written, `index` where they are in the file, `inventory` what lies there of all peers, `layers` what a journal changes, `home` where all of it lies.
 
 mod adopt;
 mod archive;
@@ -22,6 +22,7 @@ mod format;
 mod header;
 mod home;
 mod index;
+mod inventory;
 mod journal;
 mod layers;
 mod line;
@@ -46,6 +47,7 @@ pub use archive::{Change, DirFacts, Intent, Part, Record, Shown, What};
 pub use archive_file::Archive;
 pub use block::Block;
 pub use home::{Home, HomeLock};
+pub use inventory::{Keeps, Kept};
 pub use journal::Journal;
 pub use open::{Mode, Opened, open};
 pub use peer::PeerKey;

@@ -4,10 +4,11 @@
 //! One small file for each pair of paths. To have no register (a read-only home) is never an error: the guards are weaker
 //! then.
 
+use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -117,6 +118,17 @@ impl Register {
         Ok(true)
     }
 
+    /// All jobs of this user, by the paths of their roots, in no order; what cannot be read is passed over. Their peers are named
+    /// by their places.
+    pub fn jobs(&self) -> Vec<JobId> {
+        let Ok(files) = std::fs::read_dir(self.state_dir.join(DIR_NAME)) else {
+            return Vec::new();
+        };
+        let paths = files.filter_map(|file| Some(file.ok()?.path()));
+        let texts = paths.filter_map(|path| read_file(&path).ok());
+        texts.filter_map(|text| job_of(&text)).collect()
+    }
+
     /// The name by which runs on this local root hold locks, 16 digits: of this machine and user, as a random name says that is
     /// made once for each state directory, and of the root, whose own lock keeps other runs out.
     pub fn holder(&self, local: &Path) -> Result<String> {
@@ -131,10 +143,12 @@ impl Register {
                 name
             }
         };
-        let mut hash = Fnv64::new();
-        hash.update(name.as_bytes());
-        hash.update(local.as_os_str().as_bytes());
-        Ok(format!("{:016x}", hash.finish()))
+        Ok(holder_of(&name, local))
+    }
+
+    /// The same; none where this user never held a lock.
+    pub fn known_holder(&self, local: &Path) -> Option<String> {
+        Some(holder_of(&self.known_name()?, local))
     }
 
     /// Whose the partial files of this job are. Where no name can be kept the machine's has to do, or nobody would ever go on
@@ -194,14 +208,33 @@ fn read_file(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// None as well when the file is another job's, whose hash is the same.
-fn parse(text: &str, job: &JobId) -> Option<Remembered> {
+fn holder_of(name: &str, local: &Path) -> String {
+    let mut hash = Fnv64::new();
+    hash.update(name.as_bytes());
+    hash.update(local.as_os_str().as_bytes());
+    format!("{:016x}", hash.finish())
+}
+
+/// Whose file it is.
+fn job_of(text: &str) -> Option<JobId> {
     let (mut local, mut peer) = (None, None);
-    let mut held = Sides::default();
-    let mut identities = Sides::default();
     json::each_field(text, &mut |key, value| match key {
         b"local" => local = json::parse_bytes(value),
         b"peer" => peer = json::parse_bytes(value),
+        _ => {}
+    })
+    .ok()?;
+    Some(JobId {
+        local: PathBuf::from(OsString::from_vec(local?)),
+        peer: PeerKey::named(String::from_utf8(peer?).ok()?),
+    })
+}
+
+/// None as well when the file is another job's, whose hash is the same.
+fn parse(text: &str, job: &JobId) -> Option<Remembered> {
+    let mut held = Sides::default();
+    let mut identities = Sides::default();
+    json::each_field(text, &mut |key, value| match key {
         b"local_held" => held.local = value.parse().ok(),
         b"remote_held" => held.remote = value.parse().ok(),
         b"local_disks" => identities.local = parse_identities(value),
@@ -209,8 +242,8 @@ fn parse(text: &str, job: &JobId) -> Option<Remembered> {
         _ => {}
     })
     .ok()?;
-    let is_this_job = local.as_deref() == Some(job.local.as_os_str().as_bytes())
-        && peer.as_deref() == Some(job.peer.place().as_bytes());
+    let is_this_job = job_of(text)
+        .is_some_and(|known| known.local == job.local && known.peer.place() == job.peer.place());
     let remembered = Remembered {
         held: Sides::new(held.local?, held.remote?),
         identities: Sides::new(identities.local?, identities.remote?),

@@ -1,0 +1,99 @@
+//! How numbers, times and spans are written. Pure, but for the zone of this machine.
+
+use crate::system::zone_offset_secs;
+use crate::time::{Civil, Timestamp};
+
+/// With commas between thousands, as Python writes it: `12,345`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// As a clock on this machine's wall shows it: `2023-11-14 23:13:20`.
+pub(super) fn local_time(time: Timestamp) -> String {
+    let Civil {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+    } = time.plus_secs(zone_offset_secs(time)).to_civil();
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
+/// How long ago that was, roughly: `3 hours ago`.
+pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
+    let secs = now.as_secs() - time.as_secs();
+    match secs {
+        ..-60 => "in the future by this machine's clock".to_owned(),
+        _ => format!("{} ago", span(secs.max(0))),
+    }
+}
+
+/// A span in its largest unit: `3 hours`.
+pub(super) fn span(secs: i64) -> String {
+    const UNITS: [(i64, &str); 4] = [
+        (86_400, "day"),
+        (3_600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
+    let fits = |unit: &&(i64, &str)| secs >= unit.0;
+    let (unit, name) = UNITS.iter().find(fits).unwrap_or(&(1, "second"));
+    count(u64::try_from(secs / unit).unwrap_or(0), name)
+}
+
+/// `1 file`, `2,000 files`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    let many = match (number, noun.strip_suffix('y')) {
+        (1, _) => noun.to_owned(),
+        (_, Some(stem)) if !noun.ends_with("day") => format!("{stem}ies"),
+        (_, _) => format!("{noun}s"),
+    };
+    format!("{} {many}", grouped(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        let shown: Vec<String> = [0, 999, 1_000, 12_345, 1_234_567]
+            .map(grouped)
+            .into_iter()
+            .collect();
+        assert_eq!(shown, ["0", "999", "1,000", "12,345", "1,234,567"]);
+    }
+
+    #[test]
+    fn spans_are_told_in_their_largest_unit() {
+        let told: Vec<String> = [0, 1, 59, 60, 7_199, 7_200, 86_400, 864_000]
+            .map(span)
+            .into_iter()
+            .collect();
+        let expected = [
+            "0 seconds",
+            "1 second",
+            "59 seconds",
+            "1 minute",
+            "1 hour",
+            "2 hours",
+            "1 day",
+            "10 days",
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(count(2, "directory"), "2 directories");
+        let now = Timestamp::from_secs(1_000);
+        assert_eq!(ago(Timestamp::from_secs(940), now), "1 minute ago");
+        assert!(ago(Timestamp::from_secs(2_000), now).contains("future"));
+    }
+}

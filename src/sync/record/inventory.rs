@@ -1,0 +1,169 @@
+//! What lies in the home of a root, whatever peer it is of: for a user who looks, and tidies up.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::sync::record::header::{FORMAT, Header, HeaderOf};
+use crate::sync::record::home::{self, Home, ends, starts};
+use crate::sync::record::index::{Found, Index};
+use crate::sync::record::journal::remove;
+use crate::sync::record::lines::{Lines, Source};
+use crate::system::{self, FileKind};
+use crate::time::Timestamp;
+
+/// A file in a home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Its name.
+    pub name: Box<[u8]>,
+    /// When it was written last.
+    pub written: Timestamp,
+    /// What it is.
+    pub what: Keeps,
+}
+
+/// What a file in a home is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keeps {
+    /// The archive of a peer.
+    Archive {
+        /// The peer's whole name.
+        peer: String,
+        /// How many directories are recorded.
+        dirs: u64,
+        /// How many files are recorded.
+        files: u64,
+        /// Whether it came with a copy of its directory.
+        is_copy: bool,
+    },
+    /// What a run that was cut off noted for the next one.
+    Journal {
+        /// The peer's whole name; none where the file does not tell.
+        peer: Option<String>,
+    },
+    /// What should be an archive and is none, and why: the next run sets it aside.
+    Damaged(&'static str),
+    /// What no run of this program can read, and why: each refuses until that is mended.
+    Unusable(String),
+    /// An archive that was set aside: no run reads it.
+    SetAside,
+    /// What a run had begun to write: the next one does so anew.
+    Unfinished,
+}
+
+impl Home {
+    /// What of ours lies in it; nothing where it was never made.
+    pub fn inventory(&self, local_root: &Path) -> Result<Vec<Kept>> {
+        let Some(dir) = self.find()? else {
+            return Ok(Vec::new());
+        };
+        let doing = || format!("reading {}", self.shown(b""));
+        let mut names = Vec::new();
+        let fresh = system::open_dir_at(dir.as_fd(), b".").and_then(|fresh| {
+            system::read_dir(fresh, |name, _| {
+                if [starts::ARCHIVE, starts::JOURNAL]
+                    .iter()
+                    .any(|start| name.starts_with(start.as_bytes()))
+                {
+                    names.push(name.to_vec());
+                }
+            })
+        });
+        fresh.map_err(ErrorKind::Disk).doing(doing)?;
+        names.sort();
+        let mut all = Vec::new();
+        for name in names {
+            let status = system::status_at(dir.as_fd(), &name);
+            let status = status.map_err(ErrorKind::Disk).doing(doing)?;
+            let what = match status.kind {
+                FileKind::File => self.what_is(&dir, &name, local_root),
+                FileKind::Dir | FileKind::Link | FileKind::Special => {
+                    Keeps::Unusable("it is no file".to_owned())
+                }
+            };
+            all.push(Kept {
+                name: name.into(),
+                written: status.mtime,
+                what,
+            });
+        }
+        Ok(all)
+    }
+
+    fn what_is(&self, dir: &impl AsFd, name: &[u8], local_root: &Path) -> Keeps {
+        let ends_with = |end: &str| name.ends_with(end.as_bytes());
+        if ends_with(ends::DAMAGED) || ends_with(ends::COPIED) {
+            return Keeps::SetAside;
+        }
+        if ends_with(ends::UNFINISHED) {
+            return Keeps::Unfinished;
+        }
+        if name.starts_with(starts::JOURNAL.as_bytes()) {
+            let peer = header_of_journal(dir, name).map(|header| header.peer);
+            return Keeps::Journal { peer };
+        }
+        self.read_archive(dir, name, local_root)
+            .unwrap_or_else(|error| {
+                let error = Error::from(ErrorKind::Disk(error));
+                Keeps::Unusable(error.to_string())
+            })
+    }
+
+    fn read_archive(&self, dir: &impl AsFd, name: &[u8], local_root: &Path) -> io::Result<Keeps> {
+        let file = system::open_to_read(dir.as_fd(), name)?;
+        let seal = home::seal(&file)?;
+        Ok(match Index::read(&Source::File(file))? {
+            Found::Damaged(why) => Keeps::Damaged(why),
+            Found::Whole(header, _) if header.format > FORMAT => Keeps::Unusable(format!(
+                "it has format {}, and this program reads format {FORMAT}",
+                header.format
+            )),
+            Found::Whole(header, index) => {
+                let root = self.root_seal(local_root);
+                Keeps::Archive {
+                    is_copy: !seal.may_be(header.seal) || !root.may_be(header.root),
+                    peer: header.peer,
+                    dirs: index.len() as u64,
+                    files: (0..index.len()).map(|place| index.files(place)).sum(),
+                }
+            }
+        })
+    }
+
+    /// The whole path of a file in it.
+    pub fn path_of(&self, kept: &Kept) -> PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        self.path().join(std::ffi::OsStr::from_bytes(&kept.name))
+    }
+
+    /// Puts a damaged archive where the next run would put it, and no run takes it for one.
+    pub fn set_aside(&self, kept: &Kept) -> Result<()> {
+        let to = [&kept.name[..], ends::DAMAGED.as_bytes()].concat();
+        let doing = || format!("setting {} aside", self.shown(&kept.name));
+        if let Some(dir) = self.find()? {
+            system::rename((dir.as_fd(), &kept.name), (dir.as_fd(), &to))
+                .map_err(ErrorKind::Disk)
+                .doing(doing)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, kept: &Kept) -> Result<()> {
+        match self.find()? {
+            Some(dir) => {
+                remove(&dir, &kept.name).doing(|| format!("removing {}", self.shown(&kept.name)))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn header_of_journal(dir: &impl AsFd, name: &[u8]) -> Option<Header> {
+    let source = Source::File(system::open_to_read(dir.as_fd(), name).ok()?);
+    let mut lines = Lines::all(&source);
+    let first = lines.next().ok()??;
+    Header::parse(HeaderOf::Journal, first.text)
+}
