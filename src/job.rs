@@ -80,6 +80,8 @@ pub enum Purpose {
     Tree(Tree),
     /// What is in it, what runs have left there, what is damaged.
     Scan(Scan),
+    /// What its server can do.
+    Probe,
 }
 
 /// What of a tree is drawn, and how.

@@ -93,6 +93,17 @@ pub(super) const COMMANDS: &[Command] = &[
                 --remove-meta, --remove-locks and --repair; with --dry-run they only tell what they would do.",
     },
     Command {
+        name: "probe",
+        does: Does::Ask(Asks::Probe),
+        operands: "REMOTE",
+        summary: "tell what a server can do, what was learnt of it, and the command line that suits it",
+        about: "Tells what the server of REMOTE is and says that it can do, which ways of listing, of asking for\n\
+                names and of opening data connections work, what was learnt of it in earlier runs, how it is\n\
+                protected and by which key it can be pinned, how many connections it lets in, and a command\n\
+                line and a task for it. Nothing is written on the server; what is learnt is kept for the next\n\
+                run.",
+    },
+    Command {
         name: "run",
         does: Does::Run,
         operands: "[TASK...]",
@@ -104,9 +115,6 @@ pub(super) const COMMANDS: &[Command] = &[
                 begin at the file.",
     },
 ];
-
-/// Commands that are documented and not built yet.
-const LATER_COMMANDS: &[&str] = &["probe"];
 
 /// Options that not every command has: the option, the command, and why not.
 const MISSING_OPTIONS: &[(&str, Direction, &str)] = &[
@@ -170,6 +178,7 @@ fn lacks_asked(asks: Asks, option: &str) -> Option<&'static str> {
         || is_of_connections(option) && !OF_DECISIONS.contains(&option)
         || match asks {
             Asks::Tree => is_about_entries || OF_TREE.contains(&option) || option == "--only",
+            Asks::Probe => ["--connections", "--state-dir"].contains(&option),
             Asks::Scan => {
                 is_about_entries
                     || OF_SCAN.contains(&option)
@@ -253,7 +262,7 @@ pub fn task_commands() -> impl Iterator<Item = (&'static str, TaskCommand)> + Cl
         does @ (Does::Do(Action::Sync(_)) | Does::Ask(Asks::Tree)) => {
             Some((command.name, TaskCommand(does)))
         }
-        Does::Do(Action::Undo) | Does::Ask(Asks::Scan) | Does::Run => None,
+        Does::Do(Action::Undo) | Does::Ask(Asks::Scan | Asks::Probe) | Does::Run => None,
     })
 }
 
@@ -295,23 +304,15 @@ impl Command {
             return Ok(command);
         }
         let shown = Escaped(word.as_encoded_bytes());
+        let typed = word.to_string_lossy();
+        let mut commands = COMMANDS.iter();
         Err(usage(
-            if LATER_COMMANDS.iter().any(|later| word == *later) {
-                format!("the command '{shown}' is not supported by this build yet")
-            } else {
-                let typed = word.to_string_lossy();
-                match COMMANDS
-                    .iter()
-                    .find(|command| arguments::is_near(&typed, command.name))
-                {
-                    Some(near) => {
-                        format!("unknown command '{shown}'; did you mean '{}'?", near.name)
-                    }
-                    None => format!(
-                        "unknown command '{shown}'; use {}, or see coracle --help",
-                        command_names()
-                    ),
-                }
+            match commands.find(|command| arguments::is_near(&typed, command.name)) {
+                Some(near) => format!("unknown command '{shown}'; did you mean '{}'?", near.name),
+                None => format!(
+                    "unknown command '{shown}'; use {}, or see coracle --help",
+                    command_names()
+                ),
             },
         ))
     }

@@ -31,7 +31,7 @@ pub(super) fn overview() -> String {
     let mut text = String::from(
         "coracle keeps a directory on this machine and one on an FTP server in step.\n\n\
          Usage: coracle COMMAND [OPTIONS] LOCAL REMOTE\n       coracle run [OPTIONS] [TASK...]\n       \
-         coracle tree|scan [OPTIONS] TARGET\n\nCommands:\n",
+         coracle tree|scan|probe [OPTIONS] TARGET\n\nCommands:\n",
     );
     for command in COMMANDS {
         entry(&mut text, &format!("  {}", command.name), command.summary);

@@ -580,7 +580,9 @@ mod tests {
 
     #[test]
     fn missing_and_superfluous_words_are_told() {
-        assert!(refusal(&[]).contains("use upload, download, sync, undo, tree, scan or run"));
+        assert!(
+            refusal(&[]).contains("use upload, download, sync, undo, tree, scan, probe or run")
+        );
         assert!(refusal(&["upload"]).starts_with("LOCAL and REMOTE are missing"));
         assert!(refusal(&["sync", "a"]).starts_with("REMOTE is missing"));
         let many = refusal(&["sync", "a", "b", "ftp://me:hunter2@nas/"]);
@@ -596,10 +598,9 @@ mod tests {
             refusal(&["uplaod", "a", "b"]),
             "unknown command 'uplaod'; did you mean 'upload'?"
         );
-        assert!(refusal(&["probe", "a"]).contains("not supported by this build yet"));
         assert!(
             refusal(&["frobnicate"])
-                .contains("use upload, download, sync, undo, tree, scan or run")
+                .contains("use upload, download, sync, undo, tree, scan, probe or run")
         );
     }
 

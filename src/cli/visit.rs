@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::invocation::{color, credentials, limits, progress, selection, verbosity};
 use super::options::Options;
 use super::url::Address;
-use super::{location, rules};
+use super::{location, rules, usage};
 use crate::error::Result;
 use crate::job::{Location, Purpose, Scan, StateDir, Tree, Visit};
 use crate::login::CredentialOptions;
@@ -37,6 +37,8 @@ pub(super) enum Asks {
     Tree,
     /// What runs have left there, too.
     Scan,
+    /// What its server can do.
+    Probe,
 }
 
 /// What one command line says. `given` are the long names of its options.
@@ -58,6 +60,11 @@ pub(super) fn visiting(
             location::server(url, &options)?
         }
     };
+    if asks == Asks::Probe && matches!(target, Location::Path(_)) {
+        return Err(usage(
+            "probe is about a server: write ftp://, ftps:// or sftp://",
+        ));
+    }
     let visit = Visit {
         target,
         purpose: match asks {
@@ -65,6 +72,7 @@ pub(super) fn visiting(
                 files: options.files,
                 sort: options.sort,
             }),
+            Asks::Probe => Purpose::Probe,
             Asks::Scan => Purpose::Scan(Scan {
                 list: options.list,
                 recursive: options.recursive,

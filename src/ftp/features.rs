@@ -35,6 +35,11 @@ impl Features {
         self.names.iter().any(|known| known == name)
     }
 
+    /// All names, in lower case.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
     /// Reads the reply; a refusal tells nothing.
     pub fn parse(reply: &Reply) -> Self {
         let mut features = Self::default();

@@ -18,7 +18,7 @@ use super::secret::mask;
 use super::software::Software;
 use super::tricks::{Trick, Tricks};
 use crate::error::{Error, ErrorKind, Phase, Result, Scope};
-use crate::net::{Halt, Stream, Tickets, TlsClient, dial};
+use crate::net::{Halt, Secured, Stream, Tickets, TlsClient, dial};
 use crate::path::Escaped;
 
 /// A TLS session is left for a new one at this age: the shortest life that servers were seen to announce is two hours,
@@ -196,6 +196,17 @@ impl Session {
     /// What the server is, as far as it shows.
     pub const fn software(&self) -> Software {
         self.software
+    }
+
+    /// The TLS of the control connection.
+    pub fn secured(&self) -> Option<&Secured> {
+        self.stream.secured()
+    }
+
+    /// How data connections are opened now.
+    pub fn data_way(&self) -> Option<Way> {
+        let wished = &self.settings.ways;
+        (!wished.is_empty()).then(|| self.tricks().way(wished))
     }
 
     /// What is known of the server.

@@ -172,6 +172,30 @@ impl Secured {
         self.0.is_resumed()
     }
 
+    /// Version, cipher, and what the server's certificate says.
+    pub fn describe(&self) -> String {
+        let summary = self.0.summary();
+        let Some(certificate) = self.certificate() else {
+            return summary;
+        };
+        format!(
+            "{summary}; certificate for {}, by {}, from {} to {}",
+            certificate.shown_names(),
+            certificate.shown_issuer(),
+            certificate.not_before,
+            certificate.not_after
+        )
+    }
+
+    /// The digest of the key in the server's certificate.
+    pub fn pin(&self) -> Option<Pin> {
+        self.certificate().map(|certificate| certificate.pin)
+    }
+
+    fn certificate(&self) -> Option<Certificate> {
+        Certificate::parse(&self.0.leaf()?)
+    }
+
     pub(super) fn wire(&self) -> &Wire {
         self.0.wire()
     }

@@ -7,6 +7,7 @@
 //! the loss, until the caller connects anew.
 
 mod connector;
+mod describe;
 mod digest;
 mod glance;
 mod learnt;
@@ -32,8 +33,8 @@ use crate::job::{Encoding, FtpLocation, Limits};
 use crate::path::RelPath;
 use crate::replica::checks::check_free;
 use crate::replica::{
-    Algorithm, Capabilities, CaseSensitivity, Connect, Digest, Kind, Listing, Mtime, NewFile,
-    Removal, Renaming, Replica, Source, Stat, Times, Watch, Written,
+    Algorithm, Capabilities, CaseSensitivity, Connect, Described, Digest, Kind, Listing, Mtime,
+    NewFile, Removal, Renaming, Replica, Source, Stat, Times, Watch, Written,
 };
 use crate::time::Timestamp;
 
@@ -178,6 +179,10 @@ impl Connect for FtpConnector {
 }
 
 impl Replica for FtpReplica {
+    fn describe(&mut self) -> Described {
+        self.describe_server()
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             times: match self.learnt.setter {

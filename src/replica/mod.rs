@@ -25,6 +25,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::error::{Doing, ErrorKind, Result};
+use crate::job::Pin;
 use crate::net::Pipe;
 use crate::path::{Name, PartOwner, RelPath, partial_name};
 
@@ -35,6 +36,11 @@ use crate::path::{Name, PartOwner, RelPath, partial_name};
 pub trait Replica: Send {
     /// What this target can do, as far as it is known by now: it may learn more while working.
     fn capabilities(&self) -> Capabilities;
+
+    /// What there is to say of this target to somebody who sets it up: what it says of itself, and what it was found to do.
+    fn describe(&mut self) -> Described {
+        Described::default()
+    }
 
     /// Lists the directory into `listing` (emptied first), sorted, with everything in it but `.` and `..`.
     ///
@@ -216,6 +222,26 @@ pub trait Connect: Sync {
 impl<F: Fn() -> Result<Box<dyn Replica>> + Sync> Connect for F {
     fn connect(&self) -> Result<Box<dyn Replica>> {
         self()
+    }
+}
+
+/// What is said of a target, a line for each topic, in the order in which a person reads them.
+#[derive(Debug, Default)]
+pub struct Described {
+    /// The lines.
+    pub lines: Vec<(Topic, String)>,
+    /// The key by which the server can be pinned, where it showed one.
+    pub pin: Option<Pin>,
+}
+
+/// What a line is about, in a word or two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Topic(pub &'static str);
+
+impl Described {
+    /// Adds a line.
+    pub fn say(&mut self, topic: Topic, text: String) {
+        self.lines.push((topic, text));
     }
 }
 

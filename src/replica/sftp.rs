@@ -6,6 +6,7 @@
 
 mod ahead;
 mod batch;
+mod describe;
 mod flights;
 mod look;
 mod place;
@@ -22,8 +23,8 @@ use crate::job::{Limits, ServerPath, SftpLocation};
 use crate::path::{Escaped, RelPath};
 use crate::replica::checks::check_free;
 use crate::replica::{
-    Algorithm, Capabilities, CaseSensitivity, Connect, Digest, Kind, Listing, Mtime, NewFile,
-    Removal, Renaming, Replica, Source, Stat, Times, Watch, Written,
+    Algorithm, Capabilities, CaseSensitivity, Connect, Described, Digest, Kind, Listing, Mtime,
+    NewFile, Removal, Renaming, Replica, Source, Stat, Times, Watch, Written,
 };
 use crate::sftp::packet::{parse_check_file, parse_free_bytes};
 use crate::sftp::{Answers, Client, Program, Reply, Request, Session, Status, Terms, code};
@@ -240,6 +241,10 @@ impl Connect for SftpConnector {
 }
 
 impl Replica for SftpReplica {
+    fn describe(&mut self) -> Described {
+        self.describe_server()
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             times: self.learnt.times,

@@ -7,7 +7,7 @@ use super::{Reach, Remote, Run, absolute, given_state_dir, real, state_dir_of};
 use crate::error::Result;
 use crate::job::{Location, Purpose, Visit};
 use crate::path::Escaped;
-use crate::survey::{KnownJob, Scanning, Visitor, tree};
+use crate::survey::{KnownJob, Scanning, Visitor, probe, tree};
 use crate::sync::event::Event;
 use crate::sync::record::{Home, Mode, Register};
 use crate::time::Timestamp;
@@ -51,6 +51,7 @@ impl Run<'_, Visit> {
                 };
                 scanning.run(&mut visitor, tell)
             }
+            Purpose::Probe => probe(&mut visitor, tell),
         };
         remote.connect.tell_overheard(tell);
         visited

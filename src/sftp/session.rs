@@ -120,6 +120,16 @@ impl Session {
         self.extensions.iter().any(|known| known == extension)
     }
 
+    /// All extensions that the server announced.
+    pub fn extensions(&self) -> impl Iterator<Item = &[u8]> {
+        self.extensions.iter().map(Vec::as_slice)
+    }
+
+    /// What the program at the other end is called, where it is one of ours.
+    pub fn program(&self) -> Option<&str> {
+        self.program.as_ref().map(Program::name)
+    }
+
     /// Sends a request; its id, by which its reply is known.
     ///
     /// Waits only while too much is unwritten already, and takes replies in meanwhile.

@@ -9,10 +9,12 @@
 //!
 //! Nothing is written but what an option asks for by name. A directory that cannot be listed is told, and the rest is looked at.
 
+mod probe;
 mod scan;
 mod tree;
 mod words;
 
+pub use probe::probe;
 pub use scan::{KnownJob, Scanning};
 pub use tree::tree;
 

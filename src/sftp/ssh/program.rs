@@ -49,6 +49,11 @@ pub struct Program {
 }
 
 impl Program {
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Starts the program; what it logs in to is behind the channel.
     pub fn start(client: &Client, terms: &Terms, answers: Arc<dyn Answers>) -> Result<Channel> {
         let failed = |error: &io::Error| {

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Doing, ErrorKind, Result};
+use crate::error::{Doing, Error, ErrorKind, Result};
 use crate::path::{Escaped, Fnv64, HOME_NAME};
 use crate::sync::record::header::{RootSeal, Seal};
 use crate::sync::record::peer::PeerKey;
@@ -97,8 +97,9 @@ impl Home {
             Ok(dir) => Ok(Some(dir)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(ErrorKind::Metadata(format!(
-                "{}: {error}; what is recorded cannot be read, and nothing was done",
-                self.shown(b"")
+                "{}: {}; what is recorded cannot be read, and nothing was done",
+                self.shown(b""),
+                Error::from(ErrorKind::Disk(error))
             ))
             .into()),
         }
