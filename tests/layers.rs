@@ -30,7 +30,9 @@ const HOUSE: [(&str, &[&str]); 20] = [
     ),
     (
         "survey",
-        &["error", "job", "path", "replica", "sync", "system", "time"],
+        &[
+            "error", "job", "path", "replica", "side", "sync", "system", "time",
+        ],
     ),
     (
         "cli",

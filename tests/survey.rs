@@ -504,7 +504,7 @@ fn metadata_is_not_removed_under_the_hands_of_another_run() {
 fn a_home_that_cannot_be_read_is_told() {
     let place = Place::new("scan-closed-home");
     put(&place.local(), ".coracle", "no directory", 60);
-    let ended = place.run(&["scan", "local"]).expect(9);
+    let ended = place.run(&["scan", "local"]).expect(1);
     ended.complains(".coracle").reads_as_prose();
 }
 

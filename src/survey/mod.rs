@@ -21,11 +21,11 @@ pub use tree::tree;
 use std::time::{Duration, Instant};
 
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
-use crate::job::Visit;
+use crate::job::{Purpose, Visit};
 use crate::path::{METADATA_NAME, RelPath};
 use crate::replica::{Connect, Kind, Listing, Replica};
 use crate::sync::event::Event;
-use crate::sync::look::directory::load_remote_times;
+use crate::sync::look::directory::read_remote_times;
 use crate::sync::look::filter::{Filter, Verdict};
 use crate::sync::workers::Stop;
 
@@ -42,6 +42,8 @@ pub struct Visitor<'a> {
     stop: Stop<'a>,
     session: Option<Box<dyn Replica>>,
     filter: Filter,
+    /// Why the metadata of the directory that was listed last cannot be read.
+    unread: Option<Error>,
 }
 
 impl<'a> Visitor<'a> {
@@ -53,6 +55,7 @@ impl<'a> Visitor<'a> {
             stop,
             session: None,
             filter: Filter::new(&visit.selection),
+            unread: None,
         }
     }
 
@@ -94,20 +97,26 @@ impl<'a> Visitor<'a> {
             let text = format!("deeper than {MAX_DEPTH} directories; a loop of links?");
             return Err(ErrorKind::Verify(text).into());
         }
+        // A disk keeps times; what lies there is read only to see whether it can be.
         let is_disk = self.connect.is_disk();
+        let is_read = !is_disk || matches!(self.visit.purpose, Purpose::Scan(_));
+        let mut unread = None;
         let listing = self.ask(|replica| {
             let mut listing = Listing::new();
             replica.list(dir, &mut listing)?;
-            if listing.find(METADATA_NAME).is_some()
-                && !is_disk
-                && let Some(times) = load_remote_times(replica, dir)?
-            {
-                restore_times(&mut listing, |name, size, shown| {
+            if listing.find(METADATA_NAME).is_none() || !is_read {
+                return Ok(listing);
+            }
+            match read_remote_times(replica, dir)? {
+                Some(Ok(times)) if !is_disk => restore_times(&mut listing, |name, size, shown| {
                     times.get(name, size, shown)
-                });
+                }),
+                Some(Err(error)) => unread = Some(error),
+                Some(Ok(_)) | None => {}
             }
             Ok(listing)
         });
+        self.unread = unread;
         listing.doing(|| format!("looking at {dir}"))
     }
 

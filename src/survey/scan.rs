@@ -3,18 +3,18 @@
 mod look;
 mod tidy;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::words::{ago, count, local_time, span};
 use super::{Visitor, closing};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Scope};
 use crate::job::{Links, Location, Scan, Visit};
 use crate::path::{Escaped, PartOwner, RelPath};
-use crate::replica::LocalReplica;
+use crate::replica::{LocalReplica, RootLock};
 use crate::sync::carry::lock::{self, Lying};
 use crate::sync::event::Event;
-use crate::sync::record::{Home, JobId, Keeps, Kept, PeerKey};
+use crate::sync::record::{Home, HomeLock, JobId, Keeps, Kept, PeerKey};
 use crate::time::Timestamp;
 use look::Findings;
 
@@ -48,7 +48,7 @@ pub struct KnownJob {
 
 impl KnownJob {
     /// Keeps runs of it out for as long as the answer lives; `Locked` where one goes on. None where its root is gone.
-    fn keep_out(&self) -> Result<Option<crate::replica::RootLock>> {
+    fn keep_out(&self) -> Result<Option<RootLock>> {
         match LocalReplica::open(&self.id.local, Links::Skip) {
             Ok(root) => root.lock().map(Some),
             Err(_) => Ok(None),
@@ -72,16 +72,14 @@ impl Scanning<'_> {
     pub fn run(&self, visitor: &mut Visitor<'_>, tell: &mut dyn FnMut(Event<'_>)) -> Result<()> {
         let began = Instant::now();
         let may_write = self.what.writes() && !self.visit.dry_run;
-        let _lock = match &self.visit.target {
-            Location::Path(path) if may_write => {
-                Some(LocalReplica::open(path, Links::Skip)?.lock()?)
-            }
+        let _locks = match &self.visit.target {
+            Location::Path(path) if may_write => Some(self.keep_out(path)?),
             Location::Path(_) | Location::Ftp(_) | Location::Sftp(_) => None,
         };
         let found = self.look_around(visitor, tell)?;
         self.tell_found(&found, tell);
         self.tell_use(tell)?;
-        let kept = self.inventory()?;
+        let kept = self.inventory(tell);
         for (home, kept) in &kept {
             self.tell_kept(home, kept, tell);
         }
@@ -91,12 +89,20 @@ impl Scanning<'_> {
         Ok(())
     }
 
+    /// Keeps runs out of a local target.
+    fn keep_out(&self, path: &Path) -> Result<(RootLock, Option<HomeLock>)> {
+        let root = LocalReplica::open(path, Links::Skip)?.lock()?;
+        let homes = self.homes.first().filter(|_| !root.is_held());
+        let file = homes.map_or(Ok(None), |(home, _)| home.lock())?;
+        Ok((root, file))
+    }
+
     fn is_local(&self) -> bool {
         matches!(self.visit.target, Location::Path(_))
     }
 
     /// Our files in all homes; of a server, those that are about it.
-    fn inventory(&self) -> Result<Vec<(&Home, Kept)>> {
+    fn inventory(&self, tell: &mut dyn FnMut(Event<'_>)) -> Vec<(&Home, Kept)> {
         let mut all = Vec::new();
         for (home, local) in &self.homes {
             let is_about_it = |kept: &Kept| match &kept.what {
@@ -110,13 +116,23 @@ impl Scanning<'_> {
                 | Keeps::SetAside
                 | Keeps::Unfinished => false,
             };
-            let kept = home.inventory(local)?;
+            let kept = match home.inventory(local) {
+                Ok(kept) => kept,
+                Err(error) => {
+                    let path = RelPath::root();
+                    tell(Event::Failed {
+                        path: &path,
+                        error: &error,
+                    });
+                    continue;
+                }
+            };
             let kept = kept
                 .into_iter()
                 .filter(|kept| self.is_local() || is_about_it(kept));
             all.extend(kept.map(|kept| (home, kept)));
         }
-        Ok(all)
+        all
     }
 
     fn tell_found(&self, found: &Findings, tell: &mut dyn FnMut(Event<'_>)) {
@@ -271,7 +287,19 @@ impl Scanning<'_> {
         if self.what.remove_locks && !self.visit.dry_run {
             return Ok(());
         }
-        for Lying { holder, made } in visitor.ask(lock::lying)? {
+        let lying = match visitor.ask(lock::lying) {
+            Err(error) if error.scope() == Scope::Entry => {
+                let path = RelPath::root();
+                let error = error.while_doing("looking for locks");
+                tell(Event::Failed {
+                    path: &path,
+                    error: &error,
+                });
+                return Ok(());
+            }
+            lying => lying?,
+        };
+        for Lying { holder, made } in lying {
             let since = match made {
                 Some(made) => format!(
                     "since {} by the clock of the side it is on ({} by ours)",

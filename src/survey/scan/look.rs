@@ -3,12 +3,12 @@
 use super::super::Visitor;
 use super::super::words::local_time;
 use super::Scanning;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::path::{LOCK_NAME, METADATA_NAME, Name, Part, RelPath, TRASH_MARK};
 use crate::replica::{Entry, Kind, Listing};
+use crate::side::Sides;
 use crate::sync::carry::trash;
 use crate::sync::event::Event;
-use crate::sync::look::directory::read_remote_times;
 use crate::time::Timestamp;
 
 /// What was found.
@@ -79,7 +79,10 @@ impl Scanning<'_> {
             found.trashes.push(self.weigh(visitor, trash, tell)?);
             return Ok(());
         }
-        self.check_metadata(visitor, dir, &listing, tell)?;
+        self.tell_unread(visitor.unread.take(), dir, tell);
+        if !self.what.list {
+            tell_progress(&listing, tell);
+        }
         for name in listing.unusable() {
             tell(Event::Warning(&format!(
                 "{dir}: {name} is a name that no other side can have; it is never synced"
@@ -136,28 +139,17 @@ impl Scanning<'_> {
         }
     }
 
-    /// Whether the metadata in a directory can be read: what cannot counts as none in every run.
-    fn check_metadata(
-        &self,
-        visitor: &mut Visitor<'_>,
-        dir: &RelPath,
-        listing: &Listing,
-        tell: &mut dyn FnMut(Event<'_>),
-    ) -> Result<()> {
-        if listing.find(METADATA_NAME).is_none() || self.what.remove_meta {
-            return Ok(());
-        }
-        let read = visitor.ask(|replica| read_remote_times(replica, dir))?;
-        if let Some(Err(error)) = read {
-            let path = dir.join(Name::new(METADATA_NAME).expect("our own names are good names"));
-            let error =
-                error.while_doing("what it records counts as none (--remove-meta removes it)");
-            tell(Event::Failed {
-                path: &path,
-                error: &error,
-            });
-        }
-        Ok(())
+    /// Says of metadata in a directory that it cannot be read: it counts as none in every run.
+    fn tell_unread(&self, unread: Option<Error>, dir: &RelPath, tell: &mut dyn FnMut(Event<'_>)) {
+        let Some(error) = unread.filter(|_| !self.what.remove_meta) else {
+            return;
+        };
+        let path = dir.join(Name::new(METADATA_NAME).expect("our own names are good names"));
+        let error = error.while_doing("what it records counts as none (--remove-meta removes it)");
+        tell(Event::Failed {
+            path: &path,
+            error: &error,
+        });
     }
 
     fn trash_of(dir: &RelPath, listing: &Listing) -> TrashFound {
@@ -219,6 +211,15 @@ impl Scanning<'_> {
         }
         Ok(())
     }
+}
+
+/// Says that a directory was looked at, for whoever waits.
+fn tell_progress(listing: &Listing, tell: &mut dyn FnMut(Event<'_>)) {
+    let files = listing.iter().filter(|entry| entry.stat.kind == Kind::File);
+    tell(Event::Scanned {
+        files: Sides::new(0, files.count() as u64),
+        dirs: Sides::new(0, 1),
+    });
 }
 
 /// The line of an entry, as pyftpsync's `scan --list` prints it.

@@ -167,3 +167,58 @@ fn header_of_journal(dir: &impl AsFd, name: &[u8]) -> Option<Header> {
     let first = lines.next().ok()??;
     Header::parse(HeaderOf::Journal, first.text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::record::scene::{Scene, file, set, settled};
+
+    fn one(scene: &Scene) -> Kept {
+        let mut all = scene.home.inventory(&scene.root).unwrap();
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.remove(0)
+    }
+
+    #[test]
+    fn all_that_lies_in_a_home_is_told_for_what_it_is() {
+        let scene = Scene::new("inventory");
+        assert_eq!(scene.home.inventory(&scene.root).unwrap(), []);
+        scene.record(&[("", settled()), ("d", settled()), ("d", set(b"f", file(1)))]);
+        let archive = Keeps::Archive {
+            peer: scene.peer.name().to_owned(),
+            dirs: 2,
+            files: 1,
+            is_copy: false,
+        };
+        assert_eq!(one(&scene).what, archive);
+        let whole = std::fs::read(scene.archive()).unwrap();
+        std::fs::write(scene.archive(), &whole[..whole.len() - 1]).unwrap();
+        let damaged = one(&scene);
+        assert!(matches!(damaged.what, Keeps::Damaged(_)), "{damaged:?}");
+        scene.home.set_aside(&damaged).unwrap();
+        let aside = one(&scene);
+        assert_eq!(aside.what, Keeps::SetAside);
+        assert_eq!(scene.home.path_of(&aside), scene.file(&scene.names.damaged));
+        // As the next run would have it.
+        assert!(!scene.open().may_delete);
+        scene.home.remove(&aside).unwrap();
+        assert_eq!(scene.left(), [""; 0]);
+        scene.be_killed(&[("", settled())]);
+        let peer = Some(scene.peer.name().to_owned());
+        let told = scene.home.inventory(&scene.root).unwrap();
+        assert!(
+            told.iter()
+                .any(|kept| kept.what == Keeps::Journal { peer: peer.clone() }),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn what_this_program_cannot_read_is_not_called_damaged() {
+        let scene = Scene::new("inventory-unusable");
+        scene.record(&[("", settled())]);
+        std::fs::remove_file(scene.archive()).unwrap();
+        std::fs::create_dir(scene.archive()).unwrap();
+        assert!(matches!(one(&scene).what, Keeps::Unusable(_)));
+    }
+}

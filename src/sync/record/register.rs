@@ -324,6 +324,13 @@ mod tests {
         assert_eq!(register.read(&one), Some(changed));
         let files = std::fs::read_dir(scratch.join("a/b/jobs")).unwrap();
         assert_eq!(files.count(), 1);
+        let known = register.jobs();
+        let [known] = known.as_slice() else {
+            panic!("one job: {known:?}");
+        };
+        assert_eq!(known.local, one.local);
+        assert_eq!(known.peer.place(), one.peer.place());
+        assert_eq!(register.part_owner(known), register.part_owner(&one));
     }
 
     #[test]
