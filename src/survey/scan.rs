@@ -60,6 +60,17 @@ impl KnownJob {
         kept_out.is_err_and(|error| matches!(error.kind(), ErrorKind::Locked(_)))
     }
 
+    /// Whether a run of it goes on. Some file systems have no locks by which that could be told.
+    fn state(&self) -> &'static str {
+        match self.keep_out() {
+            Err(error) if matches!(error.kind(), ErrorKind::Locked(_)) => {
+                "a run on this machine that goes on"
+            }
+            Ok(Some(lock)) if lock.is_held() => "a run on this machine that ended",
+            Ok(_) | Err(_) => "a run on this machine, which may go on",
+        }
+    }
+
     fn shown(&self) -> String {
         use std::os::unix::ffi::OsStrExt;
         let local = Escaped(self.id.local.as_os_str().as_bytes());
@@ -326,13 +337,7 @@ impl Scanning<'_> {
         };
         let shown = Escaped(holder);
         match self.job_of(holder) {
-            Some(job) if job.is_running() => {
-                format!(
-                    "{shown}: a run on this machine that goes on, {}",
-                    job.shown()
-                )
-            }
-            Some(job) => format!("{shown}: a run on this machine that ended, {}", job.shown()),
+            Some(job) => format!("{shown}: {}, {}", job.state(), job.shown()),
             None => format!("{shown}, another machine or user"),
         }
     }
