@@ -132,7 +132,7 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
                 return;
             }
             Event::Warning(text) => self.warning(text),
-            Event::Notice(text) => self.line(Verbosity::WRITES, text),
+            Event::Notice(text) | Event::Line(text) => self.line(Verbosity::WRITES, text),
         }
         self.draw_progress(Draw::WhenDue);
     }

@@ -23,7 +23,7 @@ const MAX_COLUMNS: usize = 100;
 /// Probes the server.
 pub fn probe(visitor: &mut Visitor<'_>, tell: &mut dyn FnMut(Event<'_>)) -> Result<()> {
     let target = visitor.visit.target.clone();
-    let mut say = |topic: &str, text: &str| tell(Event::Notice(&wrapped(topic, text)));
+    let mut say = |topic: &str, text: &str| tell(Event::Line(&wrapped(topic, text)));
     say("target", &target.to_string());
     let began = Instant::now();
     let root = look_at_root(visitor)?;
@@ -60,11 +60,11 @@ pub fn probe(visitor: &mut Visitor<'_>, tell: &mut dyn FnMut(Event<'_>)) -> Resu
     }
     let url = target.to_string().replace('%', "%25");
     let words: String = options.iter().map(|option| format!("{option} ")).collect();
-    tell(Event::Notice(&format!(
+    tell(Event::Line(&format!(
         "\ncoracle sync --dry-run {words}DIRECTORY {}",
         quoted(&url)
     )));
-    tell(Event::Notice(&task(&url, &options)));
+    tell(Event::Line(&task(&url, &options)));
     Ok(())
 }
 

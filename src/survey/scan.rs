@@ -96,7 +96,7 @@ impl Scanning<'_> {
         }
         self.tell_locks(visitor, tell)?;
         self.tidy_up(visitor, &found, &kept, tell)?;
-        tell(Event::Notice(&closing(found.files, found.dirs, began)));
+        tell(Event::Line(&closing(found.files, found.dirs, began)));
         Ok(())
     }
 
@@ -147,7 +147,7 @@ impl Scanning<'_> {
     }
 
     fn tell_found(&self, found: &Findings, tell: &mut dyn FnMut(Event<'_>)) {
-        let mut line = |text: String| tell(Event::Notice(&text));
+        let mut line = |text: String| tell(Event::Line(&text));
         let everything = if self.what.recursive {
             ""
         } else {
@@ -220,7 +220,7 @@ impl Scanning<'_> {
         }
         match LocalReplica::open(path, Links::Skip)?.lock() {
             Err(error) if matches!(error.kind(), ErrorKind::Locked(_)) => {
-                tell(Event::Notice(&format!("lock: {error}")));
+                tell(Event::Line(&format!("lock: {error}")));
                 Ok(())
             }
             locked => locked.map(drop),
@@ -277,7 +277,7 @@ impl Scanning<'_> {
             }
             Keeps::Unusable(why) => return self.fail(kept, home, why, tell),
         };
-        tell(Event::Notice(&text));
+        tell(Event::Line(&text));
     }
 
     fn fail(&self, kept: &Kept, home: &Home, why: &str, tell: &mut dyn FnMut(Event<'_>)) {
@@ -325,7 +325,7 @@ impl Scanning<'_> {
                 ""
             };
             let who = self.who(holder.as_deref());
-            tell(Event::Notice(&format!("{prefix}lock: of {who}, {since}")));
+            tell(Event::Line(&format!("{prefix}lock: of {who}, {since}")));
         }
         Ok(())
     }

@@ -44,7 +44,7 @@ struct Drawing<'d, 'a> {
 
 impl Drawing<'_, '_> {
     fn line(&mut self, text: &str) {
-        (self.tell)(Event::Notice(text));
+        (self.tell)(Event::Line(text));
     }
 
     /// Draws what is in a directory. `trunk` leads to it.

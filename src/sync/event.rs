@@ -54,6 +54,8 @@ pub enum Event<'a> {
     Warning(&'a str),
     /// Something worth knowing.
     Notice(&'a str),
+    /// A line of what was asked for, as it is: blanks in it stand for something.
+    Line(&'a str),
 }
 
 /// What was done with an entry.

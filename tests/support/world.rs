@@ -444,7 +444,7 @@ fn line(event: &Event<'_>) -> Option<String> {
         Event::Entry { path, deed, .. } => Some(format!("{} {path}", words_for(*deed))),
         Event::Failed { path, error } => Some(format!("failed: {error}: {path}")),
         Event::Warning(text) => Some(format!("warning: {text}")),
-        Event::Notice(text) => Some(format!("notice: {text}")),
+        Event::Notice(text) | Event::Line(text) => Some(format!("notice: {text}")),
         Event::Started
         | Event::Scanned { .. }
         | Event::Planned { .. }

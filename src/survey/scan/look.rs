@@ -103,7 +103,7 @@ impl Scanning<'_> {
                 Kind::Special => {}
             }
             if self.what.list {
-                tell(Event::Notice(&listed(dir, &entry)));
+                tell(Event::Line(&listed(dir, &entry)));
             }
             if entry.stat.kind == Kind::Dir {
                 if self.what.recursive {

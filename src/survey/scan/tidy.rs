@@ -99,7 +99,7 @@ impl Scanning<'_> {
                 is_fresh,
             } = cleared;
             let (who, age) = (self.who(holder.as_deref()), Self::age(age_secs));
-            tell(Event::Notice(&format!("DELETE lock: of {who}, {age}")));
+            tell(Event::Line(&format!("DELETE lock: of {who}, {age}")));
             if is_fresh {
                 tell(Event::Warning(
                     "the run that held it may still go on; if so, it ends when it refreshes its lock, and writes until then",
@@ -138,7 +138,7 @@ impl Scanning<'_> {
         match result {
             Ok(()) => {
                 let prefix = if self.visit.dry_run { DRY } else { "" };
-                tell(Event::Notice(&format!("{prefix}DELETE {shown}")));
+                tell(Event::Line(&format!("{prefix}DELETE {shown}")));
             }
             Err(error) => tell(Event::Failed {
                 path,
@@ -212,7 +212,7 @@ impl Scanning<'_> {
                         home.set_aside(kept)
                     };
                     match set_aside {
-                        Ok(()) => tell(Event::Notice(&format!(
+                        Ok(()) => tell(Event::Line(&format!(
                             "{prefix}SET ASIDE {path}: the next run meets anew, and deletes nothing"
                         ))),
                         Err(error) => tell(Event::Failed {
