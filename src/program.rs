@@ -1,7 +1,7 @@
 //! The program: arguments to a job, the job to its run, the run to what the user sees.
 
 use std::ffi::OsString;
-use std::io::{self, BufReader, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 #[cfg(feature = "sftp")]
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::net::Halt;
 #[cfg(feature = "yaml")]
 use crate::path::Escaped;
 use crate::run::Run;
-use crate::screen::ask::{AskStyle, Nobody, TerminalAsk};
-use crate::screen::terminal::Answers;
+use crate::screen::ask::{AskStyle, TerminalAsk};
+use crate::screen::terminal::TerminalKeys;
 use crate::screen::{self, Ending, ExitCode, ProcessReport};
 use crate::sync::Summary;
-use crate::sync::event::{Event, Totals};
+use crate::sync::event::{Ask, Event, Totals};
 use crate::sync::workers::Stop;
 use crate::system;
 #[cfg(feature = "yaml")]
@@ -32,6 +32,7 @@ use crate::tasks::TaskFile;
 /// Runs the program with its arguments, the first of which is its name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    system::adopt_time_zone();
     hide_passwords(&args);
     match cli::parse(args.into_iter().skip(1)) {
         Ok(Request::Print(text)) => {
@@ -135,17 +136,17 @@ fn run_invocation(mut invocation: Invocation, remarks: &Remarks) -> ExitCode {
     for warning in &remarks.warnings {
         report.warning(warning);
     }
-    let mut asked = false;
     let ended = system::watch_signals()
         .map_err(|error| ErrorKind::Disk(error).into())
         .and_then(|()| complete(&mut invocation, &mut |text| report.warning(text)))
         .and_then(|()| {
+            // Typing a password takes as long as it takes.
+            report.restart_clock();
             run_job(
                 invocation.action,
                 &invocation.job,
                 &invocation.credentials,
                 &mut report,
-                &mut asked,
             )
         });
     let (totals, error) = match ended {
@@ -157,7 +158,6 @@ fn run_invocation(mut invocation: Invocation, remarks: &Remarks) -> ExitCode {
     report.finish(&Ending {
         totals: &totals,
         error: error.as_ref(),
-        asked,
         report_problems: invocation.report_problems,
     })
 }
@@ -184,7 +184,6 @@ fn run_job(
     job: &Job,
     credentials: &CredentialOptions,
     report: &mut ProcessReport,
-    asked: &mut bool,
 ) -> Result<Summary> {
     if let Location::Ftp(ftp) = &job.remote
         && let Some(Trust::Anyone) = ftp.protection.settings().map(|tls| &tls.trust)
@@ -227,23 +226,13 @@ fn run_job(
     if action == Action::Undo {
         return run.undo(&mut |event| report.show(&event));
     }
-    if io::stdin().is_terminal() && io::stdout().is_terminal() {
-        let style = if report.is_colored() {
-            AskStyle::Colored
-        } else {
-            AskStyle::Plain
-        };
-        let mut user = TerminalAsk::new(BufReader::new(Answers), io::stdout(), style);
-        let summary = run.start(&mut |event| report.show(&event), &mut user);
-        *asked = user.asked() > 0;
-        return summary;
-    }
-    let mut nobody_was_there = None;
-    let mut warn = |text: &str| nobody_was_there = Some(text.to_owned());
-    let mut nobody = Nobody::new(&mut warn);
-    let summary = run.start(&mut |event| report.show(&event), &mut nobody);
-    if let Some(text) = nobody_was_there {
-        report.warning(&text);
-    }
-    summary
+    let style = if report.is_colored() {
+        AskStyle::Colored
+    } else {
+        AskStyle::Plain
+    };
+    let is_there = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let mut user = is_there.then(|| TerminalAsk::new(TerminalKeys, io::stdout(), style));
+    let ask = user.as_mut().map(|user| user as &mut dyn Ask);
+    run.start(&mut |event| report.show(&event), ask)
 }

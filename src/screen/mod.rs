@@ -23,6 +23,8 @@ use crate::path::RelPath;
 use crate::replica::Kind;
 use crate::side::Side;
 use crate::sync::event::{Deed, Event, Totals};
+use crate::system;
+use crate::time::Timestamp;
 use exit::exit_code_of_entry;
 use line::{Line, is_copy};
 use progress::{Planned, Progress};
@@ -35,6 +37,8 @@ pub struct Report<Out: Write, Err: Write> {
     heading: Heading,
     progress: Progress,
     started: Instant,
+    /// When the user was asked the question that may be open.
+    asked: Option<Instant>,
     flushed: Instant,
     drawn: Option<Instant>,
     worst: ExitCode,
@@ -71,14 +75,24 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
             heading,
             progress: Progress::default(),
             started: now,
+            asked: None,
             flushed: now,
             drawn: None,
             worst: ExitCode::Done,
         }
     }
 
+    /// Time counts from now on.
+    pub fn restart_clock(&mut self) {
+        self.started = Instant::now();
+    }
+
     /// Shows an event, as far as the verbosity allows.
     pub fn show(&mut self, event: &Event<'_>) {
+        if let Some(asked) = self.asked.take() {
+            // Waiting for the user is not the run's time.
+            self.started += asked.elapsed();
+        }
         match event {
             Event::Started => {
                 let heading = self.heading.to_string();
@@ -104,6 +118,7 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
             Event::Question => {
                 self.clear_progress();
                 let _ = self.out.flush();
+                self.asked = Some(Instant::now());
                 return;
             }
             Event::Warning(text) => self.warning(text),
@@ -165,12 +180,9 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
         if totals.left_alone > 0 {
             summary.push_str(&format!(" Left alone: {}.", totals.left_alone));
         }
-        // Waiting for the user is not the run's time.
-        if !ending.asked {
-            let elapsed = self.started.elapsed();
-            let (secs, hundredths) = (elapsed.as_secs(), elapsed.subsec_millis() / 10);
-            summary.push_str(&format!(" Elap: {secs}.{hundredths:02} sec."));
-        }
+        let elapsed = self.started.elapsed();
+        let (secs, hundredths) = (elapsed.as_secs(), elapsed.subsec_millis() / 10);
+        summary.push_str(&format!(" Elap: {secs}.{hundredths:02} sec."));
         summary
     }
 
@@ -544,8 +556,6 @@ pub struct Ending<'a> {
     pub totals: &'a Totals,
     /// What ended it before its end.
     pub error: Option<&'a Error>,
-    /// Whether the user was asked something on the way.
-    pub asked: bool,
     /// Whether skipped conflicts and failed copies make an exit code of their own.
     pub report_problems: bool,
 }
@@ -584,6 +594,11 @@ fn detail(totals: &Totals) -> String {
         totals.dirs_deleted,
         totals.conflicts
     )
+}
+
+/// `2023-11-14 22:13:20`, by this machine's clocks.
+pub(crate) fn local_time(at: Timestamp) -> String {
+    at.plus_secs(system::zone_offset_secs(at)).to_string()
 }
 
 /// `1,234,567`.
@@ -903,7 +918,6 @@ mod tests {
         Ending {
             totals,
             error: None,
-            asked: false,
             report_problems: false,
         }
     }
@@ -928,11 +942,6 @@ mod tests {
         };
         let (out, ..) = finished(&[], &ending(&left_alone));
         assert!(out.contains("errors: 0. Left alone: 2. Elap: "), "{out}");
-        let asked = Ending {
-            asked: true,
-            ..ending(&totals)
-        };
-        assert!(finished(&[], &asked).0.ends_with("errors: 0.\n"));
     }
 
     #[test]

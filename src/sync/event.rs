@@ -2,9 +2,11 @@
 //! listens and somebody who answers.
 
 use crate::error::{Error, Result};
+use crate::job::{Delete, Direction};
 use crate::path::RelPath;
 use crate::replica::{Kind, Stat};
 use crate::side::{Side, Sides};
+use crate::sync::plan::resolve::{self, Resolution};
 use crate::sync::plan::status::Status;
 use crate::sync::record::Shown;
 
@@ -189,23 +191,27 @@ pub enum Skipped {
 pub struct Conflict<'a> {
     /// The entry.
     pub path: &'a RelPath,
+    /// Which one of all that are asked about it is, from 1.
+    pub number: u64,
+    /// How many are asked about, as far as is known.
+    pub all: u64,
     /// What is there on each side.
     pub stats: Sides<Option<Stat>>,
+    /// What became of it on each side.
+    pub status: Sides<Status>,
     /// What the record says of each side.
     pub record: Option<Sides<Shown>>,
-    /// Which answers make sense.
-    pub choices: Choices,
+    /// Which side may be written.
+    pub direction: Direction,
+    /// What may be deleted.
+    pub delete: Delete,
 }
 
-/// Which answers to a conflict make sense.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Choices {
-    /// The side that may win; both when none (a mirror's source is the only one that can).
-    pub only: Option<Side>,
-    /// Whether older and newer can be told: both files are there, and their times differ.
-    pub by_time: bool,
-    /// Whether both files are there, so that their bytes can be compared.
-    pub comparable: bool,
+impl Conflict<'_> {
+    /// What would be done if that was the answer.
+    pub fn comes_to(&self, choice: Choice) -> Resolution {
+        resolve::apply(choice, self.direction, self.delete, self.stats)
+    }
 }
 
 /// An answer to a conflict.
@@ -217,6 +223,8 @@ pub enum Choice {
     Older,
     /// The newer file wins.
     Newer,
+    /// Both files are kept, one of them under another name.
+    Both,
     /// Nothing is done.
     Skip,
 }
@@ -240,19 +248,6 @@ pub trait Ask {
         conflict: &Conflict<'_>,
         compare: &mut dyn FnMut() -> Result<bool>,
     ) -> Result<Answer>;
-}
-
-/// Nobody: every conflict is left as it is.
-pub struct SkipAll;
-
-impl Ask for SkipAll {
-    fn ask(
-        &mut self,
-        _conflict: &Conflict<'_>,
-        _compare: &mut dyn FnMut() -> Result<bool>,
-    ) -> Result<Answer> {
-        Ok(Answer::Always(Choice::Skip))
-    }
 }
 
 /// What a run did, in numbers.

@@ -76,7 +76,7 @@ pub fn run(
     job: &Job,
     setting: &Setting<'_>,
     tell: &mut dyn FnMut(Event<'_>),
-    ask: &mut dyn Ask,
+    ask: Option<&mut dyn Ask>,
 ) -> Result<Summary> {
     refuse_if(guard::unset_clock(setting.now))?;
     let Opened {
@@ -116,7 +116,7 @@ pub fn run(
             filter: &filter,
             workers: &workers,
             tell: &mut *tell,
-            ask,
+            ask: ask.map(|ask| ask as &mut dyn Ask),
             held_files: setting.held_files,
             may_delete: setting.opened.may_delete,
             findings,

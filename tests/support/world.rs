@@ -217,7 +217,7 @@ impl World {
             &self.job,
             &setting,
             &mut |event| lines.extend(line(&event)),
-            &mut user,
+            Some(&mut user),
         );
         if let Some(served) = served {
             served.read_back(&self.trees.remote);

@@ -1,4 +1,4 @@
-//! What becomes of one entry: filter, status, action, conflict.
+//! What becomes of one entry: filter, status, action.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,22 +7,23 @@ use super::{Doom, Seen, Vanished, Visit, Walker};
 use crate::error::Result;
 use crate::job::Delete;
 use crate::path::RelPath;
-use crate::replica::{Kind, Precision, same_bytes};
+use crate::replica::{Kind, Precision};
 use crate::side::{Side, Sides};
-use crate::sync::event::{Answer, Choice, Conflict, Deed, DeletedFor, Event, Skipped};
+use crate::sync::event::{Deed, DeletedFor, Event, Skipped};
 use crate::sync::look::filter::Verdict;
-use crate::sync::look::{Found, Pair};
+use crate::sync::look::{Found, Pair, Places};
 use crate::sync::plan::decide::{Action, decide, decide_unmatched};
 use crate::sync::plan::draft::Dir;
-use crate::sync::plan::resolve::{self, Resolution};
 use crate::sync::plan::status::{Status, statuses};
 use crate::sync::plan::{OwnRecord, Todo};
 use crate::sync::record::{DirFacts, What};
-use crate::sync::workers::Failure;
 
 /// An entry on its way from its statuses to the plan.
 pub(super) struct Decided<'a> {
+    pub(super) places: Places,
     pub(super) pair: Pair<'a>,
+    /// The side whose name it goes by although it is recorded by another, where the user renamed it there.
+    pub(super) named_by: Option<Side>,
     pub(super) path: RelPath,
     pub(super) kind: Kind,
     pub(super) status: Sides<Status>,
@@ -33,11 +34,12 @@ impl Walker<'_, '_, '_> {
         &mut self,
         visit: &Visit,
         found: &Found,
-        pair: Pair<'_>,
+        places: Places,
         below: &mut Vec<Visit>,
         seen: &mut Seen,
     ) -> Result<()> {
         let dir = &visit.dir;
+        let pair = found.pair(places);
         let path = dir.paths.local.join(pair.name);
         let kinds = pair.kinds();
         if let Some(on) = pair.special_side() {
@@ -56,7 +58,9 @@ impl Walker<'_, '_, '_> {
                 found.block.facts().settled,
                 visit.doom.gone_from(),
             ),
+            places,
             pair,
+            named_by: None,
             path,
             kind,
         };
@@ -82,7 +86,7 @@ impl Walker<'_, '_, '_> {
         }
         if matches!((kinds.local, kinds.remote), (Some(local), Some(remote)) if local != remote) {
             seen.is_partial = true;
-            return self.settle_kinds(visit, found, entry, below);
+            return self.settle_kinds(visit, found, entry, below, seen);
         }
         self.decide_accepted(visit, found, entry, below, seen)
     }
@@ -114,10 +118,18 @@ impl Walker<'_, '_, '_> {
         let Some((entry, action)) = respelled else {
             return Ok(());
         };
+        let asked_before = seen.questions.len();
         self.take_action(visit, found, &entry, action, below, seen)?;
-        let moved = self.shift_of(&entry);
-        self.draft.note_retimed(&visit.dir, &entry.pair, moved);
+        if seen.questions.len() == asked_before {
+            self.note_retimed(&visit.dir, &entry);
+        }
         Ok(())
+    }
+
+    /// Notes the file for a shift of times that may be accepted, once it is known what else is to be done with it.
+    pub(super) fn note_retimed(&mut self, dir: &Dir, entry: &Decided<'_>) {
+        let moved = self.shift_of(entry);
+        self.draft.note_retimed(dir, &entry.pair, moved);
     }
 
     /// By how many seconds a modified file moved on each side, where a shift is accepted.
@@ -323,7 +335,7 @@ impl Walker<'_, '_, '_> {
                 self.draft.keep(&visit.dir);
                 below.push(descend(visit, &entry.pair, doom));
             }
-            Action::Conflict => self.settle_conflict(visit, found, entry)?,
+            Action::Conflict => self.settle_conflict(visit, found, entry, seen)?,
         }
         Ok(())
     }
@@ -483,95 +495,6 @@ impl Walker<'_, '_, '_> {
             below.push(visit);
         } else {
             self.vanished.push(Vanished { visit, why, inode });
-        }
-    }
-
-    /// What is to be done about a conflict: by rule, or as the user says.
-    pub(super) fn resolve(&mut self, dir: &Dir, entry: &Decided<'_>) -> Result<Resolution> {
-        self.draft.plan.totals.conflicts += 1;
-        let stats = entry.pair.stats();
-        let job = self.walk.job;
-        let (direction, delete) = (job.direction, job.policy.delete);
-        let by_rule = match self.standing_answer {
-            Some(choice) => resolve::apply(choice, direction, delete, stats),
-            None => resolve::resolve(job.policy.resolve, direction, delete, stats),
-        };
-        match by_rule {
-            Resolution::Ask => {
-                let choice = self.ask_user(dir, entry)?;
-                Ok(resolve::apply(choice, direction, delete, stats))
-            }
-            settled => Ok(settled),
-        }
-    }
-
-    fn settle_conflict(&mut self, visit: &Visit, found: &Found, entry: &Decided<'_>) -> Result<()> {
-        let dir = &visit.dir;
-        let pair = &entry.pair;
-        let stats = pair.stats();
-        if self.meets_equal(dir, entry)? {
-            self.record_content(dir, entry);
-            return Ok(());
-        }
-        match self.resolve(dir, entry)? {
-            Resolution::Ask | Resolution::Skip | Resolution::MoveAside { .. } => {
-                self.skip_conflict(dir, &entry.path, Kind::File)
-            }
-            Resolution::Delete { on } if visit.is_protected => {
-                self.skip(dir, &entry.path, Kind::File, Skipped::Protected { on });
-            }
-            Resolution::Copy { from } | Resolution::Restore { from } => {
-                self.draft.keep(dir);
-                self.draft.ensure_there(dir, from.peer());
-                if stats.of(from.peer()).is_some() {
-                    self.draft.plan.losses.of_mut(from.peer()).lost += 1;
-                }
-                self.draft
-                    .add_copy(dir, found, pair, from, Status::Modified, true);
-            }
-            Resolution::Delete { on } => {
-                self.draft.plan.losses.of_mut(on).lost += 1;
-                let todo = Todo::Delete {
-                    on,
-                    why: DeletedFor::Missing,
-                    is_resolution: true,
-                };
-                self.draft.add_step(dir, pair, todo);
-            }
-            Resolution::KeepBoth { winner } => {
-                self.draft.keep(dir);
-                self.draft.add_step(dir, pair, Todo::KeepBoth { winner });
-            }
-        }
-        Ok(())
-    }
-
-    fn ask_user(&mut self, dir: &Dir, entry: &Decided<'_>) -> Result<Choice> {
-        let pair = &entry.pair;
-        let stats = pair.stats();
-        let conflict = Conflict {
-            path: &entry.path,
-            stats,
-            record: pair.recorded_file(),
-            choices: resolve::choices(self.walk.job.direction, stats),
-        };
-        let paths = pair.paths_in(&dir.paths);
-        let workers = self.walk.workers;
-        let mut compare = || {
-            let paths = paths.clone();
-            let compared = workers.call(move |hands| {
-                let Sides { local, remote } = hands.both()?;
-                same_bytes((local, &paths.local), (remote, &paths.remote))
-            });
-            compared.map_err(Failure::into_error)
-        };
-        (self.walk.tell)(Event::Question);
-        match self.walk.ask.ask(&conflict, &mut compare)? {
-            Answer::Once(choice) => Ok(choice),
-            Answer::Always(choice) => {
-                self.standing_answer = Some(choice);
-                Ok(choice)
-            }
         }
     }
 
