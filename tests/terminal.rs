@@ -350,33 +350,55 @@ fn a_terminal_shows_progress_and_no_trace_of_it_remains() {
     assert!(ended.stdout.contains("Wrote 1/1 files"), "{ended}");
 }
 
+/// Whether that is what the progress line begins with.
+fn is_progress(row: &str) -> bool {
+    row.starts_with("Copied ") || row.starts_with("Scanned ")
+}
+
+/// Looks at the screen at any moment: there is at most one progress line, in one row, and nothing is below it.
+fn progress_stays_in_its_row(screen: &vt100::Screen) {
+    let (_, columns) = screen.size();
+    let rows: Vec<String> = screen.rows(0, columns.get()).collect();
+    let last = rows.iter().rposition(|row| !row.trim().is_empty());
+    for (at, row) in rows.iter().enumerate() {
+        if is_progress(row) {
+            let all = rows.join("\n");
+            assert_eq!(Some(at), last, "stale or not the last one:\n{all}");
+            assert!(row.trim_end().len() < usize::from(columns.get()), "{row:?}");
+        }
+    }
+}
+
 #[test]
-fn progress_is_never_wider_than_the_terminal() {
-    let place = Place::new("narrow");
-    put(&place.local(), "big", vec![7; 600_000], DAY_SECS);
+fn progress_fits_one_row_of_a_window_that_is_resized() {
+    let place = Place::new("resized");
+    for number in 0..60 {
+        let name = format!("a directory/photo number {number:02} with quite a long name.jpeg");
+        put(&place.local(), &name, vec![7; 20_000], DAY_SECS);
+    }
     let server = FtpServer::start(Config::serving(place.remote()));
     let arguments = [
         "upload",
         "local",
         &server.url(""),
-        "--limit-rate=500k",
+        "--limit-rate=300k",
         "--no-color",
     ];
-    let ended = Terminal::start(&place, &arguments, 30)
-        .expect("Copied 0/1 files")
-        .finish()
-        .expect(0);
-    for line in ended
-        .stdout
-        .split(['\n', '\r'])
-        .filter(|line| line.contains("Copied "))
-    {
-        let text = line.rsplit("\x1b[").next().unwrap_or(line);
-        let text = text
-            .split_once(['K', 'm', 'J'])
-            .map_or(text, |(_, text)| text);
-        assert!(text.len() < 30, "{text:?}");
-    }
+    let (ended, screen) = Terminal::start(&place, &arguments, 80)
+        .watched(progress_stays_in_its_row)
+        .expect("Copied 5/60 files")
+        .resize(60)
+        .expect("Copied 20/60 files")
+        .resize(120)
+        .expect("Copied 40/60 files")
+        .resize(30)
+        .expect("Copied 50/60 f")
+        .resize(80)
+        .finish_with_screen();
+    ended.expect(0);
+    let last = screen.lines().last().unwrap();
+    assert!(last.starts_with("Wrote 60/60 files"), "{screen}");
+    assert!(!screen.lines().any(is_progress), "{screen}");
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl Terminal {
         self
     }
 
-    /// Makes the window wider or narrower.
+    /// Makes the window wider or narrower. What was printed before is shown in the old one.
     pub fn resize(mut self, columns: u16) -> Self {
         let set = Command::new("stty")
             .arg("-F")
@@ -113,6 +113,7 @@ impl Terminal {
             .args(["cols", &columns.to_string()])
             .status();
         assert!(set.expect("stty is there").success());
+        while self.read(Instant::now()) {}
         self.screen.set_size(non_zero(ROWS), non_zero(columns));
         self
     }
