@@ -14,14 +14,15 @@ use crate::error::{ErrorKind, Result};
 #[cfg(feature = "sftp")]
 use crate::job::{HostKeys, SSH_PORT};
 use crate::job::{Job, Location, Trust};
-use crate::login::{self, CredentialOptions};
+use crate::login;
 use crate::net::Halt;
 #[cfg(feature = "yaml")]
 use crate::path::Escaped;
+use crate::path::RelPath;
 use crate::run::Run;
 use crate::screen::ask::{AskStyle, TerminalAsk};
 use crate::screen::terminal::TerminalKeys;
-use crate::screen::{self, Ending, ExitCode, ProcessReport};
+use crate::screen::{self, Ending, ExitCode, Explanation, ProcessReport, Style};
 use crate::sync::Summary;
 use crate::sync::event::{Ask, Event, Totals};
 use crate::sync::workers::Stop;
@@ -124,11 +125,17 @@ fn run_invocation(mut invocation: Invocation, remarks: &Remarks) -> ExitCode {
     screen::start_log(invocation.verbosity, invocation.debug_classify);
     system::forbid_core_dumps();
     system::spare_memory();
+    if let Some(entry) = invocation.job.selection.entry() {
+        return explain(invocation, entry);
+    }
     let mut report = ProcessReport::of_process(
         &invocation.job,
-        invocation.verbosity,
-        invocation.color,
-        invocation.progress,
+        Style::of_process(
+            invocation.verbosity,
+            invocation.color,
+            invocation.progress,
+            invocation.debug_classify,
+        ),
     );
     for notice in &remarks.notices {
         report.show(&Event::Notice(notice));
@@ -136,19 +143,19 @@ fn run_invocation(mut invocation: Invocation, remarks: &Remarks) -> ExitCode {
     for warning in &remarks.warnings {
         report.warning(warning);
     }
-    let ended = system::watch_signals()
-        .map_err(|error| ErrorKind::Disk(error).into())
-        .and_then(|()| complete(&mut invocation, &mut |text| report.warning(text)))
-        .and_then(|()| {
-            // Typing a password takes as long as it takes.
-            report.restart_clock();
-            run_job(
-                invocation.action,
-                &invocation.job,
-                &invocation.credentials,
-                &mut report,
-            )
-        });
+    let style = if report.is_colored() {
+        AskStyle::Colored
+    } else {
+        AskStyle::Plain
+    };
+    let is_there = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let mut user = is_there.then(|| TerminalAsk::new(TerminalKeys, io::stdout(), style));
+    let ask = user.as_mut().map(|user| user as &mut dyn Ask);
+    let ended = complete(&mut invocation, &mut |text| report.warning(text)).and_then(|()| {
+        // Typing a password takes as long as it takes.
+        report.restart_clock();
+        run_job(&invocation, &mut |event| report.show(&event), ask)
+    });
     let (totals, error) = match ended {
         Ok(Summary {
             totals, stopped_by, ..
@@ -162,8 +169,22 @@ fn run_invocation(mut invocation: Invocation, remarks: &Remarks) -> ExitCode {
     })
 }
 
+/// Looks at one entry, and tells what would be done about it.
+fn explain(mut invocation: Invocation, entry: RelPath) -> ExitCode {
+    let mut explanation = Explanation::of_process(entry);
+    let mut tell = |event: Event<'_>| explanation.show(&event);
+    let ended = complete(&mut invocation, &mut |text| tell(Event::Warning(text)))
+        .and_then(|()| run_job(&invocation, &mut tell, None));
+    let error = match ended {
+        Ok(summary) => summary.stopped_by,
+        Err(error) => Some(error),
+    };
+    explanation.finish(error.as_ref())
+}
+
 /// Completes the job with what lies outside the command line: patterns in files, user and password.
 fn complete(invocation: &mut Invocation, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    system::watch_signals().map_err(ErrorKind::Disk)?;
     for file in &invocation.exclude_from {
         invocation
             .job
@@ -180,17 +201,17 @@ fn complete(invocation: &mut Invocation, warn: &mut dyn FnMut(&str)) -> Result<(
 }
 
 fn run_job(
-    action: Action,
-    job: &Job,
-    credentials: &CredentialOptions,
-    report: &mut ProcessReport,
+    invocation: &Invocation,
+    tell: &mut dyn FnMut(Event<'_>),
+    ask: Option<&mut dyn Ask>,
 ) -> Result<Summary> {
+    let job = &invocation.job;
     if let Location::Ftp(ftp) = &job.remote
         && let Some(Trust::Anyone) = ftp.protection.settings().map(|tls| &tls.trust)
     {
-        report.warning(
+        tell(Event::Warning(
             "--insecure: any server is accepted; whoever is between may read and change everything, the password too",
-        );
+        ));
     }
     let asked_to_stop = || system::stopped_by().is_some();
     let deadline = job.limits.max_duration.map(|span| Instant::now() + span);
@@ -198,10 +219,10 @@ fn run_job(
     if let Location::Sftp(sftp) = &job.remote
         && sftp.host_keys == HostKeys::Anyone
     {
-        report.warning(
+        tell(Event::Warning(
             "--no-verify-host-keys: any server is accepted; whoever is between may read and change everything, the \
              password too",
-        );
+        ));
     }
     let halt = Halt::new(move || {
         let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -215,24 +236,14 @@ fn run_job(
     #[cfg(feature = "sftp")]
     let run = match &job.remote {
         Location::Sftp(sftp) => {
-            let answers =
-                login::SshAnswers::new(&sftp.host, sftp.port.unwrap_or(SSH_PORT), credentials);
+            let port = sftp.port.unwrap_or(SSH_PORT);
+            let answers = login::SshAnswers::new(&sftp.host, port, &invocation.credentials);
             run.answered_by(Arc::new(answers))
         }
         Location::Path(_) | Location::Ftp(_) => run,
     };
-    #[cfg(not(feature = "sftp"))]
-    let _ = credentials;
-    if action == Action::Undo {
-        return run.undo(&mut |event| report.show(&event));
+    match invocation.action {
+        Action::Undo => run.undo(tell),
+        Action::Sync(_) | Action::Explain => run.start(tell, ask),
     }
-    let style = if report.is_colored() {
-        AskStyle::Colored
-    } else {
-        AskStyle::Plain
-    };
-    let is_there = io::stdin().is_terminal() && io::stdout().is_terminal();
-    let mut user = is_there.then(|| TerminalAsk::new(TerminalKeys, io::stdout(), style));
-    let ask = user.as_mut().map(|user| user as &mut dyn Ask);
-    run.start(&mut |event| report.show(&event), ask)
 }

@@ -121,7 +121,7 @@ fn conflicts_of_all_directories_are_counted_before_the_first_is_asked() {
         terminal = terminal.expect(&format!("Conflict {} of 3: {file}\r\n", number + 1));
         terminal = terminal.expect(ASKED).send("s");
     }
-    terminal.finish().expect(0).prints("skipped: 3");
+    terminal.finish().expect(0).prints("3 conflicts skipped");
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn without_a_terminal_conflicts_are_skipped_and_that_is_said_once() {
         .expect(0)
         .says_one_sentence()
         .complains("conflicts are skipped: there is no terminal to ask on; see --resolve");
-    assert!(ended.stdout.contains("*?*"), "{ended}");
+    assert!(ended.stdout.contains("skip conflict    ?? a"), "{ended}");
     assert_eq!(both(&place, "a"), ("local".to_owned(), "remote".to_owned()));
     place.between("sync", &["--report-problems"]).expect(10);
 }
@@ -347,7 +347,10 @@ fn a_terminal_shows_progress_and_no_trace_of_it_remains() {
             );
         }
     }
-    assert!(ended.stdout.contains("Wrote 1/1 files"), "{ended}");
+    assert!(
+        ended.stdout.contains("Done: 1 file up (976.6 KiB)"),
+        "{ended}"
+    );
 }
 
 /// Whether that is what the progress line begins with.
@@ -396,8 +399,8 @@ fn progress_fits_one_row_of_a_window_that_is_resized() {
         .resize(80)
         .finish_with_screen();
     ended.expect(0);
-    let last = screen.lines().last().unwrap();
-    assert!(last.starts_with("Wrote 60/60 files"), "{screen}");
+    let summary = "Done: 60 files up (1.1 MiB), 1 directory made; no errors. Seen: 60 files, 1";
+    assert!(screen.contains(summary), "{screen}");
     assert!(!screen.lines().any(is_progress), "{screen}");
 }
 
@@ -500,4 +503,97 @@ fn no_prompt_asks_nothing_even_on_a_terminal() {
         .finish()
         .expect(7)
         .prints("no password for me@");
+}
+
+// Screens for the documentation
+
+/// Where the screens are kept that the documentation shows.
+const SCREENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/screens.md");
+
+/// With this set, the test writes them.
+const WRITE_SCREENS: &str = "CORACLE_WRITE_SCREENS";
+
+/// The text with every number and the blanks before it as one: they differ from run to run.
+fn without_numbers(text: &str) -> String {
+    let mut out = String::new();
+    for letter in text.chars() {
+        let is_more_of_it = match letter {
+            '0'..='9' | '.' | ',' | ':' | '-' => out.ends_with('0'),
+            ' ' => out.ends_with([' ', '0']),
+            _ => false,
+        };
+        if !is_more_of_it {
+            out.push(if letter.is_ascii_digit() { '0' } else { letter });
+        }
+    }
+    out
+}
+
+/// An upload of a few small files and a big one, while the big one is under way.
+fn screen_of_an_upload() -> String {
+    let place = Place::new("screen");
+    for name in ["boat.jpg", "lake.jpg", "otter.jpg"] {
+        put(
+            &place.local(),
+            &format!("a day out/{name}"),
+            vec![7; 30_000],
+            DAY_SECS,
+        );
+    }
+    put(
+        &place.local(),
+        "a day out/video.mp4",
+        vec![7; 2_000_000],
+        DAY_SECS,
+    );
+    let server = FtpServer::start(Config::serving(place.remote()));
+    let options = ["--connections=1", "--limit-rate=300k", "--no-color"];
+    let url = server.url("");
+    let terminal = Terminal::start(
+        &place,
+        &[&["upload", "local", &url], &options[..]].concat(),
+        80,
+    );
+    let terminal = terminal.expect("Copied 3/4 files").expect("ETA 0:0");
+    let screen = terminal
+        .look()
+        .replace(url.trim_end_matches('/'), "ftp://nas");
+    terminal.finish().expect(0);
+    screen.replace(place.path().to_str().unwrap(), "/home/me")
+}
+
+/// A question, and the end of the run that asked it.
+fn screens_of_a_sync() -> [String; 2] {
+    let place = in_conflict(&["diary.txt", "poem.txt"]);
+    let terminal = sync(&place)
+        .expect(ASKED)
+        .send("n")
+        .expect("Conflict 2")
+        .expect(ASKED);
+    let whole = terminal.look();
+    let at = whole.find("Conflict 2").unwrap();
+    let (_, end) = terminal.send("s").finish_with_screen();
+    let at_end = end.find("skip conflict").unwrap();
+    [whole[at..].to_owned(), end[at_end..].to_owned()]
+}
+
+#[test]
+fn the_screens_of_the_documentation_are_those_of_today() {
+    let upload = screen_of_an_upload();
+    let [question, end] = screens_of_a_sync();
+    let now = format!(
+        "# What it looks like\n\nThree screens of 80 columns, written by `tests/terminal.rs`.\n\n\
+         ## An upload under way\n\n```text\n{upload}\n```\n\n\
+         ## A conflict\n\n```text\n{question}\n```\n\n\
+         ## The end of that sync\n\n```text\n{end}\n```\n"
+    );
+    if std::env::var_os(WRITE_SCREENS).is_some() {
+        fs::write(SCREENS, &now).unwrap();
+    }
+    let kept = fs::read_to_string(SCREENS).unwrap();
+    assert_eq!(
+        without_numbers(&kept),
+        without_numbers(&now),
+        "{WRITE_SCREENS}=1 writes them anew"
+    );
 }

@@ -5,6 +5,7 @@ use argh::{ArgsInfo, FlagInfo, FlagInfoKind};
 use super::arguments::short;
 use super::command::{COMMANDS, Command, Does, choices_of_resolve, lacks};
 use super::options::{Options, one_of};
+use crate::screen::LEGEND;
 
 /// The groups of options: title, and the option each begins with.
 const GROUPS: &[(&str, &str)] = &[
@@ -75,6 +76,10 @@ pub(super) fn of(command: &Command) -> String {
         );
     }
     entry(&mut text, "  -h, --help", "print this help");
+    text.push_str("\nWhat is told of an entry:\n");
+    for (sign, meaning) in LEGEND {
+        entry(&mut text, &format!("  {sign}"), meaning);
+    }
     text.push_str(
         "\nExit codes: 0 done, 1 some entries failed, 2 usage, 3 interrupted, 4 a guard refused, 5 locked,\n\
          6 network or server, 7 login or TLS, 8 local disk, 9 metadata, 10 see --report-problems\n",
@@ -176,7 +181,10 @@ mod tests {
         assert_eq!(flags[1].long, GROUPS[0].1);
         for (title, first) in GROUPS {
             assert!(flags.iter().any(|option| option.long == *first), "{title}");
-            for command in COMMANDS.iter().filter(|command| command.name != "undo") {
+            for command in COMMANDS
+                .iter()
+                .filter(|command| !["undo", "explain"].contains(&command.name))
+            {
                 let is_of_run = *first == "--all" && command.does != Does::Run;
                 let is_there = of(command).contains(&format!("\n{title}:\n"));
                 assert_ne!(is_there, is_of_run, "{title}");

@@ -98,9 +98,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
     let words: Vec<&OsStr> = words.collect();
     match command.does {
         Does::Do(action) => {
-            let (local, remote) = two_targets(command, &words)?;
-            invocation::invocation(action, options, &given, local, remote)
-                .map(|invocation| Request::Run(Box::new(invocation)))
+            let (local, remote, path) = targets(command, &words)?;
+            let mut invocation = invocation::invocation(action, options, &given, local, remote)?;
+            if let Some(path) = path {
+                invocation.explain(path)?;
+            }
+            Ok(Request::Run(Box::new(invocation)))
         }
         Does::Run => task::task_request(&options, &words, &sorted.options).map(Request::Tasks),
     }
@@ -117,17 +120,27 @@ fn options_of(sorted: &arguments::Arguments) -> Result<Options> {
 
 const PROGRAM: &str = "coracle";
 
-fn two_targets<'a>(command: &Command, words: &[&'a OsStr]) -> Result<(&'a OsStr, &'a OsStr)> {
+/// The two sides, and the path where the command is about one.
+fn targets<'a>(
+    command: &Command,
+    words: &[&'a OsStr],
+) -> Result<(&'a OsStr, &'a OsStr, Option<&'a OsStr>)> {
     let form = format!("coracle {} [OPTIONS] {}", command.name, command.operands);
+    let takes_path = command.does == Does::Do(Action::Explain);
     match words {
-        [local, remote] => Ok((*local, *remote)),
+        [local, remote] if !takes_path => Ok((*local, *remote, None)),
+        [local, remote, path] if takes_path => Ok((*local, *remote, Some(*path))),
         [] => Err(usage(format!("LOCAL and REMOTE are missing: {form}"))),
         [_] => Err(usage(format!("REMOTE is missing: {form}"))),
+        [_, _] => Err(usage(format!("PATH is missing: {form}"))),
         // A fourth word may be a URL with a password, so none is shown.
-        [_, _, more @ ..] => Err(usage(format!(
-            "{} argument(s) too many: {form}; put quotes around patterns and around names with blanks",
-            more.len()
-        ))),
+        [..] => {
+            let more = words.len() - command.operands.split(' ').count();
+            let (are, s) = if more == 1 { ("is", "") } else { ("are", "s") };
+            Err(usage(format!(
+                "{more} argument{s} {are} too many: {form}; put quotes around patterns and around names with blanks"
+            )))
+        }
     }
 }
 
@@ -559,12 +572,12 @@ mod tests {
 
     #[test]
     fn missing_and_superfluous_words_are_told() {
-        assert!(refusal(&[]).contains("use upload, download, sync, undo or run"));
+        assert!(refusal(&[]).contains("use upload, download, sync, undo, explain or run"));
         assert!(refusal(&["upload"]).starts_with("LOCAL and REMOTE are missing"));
         assert!(refusal(&["sync", "a"]).starts_with("REMOTE is missing"));
         let many = refusal(&["sync", "a", "b", "ftp://me:hunter2@nas/"]);
         assert!(
-            many.starts_with("1 argument(s) too many") && !many.contains("hunter2"),
+            many.starts_with("1 argument is too many") && !many.contains("hunter2"),
             "{many}"
         );
     }
@@ -576,7 +589,9 @@ mod tests {
             "unknown command 'uplaod'; did you mean 'upload'?"
         );
         assert!(refusal(&["tree", "a"]).contains("not supported by this build yet"));
-        assert!(refusal(&["frobnicate"]).contains("use upload, download, sync, undo or run"));
+        assert!(
+            refusal(&["frobnicate"]).contains("use upload, download, sync, undo, explain or run")
+        );
     }
 
     #[test]

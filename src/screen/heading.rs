@@ -34,8 +34,9 @@ impl Heading {
         }
     }
 
-    pub(super) const fn prefix(&self) -> &'static str {
-        if self.dry_run { "(DRY-RUN) " } else { "" }
+    /// What an entry's line begins with.
+    pub(super) const fn mood(&self) -> &'static str {
+        if self.dry_run { "would " } else { "" }
     }
 
     /// That the side that follows lost files, which the source still has; none where it lost none.
@@ -50,9 +51,8 @@ impl Heading {
             Side::Local => "fetches",
             Side::Remote => "sends",
         };
-        let prefix = self.prefix();
         Some(format!(
-            "{prefix}{count} gone on the {side} side; --force {verb} {them} again."
+            "{count} gone on the {side} side; --force {verb} {them} again."
         ))
     }
 }
@@ -64,9 +64,15 @@ impl fmt::Display for Heading {
             Direction::Download => ("Download to", "from"),
             Direction::Sync => ("Synchronize", "with"),
         };
+        let dry = if self.dry_run {
+            "Dry run, nothing is changed: "
+        } else {
+            ""
+        };
+        let preposition_at = dry.len() + verb.len();
         write!(
             f,
-            "{verb} {}\n{preposition:>20} {}",
+            "{dry}{verb} {}\n{preposition:>preposition_at$} {}",
             self.local, self.remote
         )
     }

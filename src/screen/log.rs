@@ -7,7 +7,7 @@ use super::style::Verbosity;
 /// Starts the log on standard error: decisions and the protocol at the highest verbosities, and what `RUST_LOG` says.
 #[cfg(feature = "rust-log")]
 pub fn start_log(verbosity: Verbosity, debug_classify: bool) {
-    use log::LevelFilter;
+    use log::{Level, LevelFilter};
     let level = match verbosity.level() {
         0 => LevelFilter::Off,
         1 => LevelFilter::Error,
@@ -17,14 +17,17 @@ pub fn start_log(verbosity: Verbosity, debug_classify: bool) {
         _ => LevelFilter::Trace,
     };
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(level).format(|out, record| {
-        writeln!(
-            out,
-            "{}: {}",
-            record.level().as_str().to_ascii_lowercase(),
-            record.args()
-        )
-    });
+    builder
+        .filter_level(level)
+        .format(|out, record| match record.level() {
+            Level::Warn => writeln!(out, "{}", super::warning(record.args())),
+            level => writeln!(
+                out,
+                "{}: {}",
+                level.as_str().to_ascii_lowercase(),
+                record.args()
+            ),
+        });
     if debug_classify {
         builder.filter_module("coracle::sync", level.max(LevelFilter::Debug));
     }
@@ -48,7 +51,7 @@ pub fn start_log(verbosity: Verbosity, _debug_classify: bool) {
 
         fn log(&self, record: &log::Record<'_>) {
             if self.enabled(record.metadata()) {
-                let _ = writeln!(std::io::stderr(), "warning: {}", record.args());
+                let _ = writeln!(std::io::stderr(), "{}", super::warning(record.args()));
             }
         }
 

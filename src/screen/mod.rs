@@ -5,24 +5,29 @@
 
 pub mod ask;
 mod exit;
+mod explain;
 mod heading;
 mod line;
 mod log;
 mod progress;
+mod reason;
 mod report;
 mod style;
 mod summary;
 pub mod terminal;
+mod wrap;
 
 pub use exit::{ExitCode, exit_code_of};
+pub use explain::Explanation;
 pub use heading::Heading;
-pub(crate) use line::{LIGHT_RED, RESET};
+pub(crate) use line::{LEGEND, LIGHT_RED, RESET};
 pub use log::start_log;
 pub use report::{ProcessReport, Report};
 pub use style::{Color, ShowProgress, Style, Verbosity};
 pub use summary::Ending;
 
-use std::io::{self, Write};
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
 
 use crate::error::Error;
 use crate::system;
@@ -35,8 +40,21 @@ pub fn print(text: &str) {
 
 /// Prints a failure that came before there was anything to report on.
 pub fn print_failure(error: &Error) -> ExitCode {
-    let _ = writeln!(io::stderr(), "coracle: {error}");
+    let mut text = failure(error);
+    if io::stderr().is_terminal() {
+        text = wrap::wrapped(&text, terminal::width());
+    }
+    let _ = writeln!(io::stderr(), "{text}");
     exit_code_of(error)
+}
+
+/// What all failures begin with: in the mail of a cron job or in a log it says who complains.
+fn failure(error: impl Display) -> String {
+    format!("coracle: {error}")
+}
+
+fn warning(text: impl Display) -> String {
+    failure(format_args!("warning: {text}"))
 }
 
 /// `2023-11-14 22:13:20`, by this machine's clocks.
@@ -55,4 +73,15 @@ pub(crate) fn grouped(number: u64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_numbers_are_grouped() {
+        assert_eq!([grouped(0), grouped(123)], ["0", "123"]);
+        assert_eq!(grouped(1_234_567), "1,234,567");
+    }
 }

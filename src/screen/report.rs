@@ -7,13 +7,16 @@ use super::exit::{ExitCode, exit_code_of_entry};
 use super::heading::Heading;
 use super::line::{ERASE_BELOW, LIGHT_RED, Line, RESET, is_copy};
 use super::progress::{Planned, Progress};
-use super::style::{Color, ShowProgress, Style, Verbosity};
-use super::summary::{Ending, detail, exit_code};
+use super::reason;
+use super::style::{Style, Verbosity};
+use super::summary::{self, Ending, exit_code};
+use super::wrap::wrapped;
+use super::{failure, warning};
 use crate::error::Error;
 use crate::job::Job;
 use crate::path::RelPath;
 use crate::replica::Kind;
-use crate::sync::event::{Deed, Event};
+use crate::sync::event::{Decision, Deed, Event};
 
 /// Tells a user what happens, event by event.
 pub struct Report<Out: Write, Err: Write> {
@@ -34,17 +37,12 @@ pub struct Report<Out: Write, Err: Write> {
 pub type ProcessReport = Report<BufWriter<io::StdoutLock<'static>>, io::Stderr>;
 
 impl ProcessReport {
-    /// A report of this job, in the style that fits where the output goes.
-    pub fn of_process(
-        job: &Job,
-        verbosity: Verbosity,
-        color: Color,
-        progress: ShowProgress,
-    ) -> Self {
+    /// A report of this job.
+    pub fn of_process(job: &Job, style: Style) -> Self {
         Self::new(
             BufWriter::new(io::stdout().lock()),
             io::stderr(),
-            Style::of_process(verbosity, color, progress),
+            style,
             Heading::of(job),
         )
     }
@@ -99,6 +97,7 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
                 self.progress.files_done += u64::from(*kind == Kind::File && is_copy(*deed));
                 self.entry(path, *kind, *deed);
             }
+            Event::Decided(decision) => self.decided(decision),
             Event::Moved { bytes } => self.progress.bytes_moved += bytes,
             Event::Failed { path, error } => self.failed(path, error),
             Event::Question => {
@@ -108,7 +107,7 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
                 return;
             }
             Event::Warning(text) => self.warning(text),
-            Event::Notice(text) => self.line(Verbosity::WRITES, text),
+            Event::Notice(text) => self.text(Verbosity::WRITES, text),
         }
         self.draw_progress(Draw::WhenDue);
     }
@@ -120,7 +119,7 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
 
     /// Tells the user of something to act on.
     pub fn warning(&mut self, text: &str) {
-        self.error_line(Verbosity::PROBLEMS, &format!("WARNING: {text}"));
+        self.error_line(Verbosity::PROBLEMS, &warning(text));
     }
 
     /// Ends the report with the summary or with the failure, and tells the exit code.
@@ -128,67 +127,45 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
         self.clear_progress();
         self.style.progress = false;
         if let Some(error) = ending.error {
-            self.error_line(Verbosity::ERRORS, &format!("ERROR: {error}"));
+            self.error_line(Verbosity::ERRORS, &failure(error));
         }
         if ending.error.is_none() || ending.totals.has_changes() {
-            let summary = self.summary(ending);
-            self.line(Verbosity::WRITES, &summary);
+            let summary = summary::of(ending, self.heading.dry_run, self.started.elapsed());
+            self.text(Verbosity::WRITES, &summary);
         }
         if let Some(gone) = self.heading.gone(ending.totals.gone) {
-            self.line(Verbosity::PROBLEMS, &gone);
-        }
-        if self.style.verbosity >= Verbosity::DECISIONS {
-            let detail = detail(ending.totals);
-            self.line(Verbosity::DECISIONS, &detail);
+            self.text(Verbosity::PROBLEMS, &gone);
         }
         let _ = self.out.flush();
         self.worst.worse(exit_code(ending))
     }
 
-    fn summary(&self, ending: &Ending<'_>) -> String {
-        let totals = ending.totals;
-        if totals.put_back > 0 {
-            let prefix = self.heading.prefix();
-            return format!(
-                "{prefix}Put back from the trash: {}, errors: {}.",
-                totals.put_back, totals.errors
-            );
+    fn decided(&mut self, decision: &Decision<'_>) {
+        if self.style.verbosity >= Verbosity::DECISIONS {
+            let text = format!("  {}: {}", decision.path, reason::of(decision));
+            self.line(Verbosity::DECISIONS, &text);
         }
-        let mut summary = format!(
-            "{}Wrote {}/{} files in {} directories, skipped: {}, errors: {}.",
-            self.heading.prefix(),
-            totals.files_written.local + totals.files_written.remote,
-            totals.files.local.max(totals.files.remote),
-            totals.dirs.local.max(totals.dirs.remote),
-            totals.conflicts_skipped,
-            totals.errors,
-        );
-        if totals.left_alone > 0 {
-            summary.push_str(&format!(" Left alone: {}.", totals.left_alone));
+        if self.style.classify {
+            for fact in reason::facts(decision) {
+                self.line(Verbosity::EQUALS, &format!("    {fact}"));
+            }
         }
-        let elapsed = self.started.elapsed();
-        let (secs, hundredths) = (elapsed.as_secs(), elapsed.subsec_millis() / 10);
-        summary.push_str(&format!(" Elap: {secs}.{hundredths:02} sec."));
-        summary
     }
 
     fn entry(&mut self, path: &RelPath, kind: Kind, deed: Deed) {
-        let line = Line::of(deed, self.heading.direction);
+        let line = Line::of(deed);
         if self.style.verbosity < line.level {
             return;
         }
         let name = match kind {
-            Kind::Dir => format!("[{path}]"),
+            Kind::Dir => format!("{path}/"),
             Kind::File | Kind::Special => path.to_string(),
         };
         let (color, reset) = match line.color() {
             Some(color) if self.style.color_out => (color, RESET),
             _ => ("", ""),
         };
-        let prefix = self.heading.prefix();
-        let tag = line.tag();
-        let symbol = line.symbol;
-        let text = format!("{prefix}{color}{tag:<16} {symbol:^3} {name}{reset}");
+        let text = format!("{color}{}{}{name}{reset}", self.heading.mood(), line.head());
         self.line(line.level, &text);
     }
 
@@ -197,11 +174,19 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
         let path = path.to_string();
         let error = error.to_string();
         let text = if names_path(&error, &path) {
-            format!("ERROR: {error}")
+            failure(&error)
         } else {
-            format!("ERROR: {path}: {error}")
+            failure(format_args!("{path}: {error}"))
         };
         self.error_line(Verbosity::ERRORS, &text);
+    }
+
+    /// Sentences, in lines that fit.
+    fn text(&mut self, level: Verbosity, text: &str) {
+        match self.style.on_terminal {
+            true => self.line(level, &wrapped(text, (self.style.width)())),
+            false => self.line(level, text),
+        }
     }
 
     fn line(&mut self, level: Verbosity, text: &str) {
@@ -227,6 +212,10 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
         } else {
             ("", "")
         };
+        let text = match self.style.err_on_terminal {
+            true => wrapped(text, (self.style.width)()),
+            false => text.to_owned(),
+        };
         let _ = writeln!(self.err, "{color}{text}{reset}");
         self.put_back_progress(was_shown);
     }
@@ -249,7 +238,6 @@ impl<Out: Write, Err: Write> Report<Out, Err> {
             return;
         }
         let line = self.progress.line(self.started.elapsed());
-        let line = format!("{}{line}", self.heading.prefix());
         if self.style.on_terminal {
             // One column stays free: a full line makes some terminals wrap. The window may have another width by now.
             let width = (self.style.width)() - 1;
@@ -310,11 +298,10 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use crate::job::Direction;
-    use crate::screen::grouped;
     use crate::side::Side;
     use crate::side::Sides;
+    use crate::sync::event::Skipped;
     use crate::sync::event::Totals;
-    use crate::sync::event::{DeletedFor, Resolved, Skipped};
     use crate::sync::plan::status::Status;
 
     const PLAIN: Style = Style {
@@ -322,7 +309,9 @@ mod tests {
         color_out: false,
         color_err: false,
         progress: false,
+        classify: false,
         on_terminal: false,
+        err_on_terminal: false,
         width: || 80,
     };
 
@@ -353,20 +342,6 @@ mod tests {
         RelPath::parse(text.as_bytes()).unwrap()
     }
 
-    fn line_of(deed: Deed) -> String {
-        let style = Style {
-            verbosity: Verbosity::PROTOCOL,
-            ..PLAIN
-        };
-        let path = path("x");
-        let event = Event::Entry {
-            path: &path,
-            kind: Kind::File,
-            deed,
-        };
-        shown(style, heading(Direction::Upload), &[event]).0
-    }
-
     const COPY: Deed = Deed::Copied {
         from: Side::Local,
         status: Status::New,
@@ -374,75 +349,7 @@ mod tests {
     };
 
     #[test]
-    fn lines_are_those_of_pyftpsync() {
-        use Side::{Local, Remote};
-        let copied = |from, status| Deed::Copied {
-            from,
-            status,
-            bytes: 0,
-        };
-        let deleted = |on, why| Deed::Deleted { on, why };
-        let cases = [
-            (COPY, "COPY NEW          >  x\n"),
-            (copied(Remote, Status::Modified), "COPY MODIFIED     <  x\n"),
-            (Deed::Renamed { from: Local }, "RENAME MOVED      >  x\n"),
-            (Deed::Equal, "EQUAL             =  x\n"),
-            (Deed::Visited, "VISIT             ?  x\n"),
-            (
-                deleted(Local, DeletedFor::Missing),
-                "DELETE MISSING   X<  x\n",
-            ),
-            (
-                deleted(Remote, DeletedFor::Missing),
-                "DELETE MISSING    >X x\n",
-            ),
-            (
-                deleted(Remote, DeletedFor::Unmatched),
-                "DELETE UNMATCHED  >  x\n",
-            ),
-            (
-                deleted(Local, DeletedFor::Unmatched),
-                "DELETE UNMATCHED  <  x\n",
-            ),
-            (Deed::ConflictSkipped, "SKIP CONFLICT    *?* x\n"),
-            (
-                Deed::Skipped(Skipped::OneWay { from: Remote }),
-                "SKIP DOWNLOAD     <  x\n",
-            ),
-            (
-                Deed::Skipped(Skipped::NotDeleted { on: Local }),
-                "SKIP LOCAL DEL.  X<  x\n",
-            ),
-            (
-                Deed::Skipped(Skipped::NotDeleted { on: Remote }),
-                "SKIP REMOTE DEL.  >X x\n",
-            ),
-            (
-                Deed::Resolved(Resolved::Copied {
-                    from: Local,
-                    bytes: 0,
-                }),
-                "COPY CONFLICT    *>* x\n",
-            ),
-            (
-                Deed::Resolved(Resolved::Restored {
-                    from: Remote,
-                    bytes: 0,
-                }),
-                "RESTORE CONFLICT x<* x\n",
-            ),
-            (
-                Deed::Resolved(Resolved::Deleted { on: Local }),
-                "DELETE CONFLICT  *<x x\n",
-            ),
-        ];
-        for (deed, line) in cases {
-            assert_eq!(line_of(deed), line, "{deed:?}");
-        }
-    }
-
-    #[test]
-    fn directories_stand_in_brackets_and_dry_runs_say_so() {
+    fn directories_end_with_a_slash_and_dry_runs_say_would() {
         let path = path("a/b");
         let event = Event::Entry {
             path: &path,
@@ -455,7 +362,7 @@ mod tests {
         };
         assert_eq!(
             shown(PLAIN, heading, &[event]).0,
-            "(DRY-RUN) COPY NEW          >  [a/b]\n"
+            "would copy new         -> a/b/\n"
         );
     }
 
@@ -475,23 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn colors_are_those_of_pyftpsync() {
-        let color = |deed| Line::of(deed, Direction::Sync).color();
-        let copied = |from, status| Deed::Copied {
-            from,
-            status,
-            bytes: 0,
-        };
-        assert_eq!(
-            color(copied(Side::Local, Status::New)),
-            Some("\x1b[36m\x1b[1m")
-        );
-        assert_eq!(
-            color(copied(Side::Remote, Status::Modified)),
-            Some("\x1b[32m")
-        );
-        assert_eq!(color(Deed::ConflictSkipped), Some("\x1b[91m"));
-        assert_eq!(color(Deed::Equal), Some("\x1b[90m"));
+    fn lines_are_colored_where_that_is_wanted() {
         let path = path("x");
         let event = Event::Entry {
             path: &path,
@@ -504,14 +395,14 @@ mod tests {
         };
         assert_eq!(
             shown(style, heading(Direction::Upload), &[event]).0,
-            "\x1b[36m\x1b[1mCOPY NEW          >  x\x1b[0m\n"
+            "\x1b[36m\x1b[1mcopy new         -> x\x1b[0m\n"
         );
     }
 
     #[test]
     fn heading_names_both_roots() {
         let (out, _) = shown(PLAIN, heading(Direction::Upload), &[Event::Started]);
-        assert_eq!(out, "Upload /a\n                  to ftp://nas/b\n");
+        assert_eq!(out, "Upload /a\n    to ftp://nas/b\n");
         assert!(
             heading(Direction::Download)
                 .to_string()
@@ -572,7 +463,7 @@ mod tests {
                 error: &failure,
             }],
         );
-        assert_eq!(err, "ERROR: a/b: short\n");
+        assert_eq!(err, "coracle: a/b: short\n");
         let failure = failure.while_doing("copying a/b");
         let (_, err) = shown(
             PLAIN,
@@ -582,7 +473,7 @@ mod tests {
                 error: &failure,
             }],
         );
-        assert_eq!(err, "ERROR: copying a/b: short\n");
+        assert_eq!(err, "coracle: copying a/b: short\n");
     }
 
     fn finished(events: &[Event<'_>], ending: &Ending<'_>) -> (String, String, ExitCode) {
@@ -608,28 +499,6 @@ mod tests {
     }
 
     #[test]
-    fn summary_counts_like_pyftpsync() {
-        let totals = Totals {
-            files: Sides::new(7, 5),
-            dirs: Sides::new(2, 1),
-            files_written: Sides::new(1, 2),
-            conflicts_skipped: 4,
-            ..Totals::default()
-        };
-        let (out, _, code) = finished(&[], &ending(&totals));
-        let expected = "Wrote 3/7 files in 2 directories, skipped: 4, errors: 0. Elap: ";
-        assert!(out.starts_with(expected), "{out}");
-        assert!(out.ends_with(" sec.\n"), "{out}");
-        assert_eq!(code, ExitCode::Done);
-        let left_alone = Totals {
-            left_alone: 2,
-            ..totals
-        };
-        let (out, ..) = finished(&[], &ending(&left_alone));
-        assert!(out.contains("errors: 0. Left alone: 2. Elap: "), "{out}");
-    }
-
-    #[test]
     fn a_failed_job_ends_with_its_reason() {
         let error = Error::new(ErrorKind::Guard("the local root is empty".into()));
         let totals = Totals::default();
@@ -640,36 +509,9 @@ mod tests {
         let (out, err, code) = finished(&[], &ending);
         assert_eq!(
             (out.as_str(), err.as_str()),
-            ("", "ERROR: the local root is empty\n")
+            ("", "coracle: the local root is empty\n")
         );
         assert_eq!(code, ExitCode::Guard);
-    }
-
-    #[test]
-    fn report_problems_has_a_code_of_its_own() {
-        let skipped = Totals {
-            conflicts_skipped: 1,
-            ..Totals::default()
-        };
-        let failed = Totals {
-            copy_errors: 1,
-            errors: 1,
-            ..Totals::default()
-        };
-        let with = |totals| Ending {
-            report_problems: true,
-            ..ending(totals)
-        };
-        assert_eq!(exit_code(&ending(&skipped)), ExitCode::Done);
-        assert_eq!(exit_code(&with(&skipped)), ExitCode::Problems);
-        assert_eq!(exit_code(&ending(&failed)), ExitCode::SomeFailed);
-        assert_eq!(exit_code(&with(&failed)), ExitCode::Problems);
-        let locked = Error::new(ErrorKind::Locked("by 1".into()));
-        let ending = Ending {
-            error: Some(&locked),
-            ..with(&failed)
-        };
-        assert_eq!(exit_code(&ending), ExitCode::Locked);
     }
 
     #[test]
@@ -709,7 +551,7 @@ mod tests {
         let (out, _) = shown(style, heading(Direction::Sync), &events);
         assert_eq!(
             out,
-            "\r\x1b[JScanned 1 files in \r\r\x1b[JCOPY NEW          >  x\n\r\x1b[JScanned 1 files in \r"
+            "\r\x1b[JScanned 1 files in \r\r\x1b[Jcopy new         -> x\n\r\x1b[JScanned 1 files in \r"
         );
     }
 
@@ -728,11 +570,5 @@ mod tests {
         report.show(&Event::Started);
         report.warning("care");
         assert_eq!(report.finish(&ending(&Totals::default())), ExitCode::Done);
-    }
-
-    #[test]
-    fn long_numbers_are_grouped() {
-        assert_eq!([grouped(0), grouped(123)], ["0", "123"]);
-        assert_eq!(grouped(1_234_567), "1,234,567");
     }
 }

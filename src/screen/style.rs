@@ -68,15 +68,24 @@ pub struct Style {
     pub color_err: bool,
     /// Whether progress is shown.
     pub progress: bool,
+    /// Whether statuses and records are shown (`--debug classify`).
+    pub classify: bool,
     /// Whether the output is a terminal, where a line can be taken back.
     pub on_terminal: bool,
+    /// Whether the error output is a terminal, where lines are to fit.
+    pub err_on_terminal: bool,
     /// Tells how many columns the terminal has now.
     pub width: fn() -> usize,
 }
 
 impl Style {
     /// The style that fits this process's output.
-    pub fn of_process(verbosity: Verbosity, color: Color, progress: ShowProgress) -> Self {
+    pub fn of_process(
+        verbosity: Verbosity,
+        color: Color,
+        progress: ShowProgress,
+        classify: bool,
+    ) -> Self {
         let on_terminal = io::stdout().is_terminal();
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let may_color = match color {
@@ -100,6 +109,8 @@ impl Style {
                 }
                 ShowProgress::Always => true,
             },
+            classify,
+            err_on_terminal: io::stderr().is_terminal(),
             on_terminal: on_terminal && !is_dumb,
             width: terminal::width,
         }

@@ -6,9 +6,10 @@ use crate::job::{Delete, Direction};
 use crate::path::RelPath;
 use crate::replica::{Kind, Stat};
 use crate::side::{Side, Sides};
+use crate::sync::plan::decide::Action;
 use crate::sync::plan::resolve::{self, Resolution};
 use crate::sync::plan::status::Status;
-use crate::sync::record::Shown;
+use crate::sync::record::{Shown, What};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub enum Event<'a> {
         /// Their bytes.
         bytes: u64,
     },
+    /// It was decided what is to be done with an entry. More may come of it: a conflict is settled, a file found renamed.
+    Decided(&'a Decision<'a>),
     /// An entry was dealt with; in a dry run: would be.
     Entry {
         /// Its path.
@@ -56,6 +59,21 @@ pub enum Event<'a> {
     Warning(&'a str),
     /// Something worth knowing.
     Notice(&'a str),
+}
+
+/// What is to be done with an entry, and what that follows from.
+#[derive(Debug)]
+pub struct Decision<'a> {
+    /// Its path.
+    pub path: &'a RelPath,
+    /// What is there on each side.
+    pub stats: Sides<Option<Stat>>,
+    /// What is recorded.
+    pub record: Option<What>,
+    /// What became of it on each side.
+    pub status: Sides<Status>,
+    /// What is to be done.
+    pub action: Action,
 }
 
 /// What was done with an entry.
@@ -286,6 +304,11 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// How many conflicts were settled, by a rule or by the user.
+    pub const fn conflicts_settled(&self) -> u64 {
+        self.conflicts.saturating_sub(self.conflicts_skipped)
+    }
+
     /// Whether anything was changed on either side.
     pub const fn has_changes(&self) -> bool {
         self.files_written.local

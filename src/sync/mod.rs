@@ -126,9 +126,8 @@ pub fn run(
         tell_planned(&plan, tell);
         let refusals = std::mem::take(&mut plan.refusals);
         let mut ended = if job.dry_run {
-            tell_plan(&plan, tell);
             carry::Done {
-                totals: plan.totals,
+                totals: tell_plan(&plan, tell),
                 stopped_by: None,
             }
         } else {

@@ -448,6 +448,7 @@ fn line(event: &Event<'_>) -> Option<String> {
         Event::Started
         | Event::Scanned { .. }
         | Event::Planned { .. }
+        | Event::Decided(_)
         | Event::Moved { .. }
         | Event::Question => None,
     }

@@ -665,6 +665,10 @@ impl Walker<'_, '_, '_> {
         let mut below = Vec::new();
         for places in found.places(&pairs) {
             let pair = found.pair(places);
+            if !self.is_looked_at(&pair) {
+                seen.is_partial = true;
+                continue;
+            }
             if pairs.is_lookalike(pair.name.as_bytes())
                 || pair
                     .remote_name
@@ -684,9 +688,22 @@ impl Walker<'_, '_, '_> {
         } else {
             self.waiting.push(Waiting { visit, found, seen });
         }
+        if self.walk.job.selection.alone.is_some() {
+            self.fresh.clear();
+            self.vanished.clear();
+            below.clear();
+        }
         self.stack.extend(below.into_iter().rev());
         self.look_ahead();
         Ok(())
+    }
+
+    /// Whether it is what the job is about, where that is one entry.
+    fn is_looked_at(&self, pair: &Pair<'_>) -> bool {
+        let alone = self.walk.job.selection.alone.as_deref();
+        alone.is_none_or(|alone| {
+            pair.name.as_bytes() == alone || pair.name_on(Side::Remote).as_bytes() == alone
+        })
     }
 
     /// All entries of a directory are decided on.
@@ -717,7 +734,6 @@ impl Walker<'_, '_, '_> {
              apart, --case local or --case remote takes them as one"
                 .to_owned(),
         ));
-        self.draft.plan.totals.conflicts += 1;
         self.fail(dir, &dir.paths.local.join(pair.name), &error);
     }
 
@@ -727,7 +743,6 @@ impl Walker<'_, '_, '_> {
             meeting.on,
             Escaped(&meeting.with)
         )));
-        self.draft.plan.totals.conflicts += 1;
         self.fail(dir, &dir.paths.local.join(pair.name), &error);
     }
 

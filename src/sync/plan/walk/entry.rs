@@ -9,7 +9,7 @@ use crate::job::Delete;
 use crate::path::RelPath;
 use crate::replica::{Kind, Precision};
 use crate::side::{Side, Sides};
-use crate::sync::event::{Deed, DeletedFor, Event, Skipped};
+use crate::sync::event::{Decision, Deed, DeletedFor, Event, Skipped};
 use crate::sync::look::filter::Verdict;
 use crate::sync::look::{Found, Pair, Places};
 use crate::sync::plan::decide::{Action, decide, decide_unmatched};
@@ -44,20 +44,19 @@ impl Walker<'_, '_, '_> {
         let kinds = pair.kinds();
         if let Some(on) = pair.special_side() {
             seen.is_partial |= pair.record.is_some();
+            let status = statuses_of(visit, found, &pair);
+            self.tell_decision(&path, &pair, status, Action::Skip(Skipped::Special { on }));
             self.skip(dir, &path, Kind::Special, Skipped::Special { on });
             return Ok(());
         }
         let Some(kind) = kinds.local.or(kinds.remote) else {
+            let gone = Sides::new(Status::Deleted, Status::Deleted);
+            self.tell_decision(&path, &pair, gone, Action::Forget);
             self.forget_gone(visit, found, &pair);
             return Ok(());
         };
         let entry = Decided {
-            status: statuses(
-                pair.shown(),
-                pair.record.as_ref().map(|record| &record.what),
-                found.block.facts().settled,
-                visit.doom.gone_from(),
-            ),
+            status: statuses_of(visit, found, &pair),
             places,
             pair,
             named_by: None,
@@ -81,6 +80,7 @@ impl Walker<'_, '_, '_> {
         }
         if self.is_too_young(&entry.pair) {
             seen.is_partial = true;
+            self.tell_decided(&entry, Action::Skip(Skipped::TooYoung));
             self.skip(dir, &entry.path, kind, Skipped::TooYoung);
             return Ok(());
         }
@@ -283,6 +283,7 @@ impl Walker<'_, '_, '_> {
             }
             (action, _) => action,
         };
+        self.tell_decided(entry, action);
         match action {
             Action::Forget => self.forget_gone(visit, found, &entry.pair),
             Action::Skip(why) => self.take_skip(visit, entry, why, below, seen),
@@ -369,6 +370,26 @@ impl Walker<'_, '_, '_> {
             self.draft
                 .add_step(&visit.dir, &entry.pair, Todo::Record { digest });
         }
+    }
+
+    pub(super) fn tell_decided(&mut self, entry: &Decided<'_>, action: Action) {
+        self.tell_decision(&entry.path, &entry.pair, entry.status, action);
+    }
+
+    fn tell_decision(
+        &mut self,
+        path: &RelPath,
+        pair: &Pair<'_>,
+        status: Sides<Status>,
+        action: Action,
+    ) {
+        (self.walk.tell)(Event::Decided(&Decision {
+            path,
+            stats: pair.stats(),
+            record: pair.record.as_ref().map(|record| record.what),
+            status,
+            action,
+        }));
     }
 
     pub(super) fn tell_entry(&mut self, entry: &Decided<'_>, deed: Deed) {
@@ -506,6 +527,15 @@ impl Walker<'_, '_, '_> {
         let secs = i64::try_from(min_age.as_secs()).unwrap_or(i64::MAX);
         pair.is_younger_than(self.walk.now.plus_secs(-secs))
     }
+}
+
+fn statuses_of(visit: &Visit, found: &Found, pair: &Pair<'_>) -> Sides<Status> {
+    statuses(
+        pair.shown(),
+        pair.record.as_ref().map(|record| &record.what),
+        found.block.facts().settled,
+        visit.doom.gone_from(),
+    )
 }
 
 fn descend(visit: &Visit, pair: &Pair<'_>, doom: Doom) -> Visit {

@@ -11,6 +11,7 @@ use crate::sync::event::DeletedFor;
 use crate::sync::look::{Found, Pair};
 use crate::sync::plan::Todo;
 use crate::sync::plan::aside::{Aside, aside_name};
+use crate::sync::plan::decide::Action;
 use crate::sync::plan::draft::Dir;
 use crate::sync::plan::resolve::Resolution;
 use crate::sync::plan::status::Status;
@@ -26,6 +27,7 @@ impl Walker<'_, '_, '_> {
         below: &mut Vec<Visit>,
         seen: &mut Seen,
     ) -> Result<()> {
+        self.tell_decided(&entry, Action::Conflict);
         if let Some(resolution) = self.resolve(&entry, seen) {
             self.give_way(visit, found, entry, resolution, below);
         }
