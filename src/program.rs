@@ -36,6 +36,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     system::adopt_time_zone();
     hide_passwords(&args);
     match cli::parse(args.into_iter().skip(1)) {
+        Ok(Request::Help(help)) => {
+            screen::print(&help.text(screen::terminal::width()));
+            ExitCode::Done
+        }
         Ok(Request::Print(text)) => {
             screen::print(&text);
             ExitCode::Done

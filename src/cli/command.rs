@@ -23,6 +23,7 @@ pub enum Action {
 }
 
 /// A command.
+#[derive(Debug)]
 pub(super) struct Command {
     pub(super) name: &'static str,
     pub(super) does: Does,

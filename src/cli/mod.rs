@@ -20,9 +20,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::BACKEND;
 use crate::path::Escaped;
 use command::{Command, Does, command_names, lacks};
+use help::Length;
 use options::Options;
 
 pub use command::{Action, task_commands, task_lacks};
+pub use help::Help;
 pub use invocation::Invocation;
 pub use location::overlap;
 pub use task::{Branch, TaskRequest, Which};
@@ -34,7 +36,9 @@ pub enum Request {
     Run(Box<Invocation>),
     /// Tasks of a task file to be done.
     Tasks(TaskRequest),
-    /// A text to be printed: help or version.
+    /// Help.
+    Help(Help),
+    /// A text to be printed: the version.
     Print(String),
 }
 
@@ -65,16 +69,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
     let sorted = arguments::sort(args, known_options())?;
     let mut words = sorted.words.iter().map(OsString::as_os_str);
     let word = words.next();
-    if sorted.help || word == Some(OsStr::new("help")) {
+    if sorted.help.is_some() || word == Some(OsStr::new("help")) {
         // `coracle help upload`, `coracle upload --help`, `coracle help`.
         let about = if word == Some(OsStr::new("help")) {
             words.next()
         } else {
             word
         };
-        return Ok(Request::Print(match about {
-            Some(name) => help::of(Command::named(name)?),
-            None => help::overview(),
+        return Ok(Request::Help(Help {
+            about: about.map(Command::named).transpose()?,
+            length: sorted.help.unwrap_or(Length::All),
         }));
     }
     let options = options_of(&sorted)?;
@@ -208,6 +212,7 @@ mod tests {
     fn text(args: &[&str]) -> String {
         match parsed(args) {
             Ok(Request::Print(text)) => text,
+            Ok(Request::Help(help)) => help.text(100),
             other => panic!("{args:?}: {other:?}"),
         }
     }

@@ -94,7 +94,26 @@ fn resolve(host: &str, port: u16, halt: &Halt) -> Result<Vec<SocketAddr>> {
             break Err(error);
         }
     };
-    found.map_err(|error| failure(error, Phase::Resolve))
+    found.map_err(|error| failure(in_our_words(error), Phase::Resolve))
+}
+
+/// What the resolver says, without its name for itself: `no such host`. The C libraries differ in their words.
+fn in_our_words(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let ours = if says(&[
+        "not known",
+        "does not resolve",
+        "No address associated",
+        "has no usable",
+    ]) {
+        "no such host"
+    } else if says(&["emporary failure", "ry again"]) {
+        "the name server does not answer"
+    } else {
+        return error;
+    };
+    io::Error::new(error.kind(), ours)
 }
 
 /// Connects to that address within `timeout`; `phase` names the wait.

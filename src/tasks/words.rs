@@ -118,7 +118,7 @@ pub(super) fn ready(
 fn parse(words: Vec<OsString>) -> std::result::Result<Invocation, String> {
     match cli::parse(words) {
         Ok(Request::Run(invocation)) => Ok(*invocation),
-        Ok(Request::Tasks(_) | Request::Print(_)) => {
+        Ok(Request::Tasks(_) | Request::Print(_) | Request::Help(_)) => {
             Err("a task syncs, and does nothing else".to_owned())
         }
         Err(error) => Err(error.to_string()),
