@@ -295,3 +295,13 @@ fn explain_tells_of_one_entry_and_changes_nothing() {
     assert_eq!(code, Some(2));
     assert!(said.starts_with("coracle: PATH is missing:"), "{said}");
 }
+
+#[test]
+fn a_host_that_is_not_there_is_told_once() {
+    let place = Place::new("no-host");
+    let ended = place.with("upload", "ftp://no.such.host.invalid/x", &["--no-prompt"]);
+    let ended = ended.expect(6).says_one_sentence();
+    let told = "coracle: looking up no.such.host.invalid: ";
+    assert!(ended.stderr.starts_with(told), "{ended}");
+    assert!(!ended.stderr.contains("lookup"), "{ended}");
+}

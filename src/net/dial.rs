@@ -47,10 +47,13 @@ pub fn dial(host: &str, port: u16, timeout: Duration, halt: &Halt) -> Result<Tcp
             Err(error) => last = Some(error),
         }
     }
-    Err(last.unwrap_or_else(|| {
-        let nothing = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        Error::new(ErrorKind::Network(nothing)).while_doing(looking_up())
-    }))
+    Err(match last {
+        Some(error) => error.while_doing(format!("connecting to {host}:{port}")),
+        None => {
+            let nothing = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            Error::new(ErrorKind::Network(nothing)).while_doing(looking_up())
+        }
+    })
 }
 
 fn looking_up(host: &str) -> String {
@@ -253,6 +256,9 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let error = dial("127.0.0.1", port, Duration::from_secs(5), &Halt::default()).unwrap_err();
-        assert_eq!(error.to_string(), "connection refused");
+        assert_eq!(
+            error.to_string(),
+            format!("connecting to 127.0.0.1:{port}: connection refused")
+        );
     }
 }
