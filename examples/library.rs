@@ -1,7 +1,7 @@
 //! Two folders kept in step from a program of your own, with lock, journal and archive: `library LOCAL REMOTE`.
 
 use coracle::job::{Direction, Job, Location};
-use coracle::sync::event::{Event, SkipAll};
+use coracle::sync::event::Event;
 
 fn main() {
     let mut folders = std::env::args().skip(1);
@@ -16,7 +16,7 @@ fn main() {
         _ => {}
     };
     let done = coracle::Run::of(&job)
-        .start(&mut tell, &mut SkipAll)
+        .start(&mut tell, None)
         .expect("nothing was changed");
     println!(
         "{} files copied",

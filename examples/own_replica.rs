@@ -11,7 +11,6 @@ mod memory;
 
 use coracle::job::{Direction, Job, Location};
 use coracle::replica::Replica;
-use coracle::sync::event::SkipAll;
 use memory::{Node, Tree};
 
 fn main() {
@@ -21,8 +20,7 @@ fn main() {
     let job = Job::new(Direction::Sync, local, Location::Path("/nowhere".into()));
     let run = coracle::Run::of(&job).with_remote(&connect, "memory://example");
     let sync = || {
-        run.start(&mut |_| {}, &mut SkipAll)
-            .expect("nothing was changed");
+        run.start(&mut |_| {}, None).expect("nothing was changed");
     };
     sync();
     tree.put("note.txt", Node::file("low tide at six", 1_700_000_000));

@@ -5,7 +5,7 @@ use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::path::{Escaped, RelPath};
+use crate::path::{Escaped, Name, RelPath};
 use crate::side::Side;
 
 /// One run's request.
@@ -641,6 +641,22 @@ pub struct Selection {
     pub default_excludes: bool,
     /// The branch that is walked, from the root of each side; all of it where this is the root.
     pub only: RelPath,
+    /// The one entry of that branch that is looked at, without what is below it; all where there is none. For dry runs.
+    pub alone: Option<Box<[u8]>>,
+}
+
+impl Selection {
+    /// The one entry that it is narrowed down to, if it is.
+    pub fn entry(&self) -> Option<RelPath> {
+        let name = Name::new(self.alone.as_deref()?).ok()?;
+        Some(self.only.join(name))
+    }
+
+    /// Narrows it down to that entry. The root is none.
+    pub fn narrow_to(&mut self, entry: &RelPath) {
+        self.only = entry.parent();
+        self.alone = entry.name().map(|name| name.as_bytes().into());
+    }
 }
 
 /// What no one means to sync: version control, what systems and other programs put into every folder.
@@ -663,6 +679,7 @@ impl Default for Selection {
             excluded: Vec::new(),
             default_excludes: true,
             only: RelPath::root(),
+            alone: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The program: arguments to a job, the job to its run, the run to what the user sees.
 
 use std::ffi::OsString;
-use std::io::{self, BufReader, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 #[cfg(feature = "sftp")]
 use std::sync::Arc;
@@ -18,12 +18,13 @@ use crate::login::{self, CredentialOptions};
 use crate::net::Halt;
 #[cfg(feature = "yaml")]
 use crate::path::Escaped;
+use crate::path::RelPath;
 use crate::run::Run;
-use crate::screen::ask::{AskStyle, Nobody, TerminalAsk};
-use crate::screen::terminal::Answers;
-use crate::screen::{self, Ending, ExitCode, ProcessReport, Verbosity};
+use crate::screen::ask::{AskStyle, TerminalAsk};
+use crate::screen::terminal::TerminalKeys;
+use crate::screen::{self, Ending, ExitCode, Explanation, ProcessReport, Style, Verbosity};
 use crate::sync::Summary;
-use crate::sync::event::{Event, Totals};
+use crate::sync::event::{Ask, Event, Totals};
 use crate::sync::workers::Stop;
 use crate::system;
 #[cfg(feature = "yaml")]
@@ -32,8 +33,13 @@ use crate::tasks::{TaskFile, Work};
 /// Runs the program with its arguments, the first of which is its name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    system::adopt_time_zone();
     hide_passwords(&args);
     match cli::parse(args.into_iter().skip(1)) {
+        Ok(Request::Help(help)) => {
+            screen::print(&help.text(screen::terminal::width()));
+            ExitCode::Done
+        }
         Ok(Request::Print(text)) => {
             screen::print(&text);
             ExitCode::Done
@@ -147,34 +153,32 @@ impl Remarks {
 
 fn run_invocation(mut invocation: Invocation, remarks: &Remarks) -> ExitCode {
     begin(invocation.verbosity, invocation.debug_classify);
+    if let Some(entry) = invocation.job.selection.entry() {
+        return explain(invocation, entry);
+    }
     let mut report = ProcessReport::of_process(
         &invocation.job,
-        invocation.verbosity,
-        invocation.color,
-        invocation.progress,
+        Style::of_process(
+            invocation.verbosity,
+            invocation.color,
+            invocation.progress,
+            invocation.debug_classify,
+        ),
     );
     remarks.tell(&mut report);
-    let mut asked = false;
-    let ended = system::watch_signals()
-        .map_err(|error| ErrorKind::Disk(error).into())
-        .and_then(|()| {
-            complete(
-                &mut invocation.job.remote,
-                &mut invocation.job.selection,
-                &invocation.credentials,
-                &invocation.exclude_from,
-                &mut |text| report.warning(text),
-            )
-        })
-        .and_then(|()| {
-            run_job(
-                invocation.action,
-                &invocation.job,
-                &invocation.credentials,
-                &mut report,
-                &mut asked,
-            )
-        });
+    let style = if report.is_colored() {
+        AskStyle::Colored
+    } else {
+        AskStyle::Plain
+    };
+    let is_there = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let mut user = is_there.then(|| TerminalAsk::new(TerminalKeys, io::stdout(), style));
+    let ask = user.as_mut().map(|user| user as &mut dyn Ask);
+    let ended = complete_job(&mut invocation, &mut |text| report.warning(text)).and_then(|()| {
+        // Typing a password takes as long as it takes.
+        report.restart_clock();
+        run_job(&invocation, &mut |event| report.show(&event), ask)
+    });
     let (totals, error) = match ended {
         Ok(Summary {
             totals, stopped_by, ..
@@ -184,9 +188,32 @@ fn run_invocation(mut invocation: Invocation, remarks: &Remarks) -> ExitCode {
     report.finish(&Ending {
         totals: &totals,
         error: error.as_ref(),
-        asked,
         report_problems: invocation.report_problems,
     })
+}
+
+/// Looks at one entry, and tells what would be done about it.
+fn explain(mut invocation: Invocation, entry: RelPath) -> ExitCode {
+    let mut explanation = Explanation::of_process(entry);
+    let mut tell = |event: Event<'_>| explanation.show(&event);
+    let ended = complete_job(&mut invocation, &mut |text| tell(Event::Warning(text)))
+        .and_then(|()| run_job(&invocation, &mut tell, None));
+    let error = match ended {
+        Ok(summary) => summary.stopped_by,
+        Err(error) => Some(error),
+    };
+    explanation.finish(error.as_ref())
+}
+
+fn complete_job(invocation: &mut Invocation, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    let Invocation {
+        job,
+        credentials,
+        exclude_from,
+        ..
+    } = invocation;
+    let (remote, selection) = (&mut job.remote, &mut job.selection);
+    complete(remote, selection, credentials, exclude_from, warn)
 }
 
 /// Completes a request with what lies outside the command line: patterns in files, user and password.
@@ -197,6 +224,7 @@ fn complete(
     exclude_from: &[PathBuf],
     warn: &mut dyn FnMut(&str),
 ) -> Result<()> {
+    system::watch_signals().map_err(ErrorKind::Disk)?;
     for file in exclude_from {
         selection.excluded.extend(patterns::read(file)?);
     }
@@ -209,35 +237,18 @@ fn complete(
 }
 
 fn run_job(
-    action: Action,
-    job: &Job,
-    credentials: &CredentialOptions,
-    report: &mut ProcessReport,
-    asked: &mut bool,
+    invocation: &Invocation,
+    tell: &mut dyn FnMut(Event<'_>),
+    ask: Option<&mut dyn Ask>,
 ) -> Result<Summary> {
-    let run = surrounded(Run::of(job), &job.remote, &job.limits, credentials, report);
-    if action == Action::Undo {
-        return run.undo(&mut |event| report.show(&event));
+    let Invocation {
+        job, credentials, ..
+    } = invocation;
+    let run = surrounded(Run::of(job), &job.remote, &job.limits, credentials, tell);
+    match invocation.action {
+        Action::Undo => run.undo(tell),
+        Action::Sync(_) | Action::Explain => run.start(tell, ask),
     }
-    if io::stdin().is_terminal() && io::stdout().is_terminal() {
-        let style = if report.is_colored() {
-            AskStyle::Colored
-        } else {
-            AskStyle::Plain
-        };
-        let mut user = TerminalAsk::new(BufReader::new(Answers), io::stdout(), style);
-        let summary = run.start(&mut |event| report.show(&event), &mut user);
-        *asked = user.asked() > 0;
-        return summary;
-    }
-    let mut nobody_was_there = None;
-    let mut warn = |text: &str| nobody_was_there = Some(text.to_owned());
-    let mut nobody = Nobody::new(&mut warn);
-    let summary = run.start(&mut |event| report.show(&event), &mut nobody);
-    if let Some(text) = nobody_was_there {
-        report.warning(&text);
-    }
-    summary
 }
 
 /// A run with what lies around this process: the user who ends it or answers for it. What the user gave up for it is told.
@@ -246,23 +257,23 @@ fn surrounded<'a, R>(
     location: &Location,
     limits: &Limits,
     credentials: &CredentialOptions,
-    report: &mut ProcessReport,
+    tell: &mut dyn FnMut(Event<'_>),
 ) -> Run<'a, R> {
     if let Location::Ftp(ftp) = location
         && let Some(Trust::Anyone) = ftp.protection.settings().map(|tls| &tls.trust)
     {
-        report.warning(
+        tell(Event::Warning(
             "--insecure: any server is accepted; whoever is between may read and change everything, the password too",
-        );
+        ));
     }
     #[cfg(feature = "sftp")]
     if let Location::Sftp(sftp) = location
         && sftp.host_keys == HostKeys::Anyone
     {
-        report.warning(
+        tell(Event::Warning(
             "--no-verify-host-keys: any server is accepted; whoever is between may read and change everything, the \
              password too",
-        );
+        ));
     }
     let deadline = limits.max_duration.map(|span| Instant::now() + span);
     let halt = Halt::new(move || {
@@ -294,32 +305,24 @@ fn is_stopped() -> bool {
 
 /// Tells what is asked of one target.
 fn run_visit(mut visiting: Visiting, remarks: &Remarks) -> ExitCode {
-    let mut report = ProcessReport::of_target(
-        visiting.visit.dry_run,
-        visiting.verbosity,
-        visiting.color,
-        visiting.progress,
-    );
+    let style = Style::of_process(visiting.verbosity, visiting.color, visiting.progress, false);
+    let mut report = ProcessReport::of_target(visiting.visit.dry_run, style);
     begin(visiting.verbosity, false);
     remarks.tell(&mut report);
-    let visit = &mut visiting.visit;
-    let ended = system::watch_signals()
-        .map_err(|error| ErrorKind::Disk(error).into())
-        .and_then(|()| {
-            complete(
-                &mut visit.target,
-                &mut visit.selection,
-                &visiting.credentials,
-                &visiting.exclude_from,
-                &mut |text| report.warning(text),
-            )
-        })
-        .and_then(|()| {
-            let run = Run::of(&*visit);
-            let credentials = &visiting.credentials;
-            surrounded(run, &visit.target, &visit.limits, credentials, &mut report)
-                .visit(&mut |event| report.show(&event))
-        });
+    let Visiting {
+        visit,
+        credentials,
+        exclude_from,
+        ..
+    } = &mut visiting;
+    let (target, selection) = (&mut visit.target, &mut visit.selection);
+    let mut warn = |text: &str| report.warning(text);
+    let ended = complete(target, selection, credentials, exclude_from, &mut warn).and_then(|()| {
+        let mut tell = |event: Event<'_>| report.show(&event);
+        let run = Run::of(&*visit);
+        let run = surrounded(run, &visit.target, &visit.limits, credentials, &mut tell);
+        run.visit(&mut tell)
+    });
     report.end(ended.err().as_ref())
 }
 

@@ -136,8 +136,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Runs it to its end. An error means that nothing was changed; what ends a run in the middle is in the summary.
-    pub fn start(&self, tell: &mut dyn FnMut(Event<'_>), ask: &mut dyn Ask) -> Result<Summary> {
+    /// Runs it to its end. `ask` answers conflicts that no rule settles; where nobody does, they are left as they are. An error
+    /// means that nothing was changed; what ends a run in the middle is in the summary.
+    pub fn start(
+        &self,
+        tell: &mut dyn FnMut(Event<'_>),
+        ask: Option<&mut dyn Ask>,
+    ) -> Result<Summary> {
         let job = self.request;
         let now = Timestamp::now();
         let remote = self.connect_remote()?;

@@ -875,23 +875,6 @@ impl Pty {
     }
 }
 
-/// How many columns the terminal has; none where this is not a terminal or it does not say.
-pub fn terminal_columns(terminal: impl AsFd) -> Option<u16> {
-    let mut size = MaybeUninit::<libc::winsize>::zeroed();
-    // SAFETY: this request fills a `winsize`.
-    let done = unsafe {
-        libc::ioctl(
-            terminal.as_fd().as_raw_fd(),
-            libc::TIOCGWINSZ,
-            size.as_mut_ptr(),
-        )
-    };
-    Errno::result(done).ok()?;
-    // SAFETY: all bits zero is a valid `winsize`, and the call has filled it.
-    let columns = unsafe { size.assume_init() }.ws_col;
-    (columns > 0).then_some(columns)
-}
-
 /// By how many seconds local clocks are ahead of UTC at that time, as this machine's zone has it; 0 where that is not known.
 #[allow(
     clippy::useless_conversion,
@@ -910,6 +893,37 @@ pub fn zone_offset_secs(at: Timestamp) -> i64 {
     // SAFETY: all bits zero is a valid `tm`, and the call has filled it.
     let offset = unsafe { civil.assume_init() }.tm_gmtoff;
     i64::from(offset)
+}
+
+/// Takes over the zone from where OpenWrt keeps it: a static binary's libc does not look there. To be called before there are
+/// threads.
+pub fn adopt_time_zone() {
+    if std::env::var_os("TZ").is_some() {
+        return;
+    }
+    if let Ok(zone) = std::fs::read_to_string("/etc/TZ")
+        && !zone.contains('\0')
+    {
+        // SAFETY: no other thread is there to read the environment.
+        unsafe { std::env::set_var("TZ", zone.trim()) };
+    }
+}
+
+/// How many columns the terminal has; none where this is not a terminal or it does not say.
+pub fn terminal_columns(terminal: impl AsFd) -> Option<u16> {
+    let mut size = MaybeUninit::<libc::winsize>::zeroed();
+    // SAFETY: this request fills a `winsize`.
+    let done = unsafe {
+        libc::ioctl(
+            terminal.as_fd().as_raw_fd(),
+            libc::TIOCGWINSZ,
+            size.as_mut_ptr(),
+        )
+    };
+    Errno::result(done).ok()?;
+    // SAFETY: all bits zero is a valid `winsize`, and the call has filled it.
+    let columns = unsafe { size.assume_init() }.ws_col;
+    (columns > 0).then_some(columns)
 }
 
 #[cfg(test)]

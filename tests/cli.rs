@@ -192,3 +192,116 @@ fn a_login_directory_costs_no_session_of_its_own() {
     assert_eq!(content(&place.remote(), "a"), "a");
     assert_eq!(server.connections(), 1);
 }
+
+// What is told
+
+const DAY_SECS: u64 = 86_400;
+
+/// Two directories in step, of which one file each was changed, deleted and added since.
+fn changed() -> Place {
+    let place = Place::new("told");
+    for name in ["same", "edited", "d/gone"] {
+        put(&place.local(), name, "before", DAY_SECS);
+    }
+    place.between("sync", &[]).expect(0);
+    put(&place.local(), "edited", "longer than before", 500);
+    put(&place.remote(), "d/new", "new", 500);
+    std::fs::remove_file(place.local().join("d/gone")).unwrap();
+    place
+}
+
+#[test]
+fn a_dry_run_says_would_and_counts_what_the_run_does() {
+    let place = changed();
+    let before = place.snapshot();
+    let dry = place.between("sync", &["-n"]).expect(0);
+    assert_eq!(place.snapshot(), before);
+    let lines = [
+        "copy modified    -> edited",
+        "copy new         <- d/new",
+        "delete missing   -> d/gone",
+    ];
+    let told = "1 file up (18 bytes), 1 file down (3 bytes), 1 file deleted; no errors. Seen: ";
+    let ended = lines
+        .iter()
+        .fold(dry, |dry, line| dry.prints(&format!("\nwould {line}\n")));
+    ended
+        .prints(&format!("To be done: {told}"))
+        .prints("Dry run, nothing is changed: ");
+    let done = place.between("sync", &[]).expect(0);
+    let done = lines
+        .iter()
+        .fold(done, |done, line| done.prints(&format!("\n{line}\n")));
+    done.prints(&format!("Done: {told}"));
+    place
+        .between("sync", &[])
+        .expect(0)
+        .prints("Nothing to do; no errors. Seen: 3 files, 1 directory, in ");
+}
+
+#[test]
+fn decisions_have_their_reasons_and_classes_their_facts() {
+    let place = changed();
+    place
+        .between("sync", &["-n", "-vv"])
+        .expect(0)
+        .prints(
+            "  edited: local modified, remote unmodified: it is copied to the remote side, for the local side changed it, \
+             and the remote one did not\n",
+        )
+        .prints("  same: local unmodified, remote unmodified: nothing is done, for ");
+    let classes = place
+        .between("sync", &["-n", "-v", "--debug", "classify"])
+        .expect(0);
+    assert!(!classes.stdout.contains(", for "), "{classes}");
+    classes
+        .prints(", 18 bytes; modified\n    remote    ")
+        .prints("\n    recorded  ");
+}
+
+#[test]
+fn explain_tells_of_one_entry_and_changes_nothing() {
+    let place = changed();
+    let before = place.snapshot();
+    let explain = |path: &str| place.run(&["explain", "local", "remote", path]);
+    explain("edited")
+        .expect(0)
+        .prints("edited\n  local     ")
+        .prints(", 18 bytes; modified\n  remote    ")
+        .prints(", 6 bytes; unmodified\n  recorded  ")
+        .prints("\nsync: it is copied to the remote side, for the local side changed it")
+        .prints("\nupload: it is copied to the remote side, ")
+        .prints("\ndownload: it is left alone, ");
+    explain("d/gone")
+        .expect(0)
+        .prints("  local     nothing; deleted\n")
+        .prints("\nsync: it is deleted on the remote side, for the local side deleted it");
+    explain("d")
+        .expect(0)
+        .prints("  local     a directory; unmodified\n");
+    explain("no/where")
+        .expect(2)
+        .complains("the branch no is on neither side");
+    explain("nowhere")
+        .expect(0)
+        .prints("nowhere is on neither side, and nothing is recorded");
+    let filtered = ["explain", "local", "remote", "same", "-x", "sa*"];
+    place
+        .run(&filtered)
+        .expect(0)
+        .prints("upload, download, sync: it is left alone, for the filter");
+    assert_eq!(place.snapshot(), before);
+    let (code, said) = refusal(&["explain", "local", "remote"]);
+    assert_eq!(code, Some(2));
+    assert!(said.starts_with("coracle: PATH is missing:"), "{said}");
+}
+
+#[test]
+fn a_host_that_is_not_there_is_told_once() {
+    let place = Place::new("no-host");
+    let ended = place.with("upload", "ftp://no.such.host.invalid/x", &["--no-prompt"]);
+    let ended = ended.expect(6).says_one_sentence();
+    let told = "coracle: looking up no.such.host.invalid: ";
+    assert!(ended.stderr.starts_with(told), "{ended}");
+    assert!(!ended.stderr.contains("lookup"), "{ended}");
+}

@@ -54,7 +54,7 @@ fn assert_same(place: &Place, server: &Server, when: &str) {
 }
 
 fn assert_quiet(ended: &Ended, when: &str) {
-    for word in ["COPY", "DELETE", "CONFLICT", "RENAME"] {
+    for word in ["\ncopy ", "\ndelete ", "conflict", "\nrename "] {
         assert!(!ended.stdout.contains(word), "{when}: {}", ended.stdout);
     }
 }

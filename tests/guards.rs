@@ -437,13 +437,13 @@ fn a_shift_of_all_times_is_refused_and_its_acceptance_copies_nothing() {
             let ended = synced.run(command, &["--accept-time-shift"]).expect(0);
             let (local, _) = synced.place.snapshot();
             assert!(
-                !ended.stdout.contains("COPY"),
+                !ended.stdout.contains("\ncopy "),
                 "{command} {remote:?} {ended}"
             );
             let before = synced.place.snapshot();
             let second = synced.run(command, &[]).expect(0);
             assert!(
-                !second.stdout.contains("COPY"),
+                !second.stdout.contains("\ncopy "),
                 "{command} {remote:?} {second}"
             );
             assert_eq!(synced.place.snapshot(), before, "the second run is silent");
@@ -482,7 +482,7 @@ fn nearly_all_times_changed_and_no_size_is_refused() {
         "--accept-new-times",
     );
     let ended = synced.run("sync", &["--accept-new-times"]).expect(0);
-    assert_eq!(ended.stdout.matches("COPY").count(), 25, "{ended}");
+    assert_eq!(ended.stdout.matches("\ncopy ").count(), 25, "{ended}");
     let before = synced.place.snapshot();
     synced.run("sync", &[]).expect(0);
     assert_eq!(synced.place.snapshot(), before);

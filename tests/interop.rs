@@ -65,7 +65,11 @@ fn expect_nothing(server: &Server, couple: &Couple, tool: Tool, when: &str) {
         .filter(|command| !command.contains(".pyftpsync-"))
         .collect();
     assert_eq!(transfers, [""; 0], "{when}, {tool:?}: {said}");
-    assert!(said.contains("Wrote 0/"), "{when}, {tool:?}: {said}");
+    let nothing = match tool {
+        Pyftpsync => "Wrote 0/",
+        Coracle => "Nothing to do",
+    };
+    assert!(said.contains(nothing), "{when}, {tool:?}: {said}");
 }
 
 #[test]
@@ -138,7 +142,7 @@ fn a_directory_deleted_between_pyftpsync_and_coracle_is_a_conflict_that_loses_no
     couple.expect(Pyftpsync, "sync");
     couple.take(Local, "d");
     let said = couple.run(Coracle, "sync").said;
-    assert_eq!(said.matches("*?*").count(), 3, "{said}");
+    assert_eq!(said.matches("??").count(), 3, "{said}");
     let without = TREE.replace(" d/a=2@2 d/b=2@2 d/e/a=3@3", "");
     couple.assert_trees(&without, TREE);
     couple.expect(Coracle, "sync --resolve local");
@@ -234,7 +238,7 @@ fn hand_over(couple: &Couple, rng: &mut Random) {
     }
     let copied = |said: &str| {
         said.lines()
-            .filter(|line| line.starts_with("COPY") && !line.contains('['))
+            .filter(|line| line.starts_with("copy ") && !line.ends_with('/'))
             .count()
     };
     assert_eq!(copied(&ended.said), copies, "{}", ended.said);

@@ -82,7 +82,7 @@ impl Machine {
         let run = Run::of(&self.job);
         #[cfg(feature = "sftp")]
         let run = run.answered_by(std::sync::Arc::new(Password));
-        let result = run.start(&mut tell, &mut Nobody);
+        let result = run.start(&mut tell, Some(&mut Nobody));
         Ran { result, notices }
     }
 }

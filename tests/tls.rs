@@ -284,7 +284,7 @@ fn insecure_accepts_anybody_and_says_so_each_time() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{said}");
         assert!(
-            said.contains("WARNING: --insecure: any server is accepted"),
+            said.contains("coracle: warning: --insecure: any server is accepted"),
             "{said}"
         );
     }

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use argh::{FlagInfo, FlagInfoKind, Optionality};
 
+use super::help::Length;
 use crate::error::{ErrorKind, Result};
 use crate::path::Escaped;
 
@@ -17,8 +18,8 @@ pub(super) struct Arguments {
     pub(super) words: Vec<OsString>,
     /// Options in their long form with their values; of one that takes a value and does not repeat, the last.
     pub(super) options: Vec<(&'static str, Option<String>)>,
-    /// Whether help was asked for.
-    pub(super) help: bool,
+    /// The help that was asked for.
+    pub(super) help: Option<Length>,
 }
 
 /// Sorts the arguments that follow the program's name.
@@ -110,6 +111,10 @@ impl Sorter {
                     usage(format!("unknown option '-{letter}' in '{}'", shown(arg)))
                 });
             };
+            if option.long == "--help" {
+                self.sorted.help.get_or_insert(Length::Short);
+                continue;
+            }
             if takes_value(option) {
                 let attached = &letters[at + letter.len_utf8()..];
                 let value = match attached.strip_prefix('=').unwrap_or(attached) {
@@ -151,7 +156,7 @@ impl Sorter {
 
     fn give(&mut self, option: &FlagInfo<'static>, value: Option<String>) {
         if option.long == "--help" {
-            self.sorted.help = true;
+            self.sorted.help = Some(Length::All);
             return;
         }
         let replaces = takes_value(option) && option.optionality != Optionality::Repeating;
@@ -162,12 +167,14 @@ impl Sorter {
     }
 
     fn unknown(&self, name: &str) -> crate::error::Error {
-        let nearest = self
-            .known
-            .iter()
-            .map(|option| option.long)
+        let all = || self.known.iter().map(|option| option.long);
+        let nearest = all()
+            .filter(|known| is_near(name, known))
             .min_by_key(|known| edit_distance(name, known))
-            .filter(|known| is_near(name, known));
+            .or_else(|| {
+                let meant = all().filter(|known| is_short_for(name, known));
+                meant.min_by_key(|known| known.len())
+            });
         usage(match nearest {
             Some(known) => format!("unknown option '{}'; did you mean '{known}'?", shown(name)),
             None => format!("unknown option '{}'; see coracle --help", shown(name)),
@@ -177,24 +184,45 @@ impl Sorter {
 
 /// Whether `typed` is so close to `known` that it is a slip of the finger.
 pub(super) fn is_near(typed: &str, known: &str) -> bool {
-    /// More slips than that make another word.
+    /// More slips than that make another word; a short word bears fewer.
     const MOST_SLIPS: usize = 2;
-    edit_distance(typed, known) <= MOST_SLIPS.min(known.trim_start_matches('-').len() / 2)
+    const LETTERS_A_SLIP: usize = 3;
+    let letters = typed.trim_start_matches('-').chars().count();
+    edit_distance(typed, known) <= MOST_SLIPS.min(letters / LETTERS_A_SLIP)
 }
 
-/// How many characters must be put in, left out or replaced to make one word of the other (Levenshtein).
+/// Whether `typed` is `known` with letters left out, as `--pasv` is `--passive`.
+fn is_short_for(typed: &str, known: &str) -> bool {
+    const FEWEST_LETTERS: usize = 3;
+    let (typed, known) = (typed.trim_start_matches('-'), known.trim_start_matches('-'));
+    let mut rest = known.chars();
+    typed.chars().count() >= FEWEST_LETTERS
+        && typed.chars().next() == known.chars().next()
+        && typed
+            .chars()
+            .all(|letter| rest.any(|other| other == letter))
+}
+
+/// How many characters must be put in, left out, replaced or exchanged with the next to make one word of the other (optimal
+/// string alignment).
 pub(super) fn edit_distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.chars().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
+    for i in 1..=one.len() {
+        let mut row = vec![i];
+        for j in 1..=other.len() {
+            let differs = usize::from(one[i - 1] != other[j - 1]);
+            let mut least = (rows[i - 1][j - 1] + differs)
+                .min(rows[i - 1][j] + 1)
+                .min(row[j - 1] + 1);
+            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
         }
+        rows.push(row);
     }
-    row[other.chars().count()]
+    rows[one.len()][other.len()]
 }
 
 fn takes_value(option: &FlagInfo<'_>) -> bool {
@@ -376,10 +404,12 @@ mod tests {
 
     #[test]
     fn help_has_a_letter_of_its_own() {
-        assert!(sorted(&["-h"]).unwrap().help);
-        assert!(sorted(&["-vh"]).unwrap().help);
-        assert!(sorted(&["--help"]).unwrap().help);
-        assert!(!sorted(&["--", "-h"]).unwrap().help);
+        let help = |args: &[&str]| sorted(args).unwrap().help;
+        assert_eq!(help(&["-h"]), Some(Length::Short));
+        assert_eq!(help(&["-vh"]), Some(Length::Short));
+        assert_eq!(help(&["--help"]), Some(Length::All));
+        assert_eq!(help(&["-h", "--help"]), Some(Length::All));
+        assert_eq!(help(&["--", "-h"]), None);
     }
 
     #[test]
@@ -396,5 +426,21 @@ mod tests {
         assert_eq!(edit_distance("kitten", "sitting"), 3);
         assert_eq!(edit_distance("", "abc"), 3);
         assert_eq!(edit_distance("abc", "abc"), 0);
+        assert_eq!(edit_distance("snyc", "sync"), 1);
+    }
+
+    #[test]
+    fn suggestions_are_words_that_may_be_meant() {
+        for (typed, known) in [
+            ("--dryrun", "--dry-run"),
+            ("--exlcude", "--exclude"),
+            ("snyc", "sync"),
+        ] {
+            assert!(is_near(typed, known), "{typed}");
+        }
+        assert!(!is_near("--pasv", "--case"));
+        assert!(!is_near("-z", "-n"));
+        assert!(is_short_for("--pasv", "--passive"));
+        assert!(!is_short_for("--pasv", "--password-file"));
     }
 }

@@ -19,9 +19,12 @@ pub enum Action {
     Sync(Direction),
     /// What its last run moved to the trash is taken back.
     Undo,
+    /// One entry of it is looked at, and explained.
+    Explain,
 }
 
 /// A command.
+#[derive(Debug)]
 pub(super) struct Command {
     pub(super) name: &'static str,
     pub(super) does: Does,
@@ -73,6 +76,14 @@ pub(super) const COMMANDS: &[Command] = &[
         summary: "bring back what the last run moved to the trash (--trash)",
         about: "Gives what the last run with --trash deleted or overwrote its names back, on both sides. What\n\
                 has one of these names now goes to the trash for it. To the next run, what came back is new.",
+    },
+    Command {
+        name: "explain",
+        does: Does::Do(Action::Explain),
+        operands: "LOCAL REMOTE PATH",
+        summary: "what both sides show of an entry, what is recorded, what would be done and why",
+        about: "Looks at one file or directory, changes nothing, and tells what each side shows of it, what is\n\
+                recorded of it, and what each command would do about it by which rule. PATH begins at the roots.",
     },
     Command {
         name: "tree",
@@ -219,6 +230,35 @@ const OF_SYNC_ALONE: &[&str] = &[
 ];
 const UNDO_COPIES_NOTHING: &str = "it takes back what is in the trash, and copies nothing";
 
+/// Options that are not for `explain`.
+const NOT_TO_EXPLAIN: &[&str] = &[
+    "--only",
+    "--dry-run",
+    "--force",
+    "--resolve",
+    "--chmod",
+    "--perms",
+    "--delete",
+    "--delete-unmatched",
+    "--delete-ours",
+    "--create-folder",
+    "--max-delete",
+    "--break-lock",
+    "--check-file",
+    "--trash",
+    "--trash-days",
+    "--last",
+    "--verify",
+    "--no-remote-scan",
+    "--quick-scan",
+    "--limit-rate",
+    "--inplace",
+    "--progress",
+    "--report-problems",
+];
+const EXPLAIN_LOOKS: &str =
+    "it only looks at one entry, and tells what commands without options would do";
+
 /// Why what is to be done lacks an option, if it does.
 fn lacks_to(action: Action, option: &str) -> Option<&'static str> {
     let direction = match action {
@@ -226,6 +266,9 @@ fn lacks_to(action: Action, option: &str) -> Option<&'static str> {
         Action::Undo => {
             let is_for_it = UNDO_OPTIONS.contains(&option) || is_of_connections(option);
             return (!is_for_it).then_some(UNDO_COPIES_NOTHING);
+        }
+        Action::Explain => {
+            return NOT_TO_EXPLAIN.contains(&option).then_some(EXPLAIN_LOOKS);
         }
     };
     if OF_SCAN.contains(&option) {
@@ -262,7 +305,9 @@ pub fn task_commands() -> impl Iterator<Item = (&'static str, TaskCommand)> + Cl
         does @ (Does::Do(Action::Sync(_)) | Does::Ask(Asks::Tree)) => {
             Some((command.name, TaskCommand(does)))
         }
-        Does::Do(Action::Undo) | Does::Ask(Asks::Scan | Asks::Probe) | Does::Run => None,
+        Does::Do(Action::Undo | Action::Explain)
+        | Does::Ask(Asks::Scan | Asks::Probe)
+        | Does::Run => None,
     })
 }
 
@@ -289,11 +334,11 @@ pub(super) fn can_resolve(direction: Direction, resolve: Resolve) -> bool {
 }
 
 impl Action {
-    /// Which way changes travel. What is taken back comes back on both sides.
+    /// Which way changes travel. What is taken back comes back on both sides; what is explained may go either way.
     pub(super) const fn direction(self) -> Direction {
         match self {
             Self::Sync(direction) => direction,
-            Self::Undo => Direction::Sync,
+            Self::Undo | Self::Explain => Direction::Sync,
         }
     }
 }

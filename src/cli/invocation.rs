@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::command::{Action, Does, can_resolve, choices_of_resolve};
-use super::options::{Debug, Options, one_of};
+use super::options::{Debug, Options, one_of, path_below_root};
 use super::url::Address;
 use super::{location, patterns, rules, usage};
 use crate::error::Result;
@@ -37,6 +37,20 @@ pub struct Invocation {
     pub progress: ShowProgress,
     /// Whether skipped conflicts and failed copies make an exit code of their own.
     pub report_problems: bool,
+}
+
+impl Invocation {
+    /// Has it look at this entry alone.
+    pub(super) fn explain(&mut self, path: &OsStr) -> Result<()> {
+        let wrong = |why: String| usage(format!("PATH: {why}"));
+        let Some(path) = path.to_str() else {
+            return Err(wrong("it is not UTF-8".to_owned()));
+        };
+        let path = path_below_root(path).map_err(wrong)?;
+        self.job.selection.narrow_to(&path);
+        self.job.dry_run = true;
+        Ok(())
+    }
 }
 
 /// What one command line says.
@@ -152,6 +166,7 @@ pub(super) fn selection(options: &Options) -> Result<Selection> {
         excluded: pattern_list(&options.exclude)?,
         default_excludes: !options.no_default_excludes,
         only: options.only.clone().unwrap_or_default(),
+        alone: None,
     })
 }
 

@@ -21,9 +21,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::BACKEND;
 use crate::path::Escaped;
 use command::{Command, Does, command_names, lacks};
+use help::Length;
 use options::Options;
 
 pub use command::{Action, TaskCommand, task_commands};
+pub use help::Help;
 pub use invocation::Invocation;
 pub use location::overlap;
 pub use task::{Branch, TaskRequest, Which};
@@ -38,7 +40,9 @@ pub enum Request {
     Visit(Box<Visiting>),
     /// Tasks of a task file to be done.
     Tasks(TaskRequest),
-    /// A text to be printed: help or version.
+    /// Help.
+    Help(Help),
+    /// A text to be printed: the version.
     Print(String),
 }
 
@@ -69,16 +73,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
     let sorted = arguments::sort(args, known_options())?;
     let mut words = sorted.words.iter().map(OsString::as_os_str);
     let word = words.next();
-    if sorted.help || word == Some(OsStr::new("help")) {
+    if sorted.help.is_some() || word == Some(OsStr::new("help")) {
         // `coracle help upload`, `coracle upload --help`, `coracle help`.
         let about = if word == Some(OsStr::new("help")) {
             words.next()
         } else {
             word
         };
-        return Ok(Request::Print(match about {
-            Some(name) => help::of(Command::named(name)?),
-            None => help::overview(),
+        return Ok(Request::Help(Help {
+            about: about.map(Command::named).transpose()?,
+            length: sorted.help.unwrap_or(Length::All),
         }));
     }
     let options = options_of(&sorted)?;
@@ -102,9 +106,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
     let words: Vec<&OsStr> = words.collect();
     match command.does {
         Does::Do(action) => {
-            let (local, remote) = two_targets(command, &words)?;
-            invocation::invocation(action, options, &given, local, remote)
-                .map(|invocation| Request::Run(Box::new(invocation)))
+            let (local, remote, path) = targets(command, &words)?;
+            let mut invocation = invocation::invocation(action, options, &given, local, remote)?;
+            if let Some(path) = path {
+                invocation.explain(path)?;
+            }
+            Ok(Request::Run(Box::new(invocation)))
         }
         Does::Ask(asks) => {
             let target = one_target(command, &words)?;
@@ -126,17 +133,27 @@ fn options_of(sorted: &arguments::Arguments) -> Result<Options> {
 
 const PROGRAM: &str = "coracle";
 
-fn two_targets<'a>(command: &Command, words: &[&'a OsStr]) -> Result<(&'a OsStr, &'a OsStr)> {
+/// The two sides, and the path where the command is about one.
+fn targets<'a>(
+    command: &Command,
+    words: &[&'a OsStr],
+) -> Result<(&'a OsStr, &'a OsStr, Option<&'a OsStr>)> {
     let form = format!("coracle {} [OPTIONS] {}", command.name, command.operands);
+    let takes_path = command.does == Does::Do(Action::Explain);
     match words {
-        [local, remote] => Ok((*local, *remote)),
+        [local, remote] if !takes_path => Ok((*local, *remote, None)),
+        [local, remote, path] if takes_path => Ok((*local, *remote, Some(*path))),
         [] => Err(usage(format!("LOCAL and REMOTE are missing: {form}"))),
         [_] => Err(usage(format!("REMOTE is missing: {form}"))),
+        [_, _] => Err(usage(format!("PATH is missing: {form}"))),
         // A fourth word may be a URL with a password, so none is shown.
-        [_, _, more @ ..] => Err(usage(format!(
-            "{} argument(s) too many: {form}; put quotes around patterns and around names with blanks",
-            more.len()
-        ))),
+        [..] => {
+            let more = words.len() - command.operands.split(' ').count();
+            let (are, s) = if more == 1 { ("is", "") } else { ("are", "s") };
+            Err(usage(format!(
+                "{more} argument{s} {are} too many: {form}; put quotes around patterns and around names with blanks"
+            )))
+        }
     }
 }
 
@@ -216,6 +233,7 @@ mod tests {
     fn text(args: &[&str]) -> String {
         match parsed(args) {
             Ok(Request::Print(text)) => text,
+            Ok(Request::Help(help)) => help.text(100),
             other => panic!("{args:?}: {other:?}"),
         }
     }
@@ -581,13 +599,14 @@ mod tests {
     #[test]
     fn missing_and_superfluous_words_are_told() {
         assert!(
-            refusal(&[]).contains("use upload, download, sync, undo, tree, scan, probe or run")
+            refusal(&[])
+                .contains("use upload, download, sync, undo, explain, tree, scan, probe or run")
         );
         assert!(refusal(&["upload"]).starts_with("LOCAL and REMOTE are missing"));
         assert!(refusal(&["sync", "a"]).starts_with("REMOTE is missing"));
         let many = refusal(&["sync", "a", "b", "ftp://me:hunter2@nas/"]);
         assert!(
-            many.starts_with("1 argument(s) too many") && !many.contains("hunter2"),
+            many.starts_with("1 argument is too many") && !many.contains("hunter2"),
             "{many}"
         );
     }
@@ -600,7 +619,7 @@ mod tests {
         );
         assert!(
             refusal(&["frobnicate"])
-                .contains("use upload, download, sync, undo, tree, scan, probe or run")
+                .contains("use upload, download, sync, undo, explain, tree, scan, probe or run")
         );
     }
 

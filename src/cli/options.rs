@@ -606,7 +606,7 @@ fn rate(value: &str) -> Result<NonZeroU64, String> {
         .ok_or_else(|| "use bytes a second, such as 50000, 500k or 2M".to_owned())
 }
 
-fn path_below_root(value: &str) -> Result<RelPath, String> {
+pub(super) fn path_below_root(value: &str) -> Result<RelPath, String> {
     match RelPath::parse(value.as_bytes()) {
         Ok(path) if path.is_root() => Err("use a path below the root".to_owned()),
         Ok(_) if value.starts_with('/') => {

@@ -17,7 +17,7 @@ use super::reply::Reply;
 use super::secret::mask;
 use super::software::Software;
 use super::tricks::{Trick, Tricks};
-use crate::error::{Error, ErrorKind, Phase, Result, Scope};
+use crate::error::{Doing, Error, ErrorKind, Phase, Result, Scope};
 use crate::net::{Halt, Secured, Stream, Tickets, TlsClient, dial};
 use crate::path::Escaped;
 
@@ -179,7 +179,9 @@ impl Session {
             is_in: false,
             protection: None,
         };
-        session.begin_session(account, security)?;
+        session
+            .begin_session(account, security)
+            .doing(|| format!("connecting to {host}:{port}"))?;
         Ok(session)
     }
 

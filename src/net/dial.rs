@@ -47,10 +47,13 @@ pub fn dial(host: &str, port: u16, timeout: Duration, halt: &Halt) -> Result<Tcp
             Err(error) => last = Some(error),
         }
     }
-    Err(last.unwrap_or_else(|| {
-        let nothing = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        Error::new(ErrorKind::Network(nothing)).while_doing(looking_up())
-    }))
+    Err(match last {
+        Some(error) => error.while_doing(format!("connecting to {host}:{port}")),
+        None => {
+            let nothing = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            Error::new(ErrorKind::Network(nothing)).while_doing(looking_up())
+        }
+    })
 }
 
 fn looking_up(host: &str) -> String {
@@ -94,7 +97,26 @@ fn resolve(host: &str, port: u16, halt: &Halt) -> Result<Vec<SocketAddr>> {
             break Err(error);
         }
     };
-    found.map_err(|error| failure(error, Phase::Resolve))
+    found.map_err(|error| failure(in_our_words(error), Phase::Resolve))
+}
+
+/// What the resolver says, without its name for itself: `no such host`. The C libraries differ in their words.
+fn in_our_words(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let ours = if says(&[
+        "not known",
+        "does not resolve",
+        "No address associated",
+        "has no usable",
+    ]) {
+        "no such host"
+    } else if says(&["emporary failure", "ry again"]) {
+        "the name server does not answer"
+    } else {
+        return error;
+    };
+    io::Error::new(error.kind(), ours)
 }
 
 /// Connects to that address within `timeout`; `phase` names the wait.
@@ -234,6 +256,9 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let error = dial("127.0.0.1", port, Duration::from_secs(5), &Halt::default()).unwrap_err();
-        assert_eq!(error.to_string(), "connection refused");
+        assert_eq!(
+            error.to_string(),
+            format!("connecting to 127.0.0.1:{port}: connection refused")
+        );
     }
 }

@@ -1,128 +1,143 @@
-//! One entry's line, in pyftpsync's words and colors. Pure.
+//! One entry's line: what was done, on which side, and in which color. Pure.
 
 use super::Verbosity;
-use crate::job::Direction;
 use crate::side::Side;
 use crate::sync::event::{Deed, DeletedFor, Resolved, Skipped};
 use crate::sync::plan::status::Status;
 
-/// One entry's line: what, why, which way, from which verbosity on.
+/// One entry's line: what was done, which side it changed, from which verbosity on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Line {
-    action: &'static str,
-    status: &'static str,
-    pub(super) symbol: &'static str,
+    words: &'static str,
+    arrow: Arrow,
     pub(super) level: Verbosity,
 }
 
+/// Which side is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrow {
+    /// That one.
+    Towards(Side),
+    Both,
+    /// None: they are equal.
+    Equal,
+    /// None: it is left alone.
+    Neither,
+    /// None: it is a conflict.
+    Conflict,
+}
+
+/// What the signs mean, for the help.
+pub(crate) const LEGEND: [(&str, &str); 6] = [
+    ("->", "the remote side is changed"),
+    ("<-", "the local side is changed"),
+    ("<>", "both are"),
+    ("==", "it is equal on both sides"),
+    ("--", "it is left alone"),
+    ("??", "it is a conflict, and was skipped"),
+];
+
+impl Arrow {
+    const fn sign(self) -> &'static str {
+        match self {
+            Self::Towards(Side::Remote) => "->",
+            Self::Towards(Side::Local) => "<-",
+            Self::Both => "<>",
+            Self::Equal => "==",
+            Self::Neither => "--",
+            Self::Conflict => "??",
+        }
+    }
+}
+
 impl Line {
-    const fn new(
-        action: &'static str,
-        status: &'static str,
-        symbol: &'static str,
-        level: Verbosity,
-    ) -> Self {
+    pub(super) fn of(deed: Deed) -> Self {
+        use Verbosity as V;
+        let (words, arrow, level) = match deed {
+            Deed::Equal => ("equal", Arrow::Equal, V::EQUALS),
+            Deed::Recorded => ("found equal", Arrow::Equal, V::EQUALS),
+            Deed::Visited => ("visit", Arrow::Equal, V::EQUALS),
+            Deed::Copied { from, status, .. } => {
+                (copied(status), Arrow::Towards(from.peer()), V::WRITES)
+            }
+            Deed::Renamed { from } => ("rename", Arrow::Towards(from.peer()), V::WRITES),
+            Deed::Deleted { on, why } => (
+                match why {
+                    DeletedFor::Missing => "delete missing",
+                    DeletedFor::Unmatched => "delete unmatched",
+                },
+                Arrow::Towards(on),
+                V::WRITES,
+            ),
+            Deed::PutBack { on } => ("put back", Arrow::Towards(on), V::WRITES),
+            Deed::Forgotten => ("forget", Arrow::Neither, V::EQUALS),
+            Deed::Resolved(resolved) => {
+                let (words, arrow) = settled(resolved);
+                (words, arrow, V::WRITES)
+            }
+            Deed::ConflictSkipped => ("skip conflict", Arrow::Conflict, V::PROBLEMS),
+            Deed::Skipped(skipped) => {
+                let (words, level) = left(skipped);
+                (words, Arrow::Neither, level)
+            }
+        };
         Self {
-            action,
-            status,
-            symbol,
+            words,
+            arrow,
             level,
         }
     }
 
-    pub(super) fn of(deed: Deed, direction: Direction) -> Self {
-        use Verbosity as V;
-        match deed {
-            Deed::Equal | Deed::Recorded => Self::new("", "equal", "=", V::EQUALS),
-            Deed::Visited => Self::new("", "visit", "?", V::EQUALS),
-            Deed::Copied { from, status, .. } => {
-                Self::new("copy", word(status), arrow(from), V::WRITES)
-            }
-            Deed::Renamed { from } => Self::new("rename", "moved", arrow(from), V::WRITES),
-            Deed::Deleted {
-                on,
-                why: DeletedFor::Missing,
-            } => Self::new("delete", "missing", cross(on), V::WRITES),
-            Deed::Deleted {
-                on,
-                why: DeletedFor::Unmatched,
-            } => Self::new("delete", "unmatched", arrow(on.peer()), V::WRITES),
-            Deed::PutBack { on } => Self::new("restore", "trash", arrow(on.peer()), V::WRITES),
-            Deed::Forgotten => Self::new("", "forget", "x", V::EQUALS),
-            Deed::Resolved(resolved) => {
-                let (action, symbol) = match resolved {
-                    Resolved::Copied {
-                        from: Side::Local, ..
-                    } => ("copy", "*>*"),
-                    Resolved::Copied {
-                        from: Side::Remote, ..
-                    } => ("copy", "*<*"),
-                    Resolved::Restored {
-                        from: Side::Local, ..
-                    } => ("restore", "*>x"),
-                    Resolved::Restored {
-                        from: Side::Remote, ..
-                    } => ("restore", "x<*"),
-                    Resolved::Deleted { on: Side::Local } => ("delete", "*<x"),
-                    Resolved::Deleted { on: Side::Remote } => ("delete", "x>*"),
-                    Resolved::KeptBoth {
-                        winner: Side::Local,
-                    }
-                    | Resolved::MovedAside {
-                        loser: Side::Remote,
-                    } => ("both", "*>+"),
-                    Resolved::KeptBoth {
-                        winner: Side::Remote,
-                    }
-                    | Resolved::MovedAside { loser: Side::Local } => ("both", "+<*"),
-                };
-                Self::new(action, "conflict", symbol, V::WRITES)
-            }
-            Deed::ConflictSkipped => Self::new("skip", "conflict", "*?*", V::PROBLEMS),
-            Deed::Skipped(skipped) => match skipped {
-                Skipped::Unmatched => match direction {
-                    Direction::Upload | Direction::Download => {
-                        Self::new("skip", "unmatched", "-", V::EQUALS)
-                    }
-                    Direction::Sync => Self::new("skip", "mismatch", "?", V::EQUALS),
-                },
-                Skipped::NotDeleted { on } => {
-                    Self::new("skip", undeleted(on), cross(on), V::WRITES)
-                }
-                // The summary counts them, and the next run would list the same.
-                Skipped::NotOurs { on } => Self::new("skip", undeleted(on), cross(on), V::EQUALS),
-                Skipped::OneWay { from: Side::Local } => {
-                    Self::new("skip", "upload", ">", V::EQUALS)
-                }
-                Skipped::OneWay { from: Side::Remote } => {
-                    Self::new("skip", "download", "<", V::EQUALS)
-                }
-                Skipped::Gone { .. } => Self::new("skip", "gone there", "-", V::EQUALS),
-                Skipped::TooYoung => Self::new("skip", "too young", "-", V::EQUALS),
-                Skipped::Special { .. } => Self::new("skip", "special", "-", V::EQUALS),
-                Skipped::Linked { .. } => Self::new("skip", "linked", "-", V::WRITES),
-                Skipped::Protected { on } => Self::new("skip", "protected", cross(on), V::WRITES),
-            },
-        }
-    }
-
-    pub(super) fn tag(&self) -> String {
-        let words = [self.action, self.status].join(" ");
-        words.trim_start().to_ascii_uppercase()
+    /// `copy new         -> `, as wide for all.
+    pub(super) fn head(&self) -> String {
+        format!("{:<16} {} ", self.words, self.arrow.sign())
     }
 
     pub(super) fn color(&self) -> Option<&'static str> {
-        let to_local = self.symbol.contains('<');
-        match (self.action, self.status) {
-            ("copy", "new") if to_local => Some(BRIGHT_GREEN),
-            ("copy", "new") => Some(BRIGHT_CYAN),
-            ("copy" | "restore" | "both" | "rename", _) if to_local => Some(GREEN),
-            ("copy" | "restore" | "both" | "rename", _) => Some(CYAN),
-            ("delete", _) => Some(RED),
-            (_, "conflict") => Some(LIGHT_RED),
-            ("skip", _) | (_, "equal" | "visit") => Some(GRAY),
-            _ => None,
+        let is_new = self.words == copied(Status::New);
+        match self.arrow {
+            Arrow::Towards(_) if self.words.starts_with("delete") => Some(RED),
+            Arrow::Towards(Side::Local) if is_new => Some(BRIGHT_GREEN),
+            Arrow::Towards(Side::Remote) if is_new => Some(BRIGHT_CYAN),
+            Arrow::Towards(Side::Local) => Some(GREEN),
+            Arrow::Towards(Side::Remote) | Arrow::Both => Some(CYAN),
+            Arrow::Conflict => Some(LIGHT_RED),
+            Arrow::Equal | Arrow::Neither => Some(GRAY),
         }
+    }
+}
+
+const fn settled(resolved: Resolved) -> (&'static str, Arrow) {
+    match resolved {
+        Resolved::Copied { from, .. } => ("copy conflict", Arrow::Towards(from.peer())),
+        Resolved::Restored { from, .. } => ("restore conflict", Arrow::Towards(from.peer())),
+        Resolved::Deleted { on } => ("delete conflict", Arrow::Towards(on)),
+        Resolved::KeptBoth { .. } => ("keep both", Arrow::Both),
+        Resolved::MovedAside { loser } => ("move aside", Arrow::Towards(loser)),
+    }
+}
+
+/// Why an entry is left alone. What the next run would tell again counts in the summary, and is listed on request.
+const fn left(skipped: Skipped) -> (&'static str, Verbosity) {
+    match skipped {
+        Skipped::Unmatched => ("skip unmatched", Verbosity::EQUALS),
+        Skipped::NotDeleted { on } => (only(on), Verbosity::WRITES),
+        Skipped::NotOurs { on } => (only(on), Verbosity::EQUALS),
+        Skipped::OneWay { from: Side::Local } => ("changed local", Verbosity::EQUALS),
+        Skipped::OneWay { from: Side::Remote } => ("changed remote", Verbosity::EQUALS),
+        Skipped::Gone { from: Side::Local } => ("gone local", Verbosity::EQUALS),
+        Skipped::Gone { from: Side::Remote } => ("gone remote", Verbosity::EQUALS),
+        Skipped::TooYoung => ("too young", Verbosity::EQUALS),
+        Skipped::Special { .. } => ("no file", Verbosity::EQUALS),
+        Skipped::Linked { .. } => ("left: a link", Verbosity::WRITES),
+        Skipped::Protected { .. } => ("protected", Verbosity::WRITES),
+    }
+}
+
+const fn only(on: Side) -> &'static str {
+    match on {
+        Side::Local => "only local",
+        Side::Remote => "only remote",
     }
 }
 
@@ -146,37 +161,17 @@ pub(super) fn is_copy(deed: Deed) -> bool {
     }
 }
 
-fn word(status: Status) -> &'static str {
+const fn copied(status: Status) -> &'static str {
     match status {
-        Status::Missing => "missing",
-        Status::Existing => "existing",
-        Status::New => "new",
-        Status::Unmodified => "unmodified",
-        Status::Modified => "modified",
-        Status::Deleted => "deleted",
+        Status::New => "copy new",
+        Status::Existing => "copy existing",
+        Status::Modified => "copy modified",
+        // With --force alone.
+        Status::Unmodified => "copy unmodified",
+        Status::Missing | Status::Deleted => "copy",
     }
 }
 
-fn arrow(from: Side) -> &'static str {
-    match from {
-        Side::Local => ">",
-        Side::Remote => "<",
-    }
-}
-
-fn undeleted(on: Side) -> &'static str {
-    match on {
-        Side::Local => "local del.",
-        Side::Remote => "remote del.",
-    }
-}
-
-fn cross(on: Side) -> &'static str {
-    match on {
-        Side::Local => "X< ",
-        Side::Remote => " >X",
-    }
-}
 const GREEN: &str = "\x1b[32m";
 const BRIGHT_GREEN: &str = "\x1b[32m\x1b[1m";
 const CYAN: &str = "\x1b[36m";
@@ -191,14 +186,78 @@ pub(crate) const ERASE_BELOW: &str = "\r\x1b[J";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Side::{Local, Remote};
+
+    const fn copy(from: Side, status: Status) -> Deed {
+        Deed::Copied {
+            from,
+            status,
+            bytes: 0,
+        }
+    }
+
+    const fn delete(on: Side, why: DeletedFor) -> Deed {
+        Deed::Deleted { on, why }
+    }
 
     #[test]
-    fn unmatched_entries_have_another_word_in_a_sync() {
-        let unmatched = Deed::Skipped(Skipped::Unmatched);
-        assert_eq!(
-            Line::of(unmatched, Direction::Upload).tag(),
-            "SKIP UNMATCHED"
-        );
-        assert_eq!(Line::of(unmatched, Direction::Sync).tag(), "SKIP MISMATCH");
+    fn lines_say_what_is_done_and_point_to_the_side_that_it_changes() {
+        let cases = [
+            (copy(Local, Status::New), "copy new         -> "),
+            (copy(Remote, Status::Modified), "copy modified    <- "),
+            (Deed::Renamed { from: Local }, "rename           -> "),
+            (Deed::Equal, "equal            == "),
+            (delete(Local, DeletedFor::Missing), "delete missing   <- "),
+            (
+                delete(Remote, DeletedFor::Unmatched),
+                "delete unmatched -> ",
+            ),
+            (Deed::ConflictSkipped, "skip conflict    ?? "),
+            (
+                Deed::Skipped(Skipped::OneWay { from: Remote }),
+                "changed remote   -- ",
+            ),
+            (
+                Deed::Skipped(Skipped::NotDeleted { on: Local }),
+                "only local       -- ",
+            ),
+            (
+                Deed::Resolved(Resolved::Restored {
+                    from: Remote,
+                    bytes: 0,
+                }),
+                "restore conflict <- ",
+            ),
+            (
+                Deed::Resolved(Resolved::KeptBoth { winner: Local }),
+                "keep both        <> ",
+            ),
+        ];
+        for (deed, head) in cases {
+            assert_eq!(Line::of(deed).head(), head, "{deed:?}");
+        }
+    }
+
+    #[test]
+    fn colors_are_those_of_pyftpsync() {
+        let color = |deed| Line::of(deed).color();
+        assert_eq!(color(copy(Local, Status::New)), Some(BRIGHT_CYAN));
+        assert_eq!(color(copy(Remote, Status::Modified)), Some(GREEN));
+        assert_eq!(color(delete(Local, DeletedFor::Missing)), Some(RED));
+        assert_eq!(color(Deed::ConflictSkipped), Some(LIGHT_RED));
+        assert_eq!(color(Deed::Equal), Some(GRAY));
+    }
+
+    #[test]
+    fn the_legend_explains_every_sign() {
+        let arrows = [
+            Arrow::Towards(Remote),
+            Arrow::Towards(Local),
+            Arrow::Both,
+            Arrow::Equal,
+            Arrow::Neither,
+            Arrow::Conflict,
+        ];
+        assert_eq!(arrows.map(Arrow::sign), LEGEND.map(|(sign, _)| sign));
     }
 }

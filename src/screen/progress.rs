@@ -135,6 +135,15 @@ impl Unit {
     }
 }
 
+/// `1 byte`, `1.5 MiB`.
+pub(super) fn size(bytes: u64) -> String {
+    let unit = Unit::fitting(bytes);
+    match bytes {
+        1 => "1 byte".to_owned(),
+        bytes => format!("{} {}", unit.count(bytes), unit.name),
+    }
+}
+
 /// `0:07`, `12:34`, `3:04:05`.
 fn clock(secs: u64) -> String {
     let (hours, minutes, secs) = (secs / 3600, secs / 60 % 60, secs % 60);

@@ -2,13 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::termios::{self, LocalFlags, SetArg, SpecialCharacterIndices, Termios};
 
 use crate::error::{Doing, Error, ErrorKind, Result};
+use crate::screen::ask::Keys;
 use crate::system;
 
 /// Somebody who can be asked for a line.
@@ -93,12 +94,25 @@ pub fn width() -> usize {
         .unwrap_or(80)
 }
 
-/// The standard input, for questions: a signal that asks the process to stop ends the waiting, whichever thread the
-/// signal may have struck.
+/// The keys of the terminal at the standard input.
 #[derive(Debug)]
-pub struct Answers;
+pub struct TerminalKeys;
 
-impl Read for Answers {
+impl Keys for TerminalKeys {
+    fn listen(&mut self) -> Result<impl Read + '_> {
+        Ok(Listening {
+            _silence: Silence::begin(io::stdin())?,
+        })
+    }
+}
+
+/// The standard input, key by key: a signal that asks the process to stop ends the waiting, whichever thread the signal may
+/// have struck.
+struct Listening {
+    _silence: Silence,
+}
+
+impl Read for Listening {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         const LOOK_EVERY_MILLIS: u16 = 200;
         let input = io::stdin();
@@ -121,14 +135,16 @@ const MAX_LINE_BYTES: usize = 4096;
 
 /// A terminal that shows nothing of what is typed, until this is dropped.
 struct Silence {
-    tty: File,
+    tty: OwnedFd,
     before: Termios,
 }
 
 impl Silence {
-    fn begin(tty: &File) -> Result<Self> {
+    /// What was typed before is dropped.
+    fn begin(tty: impl AsFd) -> Result<Self> {
         let doing = || "turning off the terminal's echo";
-        let tty = tty.try_clone().map_err(broken).doing(doing)?;
+        let tty = tty.as_fd().try_clone_to_owned();
+        let tty = tty.map_err(broken).doing(doing)?;
         let before = termios::tcgetattr(&tty)
             .map_err(io::Error::from)
             .map_err(broken)

@@ -2,11 +2,14 @@
 //! listens and somebody who answers.
 
 use crate::error::{Error, Result};
+use crate::job::{Delete, Direction};
 use crate::path::RelPath;
 use crate::replica::{Kind, Stat};
 use crate::side::{Side, Sides};
+use crate::sync::plan::decide::Action;
+use crate::sync::plan::resolve::{self, Resolution};
 use crate::sync::plan::status::Status;
-use crate::sync::record::Shown;
+use crate::sync::record::{Shown, What};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub enum Event<'a> {
         /// Their bytes.
         bytes: u64,
     },
+    /// It was decided what is to be done with an entry. More may come of it: a conflict is settled, a file found renamed.
+    Decided(&'a Decision<'a>),
     /// An entry was dealt with; in a dry run: would be.
     Entry {
         /// Its path.
@@ -56,6 +61,21 @@ pub enum Event<'a> {
     Notice(&'a str),
     /// A line of what was asked for, as it is: blanks in it stand for something.
     Line(&'a str),
+}
+
+/// What is to be done with an entry, and what that follows from.
+#[derive(Debug)]
+pub struct Decision<'a> {
+    /// Its path.
+    pub path: &'a RelPath,
+    /// What is there on each side.
+    pub stats: Sides<Option<Stat>>,
+    /// What is recorded.
+    pub record: Option<What>,
+    /// What became of it on each side.
+    pub status: Sides<Status>,
+    /// What is to be done.
+    pub action: Action,
 }
 
 /// What was done with an entry.
@@ -197,23 +217,27 @@ pub enum Skipped {
 pub struct Conflict<'a> {
     /// The entry.
     pub path: &'a RelPath,
+    /// Which one of all that are asked about it is, from 1.
+    pub number: u64,
+    /// How many are asked about, as far as is known.
+    pub all: u64,
     /// What is there on each side.
     pub stats: Sides<Option<Stat>>,
+    /// What became of it on each side.
+    pub status: Sides<Status>,
     /// What the record says of each side.
     pub record: Option<Sides<Shown>>,
-    /// Which answers make sense.
-    pub choices: Choices,
+    /// Which side may be written.
+    pub direction: Direction,
+    /// What may be deleted.
+    pub delete: Delete,
 }
 
-/// Which answers to a conflict make sense.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Choices {
-    /// The side that may win; both when none (a mirror's source is the only one that can).
-    pub only: Option<Side>,
-    /// Whether older and newer can be told: both files are there, and their times differ.
-    pub by_time: bool,
-    /// Whether both files are there, so that their bytes can be compared.
-    pub comparable: bool,
+impl Conflict<'_> {
+    /// What would be done if that was the answer.
+    pub fn comes_to(&self, choice: Choice) -> Resolution {
+        resolve::apply(choice, self.direction, self.delete, self.stats)
+    }
 }
 
 /// An answer to a conflict.
@@ -225,6 +249,8 @@ pub enum Choice {
     Older,
     /// The newer file wins.
     Newer,
+    /// Both files are kept, one of them under another name.
+    Both,
     /// Nothing is done.
     Skip,
 }
@@ -248,19 +274,6 @@ pub trait Ask {
         conflict: &Conflict<'_>,
         compare: &mut dyn FnMut() -> Result<bool>,
     ) -> Result<Answer>;
-}
-
-/// Nobody: every conflict is left as it is.
-pub struct SkipAll;
-
-impl Ask for SkipAll {
-    fn ask(
-        &mut self,
-        _conflict: &Conflict<'_>,
-        _compare: &mut dyn FnMut() -> Result<bool>,
-    ) -> Result<Answer> {
-        Ok(Answer::Always(Choice::Skip))
-    }
 }
 
 /// What a run did, in numbers.
@@ -299,6 +312,11 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// How many conflicts were settled, by a rule or by the user.
+    pub const fn conflicts_settled(&self) -> u64 {
+        self.conflicts.saturating_sub(self.conflicts_skipped)
+    }
+
     /// Whether anything was changed on either side.
     pub const fn has_changes(&self) -> bool {
         self.files_written.local

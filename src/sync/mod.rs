@@ -76,7 +76,7 @@ pub fn run(
     job: &Job,
     setting: &Setting<'_>,
     tell: &mut dyn FnMut(Event<'_>),
-    ask: &mut dyn Ask,
+    ask: Option<&mut dyn Ask>,
 ) -> Result<Summary> {
     refuse_if(guard::unset_clock(setting.now))?;
     let Opened {
@@ -116,7 +116,7 @@ pub fn run(
             filter: &filter,
             workers: &workers,
             tell: &mut *tell,
-            ask,
+            ask: ask.map(|ask| ask as &mut dyn Ask),
             held_files: setting.held_files,
             may_delete: setting.opened.may_delete,
             findings,
@@ -126,9 +126,8 @@ pub fn run(
         tell_planned(&plan, tell);
         let refusals = std::mem::take(&mut plan.refusals);
         let mut ended = if job.dry_run {
-            tell_plan(&plan, tell);
             carry::Done {
-                totals: plan.totals,
+                totals: tell_plan(&plan, tell),
                 stopped_by: None,
             }
         } else {

@@ -126,7 +126,7 @@ fn parse(words: Vec<OsString>) -> std::result::Result<Work, String> {
     match cli::parse(words) {
         Ok(Request::Run(invocation)) => Ok(Work::Sync(invocation)),
         Ok(Request::Visit(visiting)) => Ok(Work::Look(visiting)),
-        Ok(Request::Tasks(_) | Request::Print(_)) => {
+        Ok(Request::Tasks(_) | Request::Print(_) | Request::Help(_)) => {
             Err("a task syncs or shows a tree, and does nothing else".to_owned())
         }
         Err(error) => Err(error.to_string()),

@@ -98,8 +98,16 @@ impl Run {
     /// Fails the test unless exactly so many files were copied.
     #[track_caller]
     pub(crate) fn wrote(self, files: usize) -> Self {
-        assert!(
-            self.stdout.contains(&format!("Wrote {files}/")),
+        let summary = self.stdout.lines().rfind(|line| line.contains(" Seen: "));
+        let parts = summary.unwrap_or_default().split([',', ':']);
+        let copies = parts.filter(|part| part.contains(" up (") || part.contains(" down ("));
+        let copied = copies.map(|part| {
+            let number = part.trim().split(' ').next().unwrap_or_default();
+            number.replace(',', "").parse::<usize>().unwrap_or(0)
+        });
+        assert_eq!(
+            copied.sum::<usize>(),
+            files,
             "{files} files should have been written\n{self}"
         );
         self

@@ -18,6 +18,7 @@ pub mod served;
 pub mod servers;
 pub mod ssh;
 pub mod temp;
+pub mod terminal;
 pub mod tls;
 #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
 pub mod tls_front;

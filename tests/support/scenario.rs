@@ -321,7 +321,7 @@ impl World {
         let reference = Reference {
             commands: self.commands(),
             conflicts: conflict_lines(&ended.printed),
-            renames: ended.printed.matches("RENAME ").count(),
+            renames: ended.printed.matches("\nrename ").count(),
             took: ended.took,
             before,
             after,
@@ -634,7 +634,7 @@ fn is_whole(archive: &Path) -> bool {
 
 /// The lines that tell of a conflict, without what differs from run to run.
 fn conflict_lines(printed: &str) -> Vec<String> {
-    let tells = |line: &&str| line.contains("CONFLICT") || line.contains("*?*");
+    let tells = |line: &&str| line.contains("conflict") && !line.contains(" Seen: ");
     printed.lines().filter(tells).map(without_time).collect()
 }
 

@@ -217,7 +217,7 @@ impl World {
             &self.job,
             &setting,
             &mut |event| lines.extend(line(&event)),
-            &mut user,
+            Some(&mut user),
         );
         if let Some(served) = served {
             served.read_back(&self.trees.remote);
@@ -448,6 +448,7 @@ fn line(event: &Event<'_>) -> Option<String> {
         Event::Started
         | Event::Scanned { .. }
         | Event::Planned { .. }
+        | Event::Decided(_)
         | Event::Moved { .. }
         | Event::Question => None,
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::FtpReplica;
 use super::learnt::{Learnt, Memory};
-use crate::error::{Doing, Result};
+use crate::error::Result;
 use crate::ftp::{Account, Security, Session, Settings, Tricks, Way};
 use crate::job::{ANONYMOUS, DataMode, Encoding, FtpLocation, Limits, Passive, Protection};
 use crate::net::{Halt, IpAddr, TlsClient, is_private};
@@ -125,8 +125,7 @@ impl FtpConnector {
             halt: self.halt.clone(),
         };
         let (host, port) = (&location.host, location.port);
-        let session = Session::open(host, port, account, &settings, &self.security)
-            .doing(|| format!("connecting to {host}:{port}"))?;
+        let session = Session::open(host, port, account, &settings, &self.security)?;
         let address = session.peer().ip();
         if session.is_clear() && !location.password.reveal().is_empty() && !is_private(address) {
             let _ = self.overheard.set(address);

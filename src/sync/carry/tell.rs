@@ -2,13 +2,26 @@
 
 use crate::replica::Kind;
 use crate::side::Side;
-use crate::sync::event::{Deed, Event, Resolved};
+use crate::sync::event::{Deed, Event, Resolved, Totals};
 use crate::sync::plan::aside::Aside;
 use crate::sync::plan::status::Status;
 use crate::sync::plan::{Plan, Step, Todo};
 
-/// Tells what would be done.
-pub fn tell_plan(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) {
+/// Tells what would be done, and counts it.
+pub fn tell_plan(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) -> Totals {
+    let mut totals = plan.totals;
+    for side in Side::BOTH {
+        (
+            *totals.files_written.of_mut(side),
+            *totals.bytes_written.of_mut(side),
+        ) = plan.copies_to(side);
+    }
+    let tell = &mut |event: Event<'_>| {
+        if let Event::Entry { kind, deed, .. } = event {
+            count(&mut totals, kind, deed);
+        }
+        tell(event);
+    };
     for aside in &plan.asides {
         tell(Event::Entry {
             path: &plan.path_aside(aside, &aside.name),
@@ -57,6 +70,36 @@ pub fn tell_plan(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) {
                 deed: Deed::Deleted { on, why },
             });
         }
+    }
+    totals
+}
+
+/// Counts what is no copy of a file.
+const fn count(totals: &mut Totals, kind: Kind, deed: Deed) {
+    match (kind, deed) {
+        (Kind::Dir, Deed::Copied { .. }) => totals.dirs_created += 1,
+        (Kind::Dir, Deed::Deleted { .. }) => totals.dirs_deleted += 1,
+        (_, Deed::Deleted { .. } | Deed::Resolved(Resolved::Deleted { .. })) => {
+            totals.files_deleted += 1;
+        }
+        (_, Deed::Renamed { .. }) => totals.renamed += 1,
+        (
+            _,
+            Deed::Equal
+            | Deed::Recorded
+            | Deed::Visited
+            | Deed::Copied { .. }
+            | Deed::PutBack { .. }
+            | Deed::Forgotten
+            | Deed::Resolved(
+                Resolved::Copied { .. }
+                | Resolved::Restored { .. }
+                | Resolved::KeptBoth { .. }
+                | Resolved::MovedAside { .. },
+            )
+            | Deed::ConflictSkipped
+            | Deed::Skipped(_),
+        ) => {}
     }
 }
 

@@ -170,7 +170,12 @@ pub fn survey(
     }
     for at in left {
         let looked = look(hands, terms, at);
-        found.push(looked.doing(|| format!("looking at {}", at.paths.local))?);
+        found.push(if at.paths.local.is_root() {
+            // What fails there says of which root.
+            looked?
+        } else {
+            looked.doing(|| format!("looking at {}", at.paths.local))?
+        });
     }
     Ok(())
 }

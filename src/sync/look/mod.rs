@@ -13,3 +13,4 @@ pub mod seal;
 pub mod spelling;
 
 pub use directory::{Found, Pair, Terms, partial_path, survey};
+pub use pair::Places;

@@ -3,7 +3,7 @@
 use crate::job::{Delete, Direction, Resolve};
 use crate::replica::{Kind, Stat};
 use crate::side::{Side, Sides};
-use crate::sync::event::{Choice, Choices};
+use crate::sync::event::Choice;
 
 /// What is to be done about a conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,15 +54,15 @@ pub fn resolve(
         Resolve::Skip => Choice::Skip,
         Resolve::Local => Choice::Use(Side::Local),
         Resolve::Remote => Choice::Use(Side::Remote),
-        Resolve::Old if can_tell_by_time(stats) => Choice::Older,
-        Resolve::New if can_tell_by_time(stats) => Choice::Newer,
+        Resolve::Old if newer(stats).is_some() => Choice::Older,
+        Resolve::New if newer(stats).is_some() => Choice::Newer,
         Resolve::Old | Resolve::New => {
             return match (stats.local, stats.remote) {
                 (Some(local), Some(remote)) if local.kind == remote.kind => Resolution::Ask,
                 (Some(_) | None, Some(_) | None) => Resolution::Skip,
             };
         }
-        Resolve::Both => return keep_both(direction, stats),
+        Resolve::Both => Choice::Both,
     };
     apply(choice, direction, delete, stats)
 }
@@ -76,10 +76,13 @@ pub fn apply(
 ) -> Resolution {
     let winner = match choice {
         Choice::Skip => return Resolution::Skip,
+        Choice::Both => return keep_both(direction, stats),
         Choice::Use(side) => side,
-        Choice::Newer | Choice::Older if !can_tell_by_time(stats) => return Resolution::Skip,
-        Choice::Newer => newer(stats),
-        Choice::Older => newer(stats).peer(),
+        Choice::Newer | Choice::Older => match (newer(stats), choice) {
+            (None, _) => return Resolution::Skip,
+            (Some(side), Choice::Older) => side.peer(),
+            (Some(side), _) => side,
+        },
     };
     let loser = winner.peer();
     match (stats.of(winner), stats.of(loser)) {
@@ -99,27 +102,6 @@ pub fn apply(
     }
 }
 
-/// Which answers make sense for a conflict between these two entries.
-pub fn choices(direction: Direction, stats: Sides<Option<Stat>>) -> Choices {
-    Choices {
-        only: direction.follower().map(Side::peer),
-        by_time: direction == Direction::Sync && can_tell_by_time(stats),
-        comparable: matches!(
-            (stats.local, stats.remote),
-            (
-                Some(Stat {
-                    kind: Kind::File,
-                    ..
-                }),
-                Some(Stat {
-                    kind: Kind::File,
-                    ..
-                })
-            )
-        ),
-    }
-}
-
 fn keep_both(direction: Direction, stats: Sides<Option<Stat>>) -> Resolution {
     if direction != Direction::Sync {
         return Resolution::Skip;
@@ -134,11 +116,7 @@ fn keep_both(direction: Direction, stats: Sides<Option<Stat>>) -> Resolution {
             },
         },
         (Some(_), Some(_)) => Resolution::KeepBoth {
-            winner: if can_tell_by_time(stats) {
-                newer(stats)
-            } else {
-                Side::Local
-            },
+            winner: newer(stats).unwrap_or(Side::Local),
         },
         // A change against a deletion: keeping both means keeping the change.
         (Some(_), None) => Resolution::Restore { from: Side::Local },
@@ -155,22 +133,19 @@ fn may_delete(direction: Direction, delete: Delete) -> bool {
     }
 }
 
-fn can_tell_by_time(stats: Sides<Option<Stat>>) -> bool {
+/// The side with the newer file; none where there are no two files, or their times cannot be told apart.
+pub fn newer(stats: Sides<Option<Stat>>) -> Option<Side> {
     let times = stats.map(|stat| {
         let file = stat.filter(|stat| stat.kind == Kind::File);
         file.and_then(|stat| stat.mtime)
     });
-    matches!((times.local, times.remote), (Some(local), Some(remote)) if !local.may_be(remote.at) && !remote.may_be(local.at))
-}
-
-/// The side with the newer file; only asked where the times can be told apart.
-fn newer(stats: Sides<Option<Stat>>) -> Side {
-    let times = stats.map(|stat| stat.and_then(|stat| stat.mtime).map(|mtime| mtime.at));
-    if times.local > times.remote {
+    let (local, remote) = times.local.zip(times.remote)?;
+    let is_told = !local.may_be(remote.at) && !remote.may_be(local.at);
+    is_told.then_some(if local.at > remote.at {
         Side::Local
     } else {
         Side::Remote
-    }
+    })
 }
 
 #[cfg(test)]

@@ -32,7 +32,9 @@ use crate::sync::record::{Change, DirFacts, What};
 use crate::sync::refuse_if;
 use crate::sync::workers::{Failure, Inbox, Pile, Turn, Workers};
 use crate::time::Timestamp;
+use conflict::{Question, Waiting};
 
+mod conflict;
 mod content;
 mod entry;
 mod kinds;
@@ -56,8 +58,8 @@ pub struct Walk<'w, 'scope, 'env> {
     pub workers: &'w Workers<'scope, 'env>,
     /// Who listens.
     pub tell: &'w mut dyn FnMut(Event<'_>),
-    /// Who answers.
-    pub ask: &'w mut dyn Ask,
+    /// Who answers; none where nobody does.
+    pub ask: Option<&'w mut dyn Ask>,
     /// Whether the roots are known to have held files.
     pub held_files: Sides<bool>,
     /// Whether anything may be deleted: not where the sides meet for the first time although there was an archive.
@@ -85,12 +87,15 @@ pub fn walk(walk: Walk<'_, '_, '_>) -> Result<Plan> {
         vanished: Vec::new(),
         knows_vanished: false,
         emptied: Vec::new(),
+        waiting: Vec::new(),
+        asked: 0,
         standing_answer: None,
+        has_told_nobody_answers: false,
         walk,
     };
     walker.start();
     walker.refuse_left_out_branch()?;
-    while let Some(visit) = walker.next_visit() {
+    while let Some(visit) = walker.next_visit()? {
         walker.visit(visit)?;
     }
     walker.draft.plan.restore_kept();
@@ -124,8 +129,14 @@ struct Walker<'w, 'scope, 'env> {
     knows_vanished: bool,
     /// First-level directories that became empty on the local side, and how many files are recorded in them.
     emptied: Vec<(Rc<Dir>, u64)>,
+    /// Directories with conflicts that the user is asked about once all else is known.
+    waiting: Vec<Waiting>,
+    /// How many conflicts the user was asked about.
+    asked: u64,
     /// The answer that holds for all further conflicts.
     standing_answer: Option<Choice>,
+    /// Whether it was said that nobody answers.
+    has_told_nobody_answers: bool,
 }
 
 /// A directory to be visited.
@@ -196,8 +207,9 @@ impl Walker<'_, '_, '_> {
         Ok(())
     }
 
-    /// What both sides have first, then what is new, then what is gone.
-    fn next_visit(&mut self) -> Option<Visit> {
+    /// What both sides have first, then what is new, then what is gone; then the user is asked, who may want to have more
+    /// visited.
+    fn next_visit(&mut self) -> Result<Option<Visit>> {
         if self.stack.is_empty() {
             self.knows_vanished = true;
             if self.fresh.is_empty() {
@@ -209,7 +221,10 @@ impl Walker<'_, '_, '_> {
             }
             self.stack.extend(self.fresh.drain(..).rev());
         }
-        self.stack.pop()
+        if self.stack.is_empty() {
+            self.ask_all()?;
+        }
+        Ok(self.stack.pop())
     }
 
     /// Has a directory removed at the end.
@@ -285,7 +300,7 @@ impl Walker<'_, '_, '_> {
         visit.was_left_out |= found.block.facts().left_out;
         self.tell_scanned(&found);
         self.guard_emptied(&visit.dir, &found)?;
-        self.visit_entries(&visit, found)
+        self.visit_entries(visit, found)
     }
 
     /// The finding of the visit that stood at that place of the stack, made ahead or now.
@@ -637,7 +652,7 @@ impl Walker<'_, '_, '_> {
         Ok(())
     }
 
-    fn visit_entries(&mut self, visit: &Visit, mut found: Found) -> Result<()> {
+    fn visit_entries(&mut self, visit: Visit, mut found: Found) -> Result<()> {
         let dir = &visit.dir;
         if visit.was_left_out {
             let forgotten = recall::forget_changed(&mut found);
@@ -650,6 +665,10 @@ impl Walker<'_, '_, '_> {
         let mut below = Vec::new();
         for places in found.places(&pairs) {
             let pair = found.pair(places);
+            if !self.is_looked_at(&pair) {
+                seen.is_partial = true;
+                continue;
+            }
             if pairs.is_lookalike(pair.name.as_bytes())
                 || pair
                     .remote_name
@@ -661,16 +680,41 @@ impl Walker<'_, '_, '_> {
                 self.refuse_meeting(dir, &pair, meeting);
                 seen.is_partial = true;
             } else {
-                self.decide_entry(visit, &found, pair, &mut below, &mut seen)?;
+                self.decide_entry(&visit, &found, places, &mut below, &mut seen)?;
             }
         }
-        self.draft.plan_clean_up(dir, &found);
+        if seen.questions.is_empty() {
+            self.close(dir, &mut found, seen);
+        } else {
+            self.waiting.push(Waiting { visit, found, seen });
+        }
+        if self.walk.job.selection.alone.is_some() {
+            self.fresh.clear();
+            self.vanished.clear();
+            below.clear();
+        }
+        self.stack.extend(below.into_iter().rev());
+        self.look_ahead();
+        Ok(())
+    }
+
+    /// Whether it is what the job is about, where that is one entry.
+    fn is_looked_at(&self, pair: &Pair<'_>) -> bool {
+        let alone = self.walk.job.selection.alone.as_deref();
+        alone.is_none_or(|alone| {
+            pair.name.as_bytes() == alone || pair.name_on(Side::Remote).as_bytes() == alone
+        })
+    }
+
+    /// All entries of a directory are decided on.
+    fn close(&mut self, dir: &Dir, found: &mut Found, mut seen: Seen) {
+        self.draft.plan_clean_up(dir, found);
         let mut notes = std::mem::take(&mut found.notes);
         notes.append(&mut seen.respelled);
         if !notes.is_empty() {
             self.draft.plan_of(dir).notes = notes;
         }
-        self.plan_facts(dir, &found, &seen);
+        self.plan_facts(dir, found, &seen);
         if let Some(index) = dir.place() {
             let plan = &mut self.draft.plan.dirs[index];
             plan.has_remote_times = found.has_remote_times;
@@ -682,9 +726,6 @@ impl Walker<'_, '_, '_> {
             self.draft.plan.restored.push((path, seen.copies));
         }
         self.draft.plan.copies.add(seen.copies);
-        self.stack.extend(below.into_iter().rev());
-        self.look_ahead();
-        Ok(())
     }
 
     fn refuse_lookalike(&mut self, dir: &Dir, pair: &Pair<'_>) {
@@ -693,7 +734,6 @@ impl Walker<'_, '_, '_> {
              apart, --case local or --case remote takes them as one"
                 .to_owned(),
         ));
-        self.draft.plan.totals.conflicts += 1;
         self.fail(dir, &dir.paths.local.join(pair.name), &error);
     }
 
@@ -703,7 +743,6 @@ impl Walker<'_, '_, '_> {
             meeting.on,
             Escaped(&meeting.with)
         )));
-        self.draft.plan.totals.conflicts += 1;
         self.fail(dir, &dir.paths.local.join(pair.name), &error);
     }
 
@@ -854,4 +893,6 @@ struct Seen {
     copies: Copies,
     /// The records of what has another name on a side than it had.
     respelled: Vec<Change>,
+    /// What the user is asked about.
+    questions: Vec<Question>,
 }

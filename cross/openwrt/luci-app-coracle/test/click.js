@@ -94,7 +94,7 @@ async function main() {
 	assert.equal(await ask('file', 'etc/coracle/documents.password'), "it's <secret>\n");
 
 	// Run it: under way, a second time, done, with what it said.
-	await ask('stub', { wait: true, code: 0, output: 'Wrote 3/3 files in 2 directories (<img src=x onerror=alert(1)>)\n' });
+	await ask('stub', { wait: true, code: 0, output: 'Done: 3 files up (1 KiB); no errors (<img src=x onerror=alert(1)>)\n' });
 	await press('photos', 'Run now');
 	await sees(row('photos'), 'running since');
 	await press('photos', 'Run now');
@@ -103,7 +103,7 @@ async function main() {
 	await sees(row('photos'), 'done');
 	assert.deepEqual((await ask('arguments')).slice(0, 1), [ 'upload' ]);
 	await ask('stub', { code: 4, output: 'Upload /mnt/docs\n    to ftps://me@nas.lan/docs\n'
-		+ 'ERROR: /mnt/docs is empty, though it held 214 files after the last run\n' });
+		+ 'coracle: /mnt/docs is empty, though it held 214 files after the last run\n' });
 	await press('documents', 'Dry run');
 	await sees(row('documents'), 'dry run: refused: nothing was changed');
 	await sees(row('documents'), 'is empty, though it held 214 files');

@@ -1,4 +1,4 @@
-//! What becomes of one entry: filter, status, action, conflict.
+//! What becomes of one entry: filter, status, action.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,22 +7,23 @@ use super::{Doom, Seen, Vanished, Visit, Walker};
 use crate::error::Result;
 use crate::job::Delete;
 use crate::path::RelPath;
-use crate::replica::{Kind, Precision, same_bytes};
+use crate::replica::{Kind, Precision};
 use crate::side::{Side, Sides};
-use crate::sync::event::{Answer, Choice, Conflict, Deed, DeletedFor, Event, Skipped};
+use crate::sync::event::{Decision, Deed, DeletedFor, Event, Skipped};
 use crate::sync::look::filter::Verdict;
-use crate::sync::look::{Found, Pair};
+use crate::sync::look::{Found, Pair, Places};
 use crate::sync::plan::decide::{Action, decide, decide_unmatched};
 use crate::sync::plan::draft::Dir;
-use crate::sync::plan::resolve::{self, Resolution};
 use crate::sync::plan::status::{Status, statuses};
 use crate::sync::plan::{OwnRecord, Todo};
 use crate::sync::record::{DirFacts, What};
-use crate::sync::workers::Failure;
 
 /// An entry on its way from its statuses to the plan.
 pub(super) struct Decided<'a> {
+    pub(super) places: Places,
     pub(super) pair: Pair<'a>,
+    /// The side whose name it goes by although it is recorded by another, where the user renamed it there.
+    pub(super) named_by: Option<Side>,
     pub(super) path: RelPath,
     pub(super) kind: Kind,
     pub(super) status: Sides<Status>,
@@ -33,30 +34,32 @@ impl Walker<'_, '_, '_> {
         &mut self,
         visit: &Visit,
         found: &Found,
-        pair: Pair<'_>,
+        places: Places,
         below: &mut Vec<Visit>,
         seen: &mut Seen,
     ) -> Result<()> {
         let dir = &visit.dir;
+        let pair = found.pair(places);
         let path = dir.paths.local.join(pair.name);
         let kinds = pair.kinds();
         if let Some(on) = pair.special_side() {
             seen.is_partial |= pair.record.is_some();
+            let status = statuses_of(visit, found, &pair);
+            self.tell_decision(&path, &pair, status, Action::Skip(Skipped::Special { on }));
             self.skip(dir, &path, Kind::Special, Skipped::Special { on });
             return Ok(());
         }
         let Some(kind) = kinds.local.or(kinds.remote) else {
+            let gone = Sides::new(Status::Deleted, Status::Deleted);
+            self.tell_decision(&path, &pair, gone, Action::Forget);
             self.forget_gone(visit, found, &pair);
             return Ok(());
         };
         let entry = Decided {
-            status: statuses(
-                pair.shown(),
-                pair.record.as_ref().map(|record| &record.what),
-                found.block.facts().settled,
-                visit.doom.gone_from(),
-            ),
+            status: statuses_of(visit, found, &pair),
+            places,
             pair,
+            named_by: None,
             path,
             kind,
         };
@@ -77,12 +80,13 @@ impl Walker<'_, '_, '_> {
         }
         if self.is_too_young(&entry.pair) {
             seen.is_partial = true;
+            self.tell_decided(&entry, Action::Skip(Skipped::TooYoung));
             self.skip(dir, &entry.path, kind, Skipped::TooYoung);
             return Ok(());
         }
         if matches!((kinds.local, kinds.remote), (Some(local), Some(remote)) if local != remote) {
             seen.is_partial = true;
-            return self.settle_kinds(visit, found, entry, below);
+            return self.settle_kinds(visit, found, entry, below, seen);
         }
         self.decide_accepted(visit, found, entry, below, seen)
     }
@@ -114,10 +118,18 @@ impl Walker<'_, '_, '_> {
         let Some((entry, action)) = respelled else {
             return Ok(());
         };
+        let asked_before = seen.questions.len();
         self.take_action(visit, found, &entry, action, below, seen)?;
-        let moved = self.shift_of(&entry);
-        self.draft.note_retimed(&visit.dir, &entry.pair, moved);
+        if seen.questions.len() == asked_before {
+            self.note_retimed(&visit.dir, &entry);
+        }
         Ok(())
+    }
+
+    /// Notes the file for a shift of times that may be accepted, once it is known what else is to be done with it.
+    pub(super) fn note_retimed(&mut self, dir: &Dir, entry: &Decided<'_>) {
+        let moved = self.shift_of(entry);
+        self.draft.note_retimed(dir, &entry.pair, moved);
     }
 
     /// By how many seconds a modified file moved on each side, where a shift is accepted.
@@ -278,6 +290,7 @@ impl Walker<'_, '_, '_> {
             }
             (action, _) => action,
         };
+        self.tell_decided(entry, action);
         match action {
             Action::Forget => self.forget_gone(visit, found, &entry.pair),
             Action::Skip(why) => self.take_skip(visit, entry, why, below, seen),
@@ -330,7 +343,7 @@ impl Walker<'_, '_, '_> {
                 self.draft.keep(&visit.dir);
                 below.push(descend(visit, &entry.pair, doom));
             }
-            Action::Conflict => self.settle_conflict(visit, found, entry)?,
+            Action::Conflict => self.settle_conflict(visit, found, entry, seen)?,
         }
         Ok(())
     }
@@ -364,6 +377,26 @@ impl Walker<'_, '_, '_> {
             self.draft
                 .add_step(&visit.dir, &entry.pair, Todo::Record { digest });
         }
+    }
+
+    pub(super) fn tell_decided(&mut self, entry: &Decided<'_>, action: Action) {
+        self.tell_decision(&entry.path, &entry.pair, entry.status, action);
+    }
+
+    fn tell_decision(
+        &mut self,
+        path: &RelPath,
+        pair: &Pair<'_>,
+        status: Sides<Status>,
+        action: Action,
+    ) {
+        (self.walk.tell)(Event::Decided(&Decision {
+            path,
+            stats: pair.stats(),
+            record: pair.record.as_ref().map(|record| record.what),
+            status,
+            action,
+        }));
     }
 
     pub(super) fn tell_entry(&mut self, entry: &Decided<'_>, deed: Deed) {
@@ -493,100 +526,6 @@ impl Walker<'_, '_, '_> {
         }
     }
 
-    /// What is to be done about a conflict: by rule, or as the user says.
-    pub(super) fn resolve(&mut self, dir: &Dir, entry: &Decided<'_>) -> Result<Resolution> {
-        self.draft.plan.totals.conflicts += 1;
-        let stats = entry.pair.stats();
-        let job = self.walk.job;
-        let (direction, delete) = (job.direction, job.policy.delete);
-        let by_rule = match self.standing_answer {
-            Some(choice) => resolve::apply(choice, direction, delete, stats),
-            None => resolve::resolve(job.policy.resolve, direction, delete, stats),
-        };
-        match by_rule {
-            Resolution::Ask => {
-                let choice = self.ask_user(dir, entry)?;
-                Ok(resolve::apply(choice, direction, delete, stats))
-            }
-            settled => Ok(settled),
-        }
-    }
-
-    fn settle_conflict(&mut self, visit: &Visit, found: &Found, entry: &Decided<'_>) -> Result<()> {
-        let dir = &visit.dir;
-        let pair = &entry.pair;
-        let stats = pair.stats();
-        if self.meets_equal(dir, entry)? {
-            self.record_content(dir, entry);
-            return Ok(());
-        }
-        let resolution = self.resolve(dir, entry)?;
-        if let Some(on) = link_in_the_way(found, entry, resolution) {
-            self.skip(dir, &entry.path, Kind::File, Skipped::Linked { on });
-            return Ok(());
-        }
-        match resolution {
-            Resolution::Ask | Resolution::Skip | Resolution::MoveAside { .. } => {
-                self.skip_conflict(dir, &entry.path, Kind::File)
-            }
-            Resolution::Delete { on } if visit.is_protected => {
-                self.skip(dir, &entry.path, Kind::File, Skipped::Protected { on });
-            }
-            Resolution::Copy { from } | Resolution::Restore { from } => {
-                self.draft.keep(dir);
-                self.draft.ensure_there(dir, from.peer());
-                if stats.of(from.peer()).is_some() {
-                    self.draft.plan.losses.of_mut(from.peer()).lost += 1;
-                }
-                self.draft
-                    .add_copy(dir, found, pair, from, Status::Modified, true);
-            }
-            Resolution::Delete { on } => {
-                self.draft.plan.losses.of_mut(on).lost += 1;
-                let todo = Todo::Delete {
-                    on,
-                    why: DeletedFor::Missing,
-                    is_resolution: true,
-                };
-                self.draft.add_step(dir, pair, todo);
-            }
-            Resolution::KeepBoth { winner } => {
-                self.draft.keep(dir);
-                self.draft.add_step(dir, pair, Todo::KeepBoth { winner });
-            }
-        }
-        Ok(())
-    }
-
-    fn ask_user(&mut self, dir: &Dir, entry: &Decided<'_>) -> Result<Choice> {
-        let pair = &entry.pair;
-        let stats = pair.stats();
-        let conflict = Conflict {
-            path: &entry.path,
-            stats,
-            record: pair.recorded_file(),
-            choices: resolve::choices(self.walk.job.direction, stats),
-        };
-        let paths = pair.paths_in(&dir.paths);
-        let workers = self.walk.workers;
-        let mut compare = || {
-            let paths = paths.clone();
-            let compared = workers.call(move |hands| {
-                let Sides { local, remote } = hands.both()?;
-                same_bytes((local, &paths.local), (remote, &paths.remote))
-            });
-            compared.map_err(Failure::into_error)
-        };
-        (self.walk.tell)(Event::Question);
-        match self.walk.ask.ask(&conflict, &mut compare)? {
-            Answer::Once(choice) => Ok(choice),
-            Answer::Always(choice) => {
-                self.standing_answer = Some(choice);
-                Ok(choice)
-            }
-        }
-    }
-
     fn is_too_young(&self, pair: &Pair<'_>) -> bool {
         let min_age = self.walk.job.policy.min_age;
         if min_age == Duration::ZERO {
@@ -598,37 +537,24 @@ impl Walker<'_, '_, '_> {
 }
 
 /// Whether a link leads to the entry on that side: then it has another name as well, and is not deleted under this one.
-fn is_linked(found: &Found, pair: &Pair<'_>, on: Side) -> bool {
+pub(super) fn is_linked(found: &Found, pair: &Pair<'_>, on: Side) -> bool {
     let is_link = pair.entries.of(on).is_some_and(|entry| entry.is_link);
     is_link || found.listings.of(on).own.is_linked
 }
 
 /// Whether a file would take the place of a link.
-fn would_replace_link(entry: &Decided<'_>, from: Side) -> bool {
+pub(super) fn would_replace_link(entry: &Decided<'_>, from: Side) -> bool {
     let there = entry.pair.entries.of(from.peer());
     entry.kind == Kind::File && there.is_some_and(|there| there.is_link)
 }
 
-/// The side on which a link stands where a conflict would be settled.
-pub(super) fn link_in_the_way(
-    found: &Found,
-    entry: &Decided<'_>,
-    resolution: Resolution,
-) -> Option<Side> {
-    let (on, is_in_the_way) = match resolution {
-        Resolution::Copy { from } | Resolution::Restore { from } => {
-            (from.peer(), would_replace_link(entry, from))
-        }
-        Resolution::Delete { on } => (on, is_linked(found, &entry.pair, on)),
-        // The loser gets another name.
-        Resolution::KeepBoth { winner } => {
-            let loser = winner.peer();
-            (loser, is_linked(found, &entry.pair, loser))
-        }
-        Resolution::MoveAside { loser } => (loser, is_linked(found, &entry.pair, loser)),
-        Resolution::Ask | Resolution::Skip => return None,
-    };
-    is_in_the_way.then_some(on)
+fn statuses_of(visit: &Visit, found: &Found, pair: &Pair<'_>) -> Sides<Status> {
+    statuses(
+        pair.shown(),
+        pair.record.as_ref().map(|record| &record.what),
+        found.block.facts().settled,
+        visit.doom.gone_from(),
+    )
 }
 
 fn descend(visit: &Visit, pair: &Pair<'_>, doom: Doom) -> Visit {

@@ -1,7 +1,8 @@
 //! Conflicts of kinds: a file on one side, a directory of that name on the other.
 
-use super::entry::{Decided, descend_to, link_in_the_way};
-use super::{Doom, Visit, Walker};
+use super::conflict::link_in_the_way;
+use super::entry::{Decided, descend_to};
+use super::{Doom, Seen, Visit, Walker};
 use crate::error::Result;
 use crate::job::Delete;
 use crate::path::Name;
@@ -11,6 +12,7 @@ use crate::sync::event::{DeletedFor, Skipped};
 use crate::sync::look::{Found, Pair};
 use crate::sync::plan::Todo;
 use crate::sync::plan::aside::{Aside, aside_name};
+use crate::sync::plan::decide::Action;
 use crate::sync::plan::draft::Dir;
 use crate::sync::plan::resolve::Resolution;
 use crate::sync::plan::status::Status;
@@ -22,18 +24,33 @@ impl Walker<'_, '_, '_> {
         &mut self,
         visit: &Visit,
         found: &Found,
-        mut entry: Decided<'_>,
+        entry: Decided<'_>,
         below: &mut Vec<Visit>,
+        seen: &mut Seen,
     ) -> Result<()> {
+        self.tell_decided(&entry, Action::Conflict);
+        if let Some(resolution) = self.resolve(&entry, seen) {
+            self.give_way(visit, found, entry, resolution, below);
+        }
+        Ok(())
+    }
+
+    pub(super) fn give_way(
+        &mut self,
+        visit: &Visit,
+        found: &Found,
+        mut entry: Decided<'_>,
+        resolution: Resolution,
+        below: &mut Vec<Visit>,
+    ) {
         let dir = &visit.dir;
-        let resolution = self.resolve(dir, &entry)?;
         if let Some(on) = link_in_the_way(found, &entry, resolution) {
             self.skip(dir, &entry.path, entry.kind, Skipped::Linked { on });
-            return Ok(());
+            return;
         }
         let Resolution::MoveAside { loser } = resolution else {
             self.skip_conflict(dir, &entry.path, entry.kind);
-            return Ok(());
+            return;
         };
         let other = aside_name(entry.pair.name.as_bytes(), self.walk.now, |name| {
             let is_there = |side: &Side| found.listings.of(*side).find(name).is_some();
@@ -69,7 +86,6 @@ impl Walker<'_, '_, '_> {
             let name = record.name.as_bytes().into();
             self.draft.plan_of(dir).forgotten_dirs.push(name);
         }
-        Ok(())
     }
 
     /// Has what is new on one side brought to the other, where that is written; the plan of what is a directory.

@@ -17,7 +17,7 @@ impl Walker<'_, '_, '_> {
         &mut self,
         visit: &Visit,
         found: &Found,
-        mut entry: Decided<'a>,
+        entry: Decided<'a>,
         action: Action,
         seen: &mut Seen,
     ) -> Option<(Decided<'a>, Action)> {
@@ -54,10 +54,7 @@ impl Walker<'_, '_, '_> {
         if action == Action::Keep {
             return None;
         }
-        entry.pair.name = new;
-        entry.pair.remote_name = None;
-        entry.path = visit.dir.paths.local.join(new);
-        Some((entry, action))
+        Some((entry.named_by(by, &visit.dir), action))
     }
 
     /// The side on which the user changed the case of a name that had been one on both, if one did.
