@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use support::ftp_server::{Config, FtpServer};
+use support::ftp_server::{Config, Effect, Fault, FtpServer};
 use support::program::{Ended, Place, Snapshot, content, finish, put, with_mounts};
 
 const DAY_SECS: u64 = 86_400;
@@ -650,5 +650,25 @@ fn a_download_that_is_touched_afterwards_is_not_sent_back() {
         pair.run("sync", &["--compare", "content"]).expect(0);
         assert_eq!(replaced(&pair.place.remote(), &before), 1);
         assert_eq!(content(&pair.place.remote(), "p3"), "page YYY");
+    }
+}
+
+/// Recorded, the directory would pass for one that the server deleted, and what is in it for a conflict.
+#[test]
+fn a_directory_that_the_server_only_says_it_made_is_made_by_the_next_run() {
+    for (nth, command) in [(3, "sync"), (4, "sync"), (3, "upload"), (4, "upload")] {
+        let place = Place::new("folders-unmade");
+        let server = FtpServer::start(Config::serving(place.remote()));
+        let url = server.url("");
+        put(&place.local(), "f", "f", 1000);
+        place.with("sync", &url, &[]).expect(0);
+        put(&place.local(), "made/deep/new", "new", 1000);
+        // The first two make the lock.
+        let lie = Effect::reply(257, "as you like");
+        server.inject(Fault::on("MKD").nth(nth).then(lie));
+        place.with(command, &url, &["--connections=1"]).expect(1);
+        server.heal();
+        place.with(command, &url, &[]).expect(0);
+        assert_eq!(content(&place.remote(), "made/deep/new"), "new", "{nth}");
     }
 }

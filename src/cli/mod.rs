@@ -211,10 +211,16 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    #[cfg(feature = "sftp")]
+    use crate::job::HostKeys;
+    #[cfg(any(feature = "sftp", feature = "tls-rustls", feature = "tls-native"))]
+    use crate::job::Pin;
     use crate::job::{
-        Case, DataMode, Delete, Direction, HostKeys, Location, MaxDelete, Pin, Protection,
-        RemoteScan, Resolve, Secret, Selection, ServerPath, StateDir, TlsSettings, Trust,
+        Case, DataMode, Delete, Direction, Location, MaxDelete, RemoteScan, Resolve, Secret,
+        Selection, ServerPath, StateDir,
     };
+    #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
+    use crate::job::{Protection, TlsSettings, Trust};
     use crate::login::Prompt;
     use crate::path::RelPath;
     use crate::screen::{Color, ShowProgress, Verbosity};

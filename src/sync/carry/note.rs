@@ -152,11 +152,32 @@ impl Run<'_, '_, '_> {
             if self.states[index].unmade || self.states[index].removed {
                 continue;
             }
+            if self.was_not_made(index) {
+                self.leave_unmade(index);
+                continue;
+            }
             self.note_own_record(index);
             if let Some(facts) = self.facts_of(index, &mut local) {
                 self.note_in(index, &Change::Facts(facts));
             }
         }
+    }
+
+    /// Whether a directory is not there although the side said that it made it: recorded, it would pass for one that was deleted.
+    /// Only where something in it failed is that worth a question.
+    fn was_not_made(&mut self, index: usize) -> bool {
+        let (Some(side), true) = (self.work.plan.dirs[index].make_on, self.states[index].stays)
+        else {
+            return false;
+        };
+        if self.stopped_by.is_some() {
+            return false;
+        }
+        let path = self.work.plan.dirs[index].paths.of(side).clone();
+        let there = self.each(1, move |hands| {
+            Ok(hands.of(side)?.look_up(std::slice::from_ref(&path)))
+        });
+        !matches!(there.into_iter().next(), Some(Ok(Some(_))))
     }
 
     /// Notes in the directory above that both sides have this one, or that it is not known any more.
