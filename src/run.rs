@@ -28,7 +28,7 @@ use crate::sync::workers::Stop;
 use crate::sync::{self, Setting, Summary, Undo};
 use crate::time::Timestamp;
 
-/// One run of a request: of a [`Job`], with lock, journal and archive, or of a [`Visit`].
+/// One run of a request: of a [`Job`], with lock, journal and archive, or of a [`Visit`](crate::job::Visit).
 pub struct Run<'a, R = Job> {
     request: &'a R,
     stop: Stop<'a>,
