@@ -184,7 +184,13 @@ impl SshServer {
         let key = key.join(" ");
         let known = format!("[{ip}]:{port} {key}\n{ip} {key}\n");
         fs::create_dir_all(home.join(".ssh")).expect("directories can be made");
-        fs::write(home.join(".ssh/known_hosts"), known).expect("files can be written");
+        // In one step: another thread's client may be reading it.
+        let beside = home.join(format!(
+            ".ssh/known_hosts-{:?}",
+            std::thread::current().id()
+        ));
+        fs::write(&beside, known).expect("files can be written");
+        fs::rename(beside, home.join(".ssh/known_hosts")).expect("files can be renamed");
     }
 }
 
