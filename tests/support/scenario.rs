@@ -634,7 +634,9 @@ fn is_whole(archive: &Path) -> bool {
 
 /// The lines that tell of a conflict, without what differs from run to run.
 fn conflict_lines(printed: &str) -> Vec<String> {
-    let tells = |line: &&str| line.contains("conflict") && !line.contains(" Seen: ");
+    // What was done stands before the sign; names may speak of conflicts, too.
+    let done = |line: &str| line.get(..16).unwrap_or_default().to_owned();
+    let tells = |line: &&str| done(line).contains("conflict") || done(line).contains("keep both");
     printed.lines().filter(tells).map(without_time).collect()
 }
 
