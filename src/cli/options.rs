@@ -87,8 +87,8 @@ pub(super) struct Options {
     #[argh(option, arg_name = "path", from_str_fn(path_below_root))]
     pub(super) only: Option<RelPath>,
 
-    /// what to do with symbolic links: skip them, or follow those that stay within the root; default:
-    /// skip
+    /// what to do with symbolic links: skip them, or follow those that stay within the root; nothing is deleted
+    /// through a link, and none is replaced; default: skip
     #[argh(option, arg_name = "how", default = "Links::Skip", from_str_fn(links))]
     pub(super) links: Links,
 
