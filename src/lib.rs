@@ -28,6 +28,7 @@
 //! | `sftp` | an SFTP client over an SSH program that is there: packets sans-io, requests in flight by id |
 //! | [`net`] | sockets with deadlines that know what they are waiting for |
 //! | [`job`], [`path`], [`side`], [`time`], [`error`] | the floor: what everybody speaks of |
+//! | `words` | how numbers, times and spans are written for a person |
 //! | [`system`] | what Linux offers and std does not; the only `unsafe` |
 //!
 //! Arrows go down only, also inside [`sync`], and `tests/layers.rs` holds that.
@@ -72,6 +73,7 @@ pub mod path;
 pub mod side;
 pub mod system;
 pub mod time;
+mod words;
 
 pub use program::run;
 pub use run::Run;

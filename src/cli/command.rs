@@ -167,6 +167,11 @@ const OF_SCAN: [&str; 5] = [
     "--repair",
 ];
 const OF_TREE: [&str; 2] = ["--files", "--sort"];
+/// Whether a task can say it: what is asked of a task file itself, or of a scan, is typed.
+pub fn is_of_tasks(option: &str) -> bool {
+    !OF_RUN.contains(&option) && !OF_SCAN.contains(&option)
+}
+
 const SCAN_LISTS: &str = "that is for coracle scan";
 const TREE_DRAWS: &str = "that is for coracle tree";
 

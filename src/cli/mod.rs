@@ -24,7 +24,7 @@ use command::{Command, Does, command_names, lacks};
 use help::Length;
 use options::Options;
 
-pub use command::{Action, TaskCommand, task_commands};
+pub use command::{Action, TaskCommand, is_of_tasks, task_commands};
 pub use help::Help;
 pub use invocation::Invocation;
 pub use location::overlap;

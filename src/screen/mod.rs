@@ -30,8 +30,6 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use crate::error::Error;
-use crate::system;
-use crate::time::Timestamp;
 
 /// Prints a text that was asked for: help, version.
 pub fn print(text: &str) {
@@ -55,33 +53,4 @@ fn failure(error: impl Display) -> String {
 
 fn warning(text: impl Display) -> String {
     failure(format_args!("warning: {text}"))
-}
-
-/// `2023-11-14 22:13:20`, by this machine's clocks.
-pub(crate) fn local_time(at: Timestamp) -> String {
-    at.plus_secs(system::zone_offset_secs(at)).to_string()
-}
-
-/// `1,234,567`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_numbers_are_grouped() {
-        assert_eq!([grouped(0), grouped(123)], ["0", "123"]);
-        assert_eq!(grouped(1_234_567), "1,234,567");
-    }
 }

@@ -1,12 +1,12 @@
 //! Why something is done with an entry, in words: what became of it on each side, and the rule that follows. Pure.
 
-use super::{grouped, local_time};
 use crate::replica::{Kind, Stat};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Decision, DeletedFor, Skipped};
 use crate::sync::plan::decide::Action;
 use crate::sync::plan::status::Status;
 use crate::sync::record::{Shown, What};
+use crate::words::{count, local_time};
 
 /// What is done, and why: one line.
 pub(super) fn of(decision: &Decision<'_>) -> String {
@@ -54,11 +54,10 @@ fn stat(stat: Stat) -> String {
 }
 
 fn shown(shown: Shown) -> String {
-    let bytes = if shown.size == 1 { "byte" } else { "bytes" };
     let time = shown
         .mtime
         .map_or_else(|| "no time".to_owned(), |mtime| local_time(mtime.at));
-    format!("{time}, {} {bytes}", grouped(shown.size))
+    format!("{time}, {}", count(shown.size, "byte"))
 }
 
 /// What is done.

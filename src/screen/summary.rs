@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::exit::{ExitCode, exit_code_of};
-use super::grouped;
 use super::progress::size;
 use crate::error::Error;
 use crate::side::Side;
 use crate::sync::event::Totals;
+use crate::words::{count, grouped};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy)]
@@ -58,14 +58,10 @@ pub(super) fn of(ending: &Ending<'_>, is_dry: bool, took: Duration) -> String {
     }
     clauses.push(match totals.errors {
         0 => "no errors".to_owned(),
-        errors => count(errors, "error", "errors"),
+        errors => count(errors, "error"),
     });
-    let files = count(totals.files.local.max(totals.files.remote), "file", "files");
-    let dirs = count(
-        totals.dirs.local.max(totals.dirs.remote),
-        "directory",
-        "directories",
-    );
+    let files = count(totals.files.local.max(totals.files.remote), "file");
+    let dirs = count(totals.dirs.local.max(totals.dirs.remote), "directory");
     let (secs, hundredths) = (took.as_secs(), took.subsec_millis() / 10);
     format!(
         "{}. Seen: {files}, {dirs}, in {secs}.{hundredths:02} s.",
@@ -79,34 +75,37 @@ fn parts(totals: &Totals) -> Vec<String> {
         let files = *totals.files_written.of(side);
         if files > 0 {
             let size = size(*totals.bytes_written.of(side));
-            parts.push(format!("{} {way} ({size})", count(files, "file", "files")));
+            parts.push(format!("{} {way} ({size})", count(files, "file")));
         }
     }
-    let mut add = |number: u64, one: &str, more: &str| {
-        if number > 0 {
-            parts.push(count(number, one, more));
-        }
-    };
-    add(totals.put_back, "file put back", "files put back");
-    add(totals.dirs_created, "directory made", "directories made");
-    add(totals.renamed, "renamed", "renamed");
-    add(totals.files_deleted, "file deleted", "files deleted");
-    add(
-        totals.dirs_deleted,
-        "directory deleted",
-        "directories deleted",
-    );
+    let made = |number: u64, noun: &str, done: &str| format!("{} {done}", count(number, noun));
+    let counted = [
+        (totals.put_back, made(totals.put_back, "file", "put back")),
+        (
+            totals.dirs_created,
+            made(totals.dirs_created, "directory", "made"),
+        ),
+        (
+            totals.renamed,
+            format!("{} renamed", grouped(totals.renamed)),
+        ),
+        (
+            totals.files_deleted,
+            made(totals.files_deleted, "file", "deleted"),
+        ),
+        (
+            totals.dirs_deleted,
+            made(totals.dirs_deleted, "directory", "deleted"),
+        ),
+    ];
+    let there = counted.into_iter().filter(|(number, _)| *number > 0);
+    parts.extend(there.map(|(_, text)| text));
     parts
 }
 
 /// What became of the conflicts. What was copied or deleted for one counts as such.
 fn conflicts(totals: &Totals) -> Option<String> {
-    let all = |what: &str| {
-        format!(
-            "{} {what}",
-            count(totals.conflicts, "conflict", "conflicts")
-        )
-    };
+    let all = |what: &str| format!("{} {what}", count(totals.conflicts, "conflict"));
     match (totals.conflicts_settled(), totals.conflicts_skipped) {
         (0, 0) => None,
         (_, 0) => Some(all("settled")),
@@ -114,17 +113,9 @@ fn conflicts(totals: &Totals) -> Option<String> {
         (settled, _) => Some(format!(
             "{} of {} settled",
             grouped(settled),
-            count(totals.conflicts, "conflict", "conflicts")
+            count(totals.conflicts, "conflict")
         )),
     }
-}
-
-fn count(number: u64, one: &str, more: &str) -> String {
-    format!(
-        "{} {}",
-        grouped(number),
-        if number == 1 { one } else { more }
-    )
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@
 mod probe;
 mod scan;
 mod tree;
-mod words;
 
 pub use probe::probe;
 pub use scan::{KnownJob, Scanning};
@@ -28,6 +27,7 @@ use crate::sync::event::Event;
 use crate::sync::look::directory::read_remote_times;
 use crate::sync::look::filter::{Filter, Verdict};
 use crate::sync::workers::Stop;
+use crate::words::grouped;
 
 /// No tree that people make is deeper; a loop of links is.
 const MAX_DEPTH: usize = 200;
@@ -164,8 +164,8 @@ fn closing(files: u64, dirs: u64, began: Instant) -> String {
     let secs = began.elapsed().as_secs_f64();
     format!(
         "Scanning {} files in {} directories took {secs:.2} seconds.",
-        words::grouped(files),
-        words::grouped(dirs)
+        grouped(files),
+        grouped(dirs)
     )
 }
 

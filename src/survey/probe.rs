@@ -6,12 +6,12 @@
 use std::time::Instant;
 
 use super::Visitor;
-use super::words::{count, grouped};
 use crate::error::{Result, Scope};
 use crate::job::{HostKeys, Location, Passive, Protection, Trust};
 use crate::path::{Name, RelPath};
 use crate::replica::{Kind, Listing, Replica};
 use crate::sync::event::Event;
+use crate::words::{count, grouped};
 
 /// No server has it: whoever denies it denies what is not there.
 const ABSENT: &[u8] = b".coracle-absent";

@@ -6,7 +6,6 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::words::{ago, count, local_time, span};
 use super::{Visitor, closing};
 use crate::error::{Error, ErrorKind, Result, Scope};
 use crate::job::{Links, Location, Scan, Visit};
@@ -16,6 +15,7 @@ use crate::sync::carry::lock::{self, Lying};
 use crate::sync::event::Event;
 use crate::sync::record::{Home, HomeLock, JobId, Keeps, Kept, PeerKey};
 use crate::time::Timestamp;
+use crate::words::{ago, count, local_time, span};
 use look::Findings;
 
 /// What a scan needs to know.

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use super::words::{grouped, local_time};
 use super::{Visitor, closing};
 use crate::error::Result;
 use crate::job::Tree;
 use crate::path::{Name, RelPath, fold_case};
 use crate::replica::{Kind, Listing, Stat};
 use crate::sync::event::Event;
+use crate::words::{grouped, local_time};
 
 /// Draws the tree. `root` is what its first line says.
 pub fn tree(

@@ -23,20 +23,7 @@ type Result<T> = std::result::Result<T, Wrong>;
 const OWN_KEYS: [&str; 5] = ["command", "remote", "local", "here", "root"];
 
 /// Options that no file can give.
-const NOT_IN_FILES: [&str; 12] = [
-    "--help",
-    "--version",
-    "--all",
-    "--here",
-    "--root",
-    "--execute",
-    "--no-dry-run",
-    "--list",
-    "--recursive",
-    "--remove-meta",
-    "--remove-locks",
-    "--repair",
-];
+const NOT_IN_FILES: [&str; 2] = ["--help", "--version"];
 
 /// What leaves out adds up, as on the command line: to replace it would publish what the task keeps back.
 const ADDING: [&str; 2] = ["--exclude", "--exclude-from"];
@@ -426,7 +413,7 @@ impl<'a> Source<'a> {
 fn options() -> impl Iterator<Item = &'static FlagInfo<'static>> {
     cli::known_options()
         .iter()
-        .filter(|option| !NOT_IN_FILES.contains(&option.long))
+        .filter(|option| !NOT_IN_FILES.contains(&option.long) && cli::is_of_tasks(option.long))
 }
 
 /// `--max-delete` as a key.

@@ -4,12 +4,13 @@ use super::AskStyle;
 use super::keys::{has_followers, is_comparable, offered};
 use crate::job::Direction;
 use crate::replica::{Kind, Mtime, Stat};
-use crate::screen::{LIGHT_RED, RESET, grouped, local_time};
+use crate::screen::{LIGHT_RED, RESET};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Choice, Conflict};
 use crate::sync::plan::resolve::{Resolution, newer};
 use crate::sync::plan::status::Status;
 use crate::sync::record::Shown;
+use crate::words::{count, local_time};
 
 /// Stands for a key that has no sign.
 pub(super) const SOME_KEY: char = '\u{fffd}';
@@ -32,7 +33,7 @@ pub(super) fn describe(conflict: &Conflict<'_>, style: AskStyle) -> String {
         let (time, size) = match stat {
             None => ("deleted".to_owned(), String::new()),
             Some(stat) if stat.kind == Kind::Dir => ("a directory".to_owned(), String::new()),
-            Some(stat) => (time(stat.mtime), bytes(stat.size)),
+            Some(stat) => (time(stat.mtime), count(stat.size, "byte")),
         };
         let label = side.to_string();
         Row {
@@ -47,7 +48,7 @@ pub(super) fn describe(conflict: &Conflict<'_>, style: AskStyle) -> String {
         let row = |label: &str, shown: Shown| Row {
             label: label.to_owned(),
             time: time(shown.mtime),
-            size: bytes(shown.size),
+            size: count(shown.size, "byte"),
             remark: String::new(),
         };
         let (local, remote) = (
@@ -141,11 +142,6 @@ fn remark(side: Side, newer: Option<Side>, stat: Option<&Stat>, other: Option<&S
 
 fn time(mtime: Option<Mtime>) -> String {
     mtime.map_or_else(|| "time not known".to_owned(), |mtime| local_time(mtime.at))
-}
-
-fn bytes(size: u64) -> String {
-    let unit = if size == 1 { "byte" } else { "bytes" };
-    format!("{} {unit}", grouped(size))
 }
 
 /// Every key, and what it comes to.

@@ -1,7 +1,6 @@
 //! Looks around: counts what is there, and notes what runs have left.
 
 use super::super::Visitor;
-use super::super::words::local_time;
 use super::Scanning;
 use crate::error::{Doing, Error, Result};
 use crate::path::{LOCK_NAME, METADATA_NAME, Name, Part, RelPath, TRASH_MARK};
@@ -10,6 +9,7 @@ use crate::side::Sides;
 use crate::sync::carry::trash;
 use crate::sync::event::Event;
 use crate::time::Timestamp;
+use crate::words::local_time;
 
 /// What was found.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use super::rename::{Moving, move_batch};
 use super::{BATCH, Run, tell, trash};
 use crate::error::{ErrorKind, Result};
 use crate::path::RelPath;
-use crate::replica::{Kind, Stat, Times};
+use crate::replica::{Kind, Stat, Times, look_up_one};
 use crate::side::{Side, Sides};
 use crate::sync::event::{Deed, DeletedFor, Event};
 use crate::sync::look::spelling::twin_hash;
@@ -74,7 +74,7 @@ impl Run<'_, '_, '_> {
     fn make_twin(&mut self, side: Side, index: usize) {
         let path = self.work.plan.dirs[index].paths.of(side).clone();
         let there = self.each(1, move |hands| {
-            Ok(hands.of(side)?.look_up(std::slice::from_ref(&path)))
+            Ok(vec![look_up_one(hands.of(side)?, &path)])
         });
         match there.into_iter().next() {
             Some(Ok(None)) => self.make_all(side, &[index]),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Run;
 use crate::path::{METADATA_NAME, Name, RelPath};
-use crate::replica::{Removal, Replica, Stat, Times, Written, save};
+use crate::replica::{Removal, Replica, Stat, Times, Written, look_up_one, save};
 use crate::side::{Side, Sides};
 use crate::sync::event::Event;
 use crate::sync::look::directory::load_remote_times;
@@ -175,7 +175,7 @@ impl Run<'_, '_, '_> {
         }
         let path = self.work.plan.dirs[index].paths.of(side).clone();
         let there = self.each(1, move |hands| {
-            Ok(hands.of(side)?.look_up(std::slice::from_ref(&path)))
+            Ok(vec![look_up_one(hands.of(side)?, &path)])
         });
         !matches!(there.into_iter().next(), Some(Ok(Some(_))))
     }

@@ -1,10 +1,10 @@
-//! How numbers, times and spans are written. Pure, but for the zone of this machine.
+//! How numbers, times and spans are written for a person. Pure, but for the zone of this machine.
 
 use crate::system::zone_offset_secs;
-use crate::time::{Civil, Timestamp};
+use crate::time::Timestamp;
 
 /// With commas between thousands, as Python writes it: `12,345`.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
     for (place, digit) in digits.chars().enumerate() {
@@ -17,20 +17,12 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// As a clock on this machine's wall shows it: `2023-11-14 23:13:20`.
-pub(super) fn local_time(time: Timestamp) -> String {
-    let Civil {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
-    } = time.plus_secs(zone_offset_secs(time)).to_civil();
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+pub(crate) fn local_time(time: Timestamp) -> String {
+    time.plus_secs(zone_offset_secs(time)).to_string()
 }
 
 /// How long ago that was, roughly: `3 hours ago`.
-pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
+pub(crate) fn ago(time: Timestamp, now: Timestamp) -> String {
     let secs = now.as_secs() - time.as_secs();
     match secs {
         ..-60 => "in the future by this machine's clock".to_owned(),
@@ -39,7 +31,7 @@ pub(super) fn ago(time: Timestamp, now: Timestamp) -> String {
 }
 
 /// A span in its largest unit: `3 hours`.
-pub(super) fn span(secs: i64) -> String {
+pub(crate) fn span(secs: i64) -> String {
     const UNITS: [(i64, &str); 4] = [
         (86_400, "day"),
         (3_600, "hour"),
@@ -52,7 +44,7 @@ pub(super) fn span(secs: i64) -> String {
 }
 
 /// `1 file`, `2,000 files`.
-pub(super) fn count(number: u64, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     let many = match (number, noun.strip_suffix('y')) {
         (1, _) => noun.to_owned(),
         (_, Some(stem)) if !noun.ends_with("day") => format!("{stem}ies"),
@@ -67,11 +59,11 @@ mod tests {
 
     #[test]
     fn thousands_are_set_apart() {
-        let shown: Vec<String> = [0, 999, 1_000, 12_345, 1_234_567]
+        let shown: Vec<String> = [0, 123, 999, 1_000, 12_345, 1_234_567]
             .map(grouped)
             .into_iter()
             .collect();
-        assert_eq!(shown, ["0", "999", "1,000", "12,345", "1,234,567"]);
+        assert_eq!(shown, ["0", "123", "999", "1,000", "12,345", "1,234,567"]);
     }
 
     #[test]
