@@ -99,11 +99,13 @@ impl Run {
     #[track_caller]
     pub(crate) fn wrote(self, files: usize) -> Self {
         let summary = self.stdout.lines().rfind(|line| line.contains(" Seen: "));
-        let parts = summary.unwrap_or_default().split([',', ':']);
+        let summary = summary.unwrap_or_else(|| panic!("nothing was summed up\n{self}"));
+        let parts = summary.split(", ").flat_map(|part| part.split(": "));
         let copies = parts.filter(|part| part.contains(" up (") || part.contains(" down ("));
         let copied = copies.map(|part| {
-            let number = part.trim().split(' ').next().unwrap_or_default();
-            number.replace(',', "").parse::<usize>().unwrap_or(0)
+            let (number, _) = part.split_once(' ').expect("a number begins each part");
+            let number = number.replace(',', "").parse::<usize>();
+            number.unwrap_or_else(|_| panic!("{part} has no number\n{self}"))
         });
         assert_eq!(
             copied.sum::<usize>(),
