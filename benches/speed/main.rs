@@ -534,12 +534,22 @@ fn measure_starts() {
     );
 }
 
+/// The directory of that number: every tenth lies in the root, with the nine that follow in it.
+fn directory(number: usize) -> PathBuf {
+    const WIDTH: usize = 10;
+    let mut path = PathBuf::from(format!("directory {:03}", number / WIDTH));
+    if !number.is_multiple_of(WIDTH) {
+        path.push(format!("below-{:03}", number % WIDTH));
+    }
+    path
+}
+
 /// Files of 1 to 8 KB, alike wherever this is called.
 fn make_tree(root: &Path, files: usize, dirs: usize) {
     const OLDEST_SECS: u64 = 1_500_000_000;
     let noise = noise(8 * 1024);
     for file in 0..files {
-        let dir = root.join(format!("directory-{:03}", file % dirs));
+        let dir = root.join(directory(file % dirs));
         fs::create_dir_all(&dir).expect("a directory below target/tmp can be made");
         let size = 1024 + file * 7919 % (7 * 1024);
         let mtime = SystemTime::UNIX_EPOCH + Duration::from_secs(OLDEST_SECS + file as u64);
