@@ -1,7 +1,8 @@
 //! Walks both sides in step and makes the plan: look at a directory, pair its names, decide, go on below.
 //!
-//! Workers look ahead of the walk, so that round trips overlap; what they find is consumed here in order, one directory at
-//! a time, so memory follows the widest directory and not the tree.
+//! Workers look ahead of the walk, so that round trips overlap; what they find is consumed here, one directory at a time, in
+//! the order in which it was sent for, so memory follows the widest directory and not the tree, and two runs decide in the
+//! same order. What is below a directory is sent for as soon as it was visited, before what is beside it.
 //!
 //! A directory that one side deleted is *doomed*: it is walked all the same, each file in it counts for itself, and
 //! it goes only when nothing in it is to be kept.
@@ -11,7 +12,6 @@
 //! recorded of a deleted one, and a file that is recorded in that, the two are one: it is visited as a directory that both
 //! sides have, under its old path on the remote side, and renamed there before anything else is done in it.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -30,14 +30,16 @@ use crate::sync::plan::guard::Copies;
 use crate::sync::plan::{OwnRecord, Plan, Todo, guard, moved};
 use crate::sync::record::{Change, DirFacts, What};
 use crate::sync::refuse_if;
-use crate::sync::workers::{Failure, Inbox, Pile, Turn, Workers};
+use crate::sync::workers::{Failure, Workers};
 use crate::time::Timestamp;
 use conflict::{Question, Waiting};
+use looks::Looks;
 
 mod conflict;
 mod content;
 mod entry;
 mod kinds;
+mod looks;
 mod respell;
 
 /// How deep a tree may be. Deeper ones are loops made of links that a server shows as directories.
@@ -78,10 +80,7 @@ pub fn walk(walk: Walk<'_, '_, '_>) -> Result<Plan> {
     let mut walker = Walker {
         draft: Draft::new(walk.terms.owner),
         stack: Vec::new(),
-        ahead: HashMap::new(),
-        looks: Inbox::default(),
-        found: HashMap::new(),
-        next_look: 0,
+        looks: Looks::default(),
         visited: 0,
         fresh: Vec::new(),
         vanished: Vec::new(),
@@ -95,8 +94,8 @@ pub fn walk(walk: Walk<'_, '_, '_>) -> Result<Plan> {
     };
     walker.start();
     walker.refuse_left_out_branch()?;
-    while let Some(visit) = walker.next_visit()? {
-        walker.visit(visit)?;
+    while let Some((visit, found)) = walker.next_visit()? {
+        walker.visit(visit, found)?;
     }
     walker.draft.plan.restore_kept();
     walker.draft.plan.settle_moved();
@@ -112,13 +111,9 @@ pub fn walk(walk: Walk<'_, '_, '_>) -> Result<Plan> {
 struct Walker<'w, 'scope, 'env> {
     walk: Walk<'w, 'scope, 'env>,
     draft: Draft,
+    /// Directories that nobody looks at yet.
     stack: Vec<Visit>,
-    /// Looks under way, by the place on the stack of the visit they are for.
-    ahead: HashMap<usize, u64>,
-    looks: Inbox<Vec<u64>, Pile<Found>>,
-    /// What came in before its turn.
-    found: HashMap<u64, Result<Found, Failure>>,
-    next_look: u64,
+    looks: Looks,
     /// How many directories were visited.
     visited: u64,
     /// Directories that may be others under a new name; they wait until these are known.
@@ -209,8 +204,9 @@ impl Walker<'_, '_, '_> {
 
     /// What both sides have first, then what is new, then what is gone; then the user is asked, who may want to have more
     /// visited.
-    fn next_visit(&mut self) -> Result<Option<Visit>> {
-        if self.stack.is_empty() {
+    fn next_visit(&mut self) -> Result<Option<(Visit, Found)>> {
+        self.look_ahead();
+        if self.looks.is_empty() {
             self.knows_vanished = true;
             if self.fresh.is_empty() {
                 // Nothing is left that these could be called now.
@@ -220,11 +216,12 @@ impl Walker<'_, '_, '_> {
                 }
             }
             self.stack.extend(self.fresh.drain(..).rev());
+            if self.stack.is_empty() {
+                self.ask_all()?;
+            }
+            self.look_ahead();
         }
-        if self.stack.is_empty() {
-            self.ask_all()?;
-        }
-        Ok(self.stack.pop())
+        self.looks.next(self.walk.workers)
     }
 
     /// Has a directory removed at the end.
@@ -257,7 +254,7 @@ impl Walker<'_, '_, '_> {
         }
     }
 
-    fn visit(&mut self, mut visit: Visit) -> Result<()> {
+    fn visit(&mut self, mut visit: Visit, mut found: Found) -> Result<()> {
         if visit.dir.depth > MAX_DEPTH {
             let error = Error::new(ErrorKind::Verify(format!(
                 "deeper than {MAX_DEPTH} directories; a loop of links?"
@@ -265,9 +262,7 @@ impl Walker<'_, '_, '_> {
             self.fail(&visit.dir, &visit.dir.paths.local, &error);
             return Ok(());
         }
-        let mut found = self.take_look(self.stack.len(), &visit.dir)?;
         self.visited += 1;
-        self.look_ahead();
         if visit.dir.parent.is_none() {
             self.face_missing_root(&mut visit, &mut found)?;
         }
@@ -279,8 +274,7 @@ impl Walker<'_, '_, '_> {
             match self.find_vanished(&found) {
                 Some(place) => {
                     self.take_for_moved(&mut visit, place);
-                    let id = self.submit_look(&visit.dir);
-                    found = self.await_look(id)?;
+                    found = self.look(&visit.dir)?;
                 }
                 None => self.draft.ensure_there(&visit.dir, Side::Remote),
             }
@@ -303,52 +297,32 @@ impl Walker<'_, '_, '_> {
         self.visit_entries(visit, found)
     }
 
-    /// The finding of the visit that stood at that place of the stack, made ahead or now.
-    fn take_look(&mut self, place: usize, dir: &Dir) -> Result<Found> {
-        let id = match self.ahead.remove(&place) {
-            Some(id) => id,
-            None => self.submit_look(dir),
-        };
-        self.await_look(id)
-    }
-
-    fn await_look(&mut self, id: u64) -> Result<Found> {
-        loop {
-            if let Some(found) = self.found.remove(&id) {
-                return found.map_err(Failure::into_error);
-            }
-            let next = self.walk.workers.next(&mut self.looks, None);
-            let (ids, pile) = next.expect("a look that was handed in comes back");
-            // Where it broke off, the first that is missing tells why, and ends the walk.
-            let found = pile.brought.into_iter().map(Ok);
-            let found = found.chain(pile.failure.map(Err));
-            self.found.extend(ids.into_iter().zip(found));
-        }
-    }
-
-    /// Keeps the workers busy with what will be visited next. What has come in and waits for its turn takes memory, and so has
-    /// a bound of its own.
+    /// Keeps the workers busy with what will be visited next. What they find waits for its turn in memory, so there is a bound.
     fn look_ahead(&mut self) {
-        let (room, batch) = (self.walk.workers.room(), self.batch());
-        if self.looks.pending() >= room {
-            return;
+        let batch = self.batch();
+        let most = 2 * self.walk.workers.room() * batch;
+        while !self.stack.is_empty() && self.looks.len() + batch <= most {
+            let rest = self.stack.len().saturating_sub(batch);
+            let visits: Vec<Visit> = self.stack.drain(rest..).rev().collect();
+            let dirs = visits.iter().map(|visit| self.place_of(&visit.dir));
+            let dirs = dirs.collect();
+            self.looks
+                .send(self.walk.workers, self.walk.terms, dirs, visits);
         }
-        let lowest = self.stack.len().saturating_sub(2 * room * batch);
-        let all = (lowest..self.stack.len()).rev();
-        let mut next: Vec<usize> = all
-            .filter(|place| !self.ahead.contains_key(place))
-            .collect();
-        while !next.is_empty()
-            && self.looks.pending() < room
-            && self.ahead.len() + batch <= 2 * room * batch
-        {
-            let some: Vec<usize> = next.drain(..batch.min(next.len())).collect();
-            let dirs = some
-                .iter()
-                .map(|place| self.place_of(&self.stack[*place].dir));
-            let ids = self.submit_looks(dirs.collect());
-            self.ahead.extend(some.into_iter().zip(ids));
-        }
+    }
+
+    /// Looks at a directory once more, now.
+    fn look(&self, dir: &Dir) -> Result<Found> {
+        let terms = self.walk.terms;
+        let dirs = [self.place_of(dir)];
+        let found = self.walk.workers.call(move |hands| {
+            let mut found = Vec::new();
+            survey(hands, terms, &dirs, &mut found)?;
+            Ok(found)
+        });
+        let found = found.map_err(Failure::into_error)?;
+        let mut found = found.into_iter();
+        Ok(found.next().expect("one directory has one finding"))
     }
 
     /// How many directories a worker looks at in one go: fewer where they are wide, for all that is found in them waits here.
@@ -368,29 +342,6 @@ impl Walker<'_, '_, '_> {
             there: dir.there,
             is_remote_known: self.is_remote_known(dir),
         }
-    }
-
-    fn submit_look(&mut self, dir: &Dir) -> u64 {
-        let at = self.place_of(dir);
-        self.submit_looks(vec![at])[0]
-    }
-
-    fn submit_looks(&mut self, dirs: Vec<Where>) -> Vec<u64> {
-        let terms = self.walk.terms;
-        let turn = if dirs.iter().all(|at| at.is_remote_known) {
-            Turn::Frugal
-        } else {
-            Turn::Last
-        };
-        let first = self.next_look;
-        self.next_look += dirs.len() as u64;
-        let ids: Vec<u64> = (first..self.next_look).collect();
-        let workers = self.walk.workers;
-        let looks = &mut self.looks;
-        workers.send_pile(looks, ids.clone(), turn, move |hands, found| {
-            survey(hands, terms, &dirs, found)
-        });
-        ids
     }
 
     /// Whether the remote side of a directory need not be listed.
@@ -694,7 +645,6 @@ impl Walker<'_, '_, '_> {
             below.clear();
         }
         self.stack.extend(below.into_iter().rev());
-        self.look_ahead();
         Ok(())
     }
 
