@@ -687,8 +687,8 @@ impl Default for Selection {
 /// How much, how fast, how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The most connections to the remote side at a time.
-    pub connections: NonZeroU8,
+    /// How many connections there are to the remote side.
+    pub connections: Connections,
     /// How long a socket may be silent.
     pub timeout: Duration,
     /// How often a failed connection is tried again.
@@ -716,13 +716,35 @@ impl Job {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: NonZeroU8::new(4).expect("four is not zero"),
+            connections: Connections::Auto,
             timeout: Duration::from_secs(30),
             retries: 3,
             max_duration: None,
             bytes_per_sec: None,
             data: DataMode::Passive,
             lock_refresh: Duration::from_secs(20 * 60),
+        }
+    }
+}
+
+/// How many connections there are to a remote side at a time. Each is opened only once there is work that waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connections {
+    /// As many as make it faster.
+    Auto,
+    /// At most so many.
+    AtMost(NonZeroU8),
+}
+
+impl Connections {
+    /// The most of them to that remote side.
+    pub fn most(self, remote: &Location) -> usize {
+        match (self, remote) {
+            (Self::AtMost(most), _) => usize::from(most.get()),
+            // Each of them waits for replies most of the time.
+            (Self::Auto, Location::Ftp(_)) => 8,
+            // Each has much under way at a time, and costs the memory of a process of its own; a disk does not wait at all.
+            (Self::Auto, Location::Sftp(_) | Location::Path(_)) => 4,
         }
     }
 }

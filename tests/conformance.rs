@@ -9,7 +9,9 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use coracle::error::{Error, ErrorKind, Result};
-use coracle::job::{DataMode, FtpLocation, Habits, Limits, Links, Protection, Secret, ServerPath};
+use coracle::job::{
+    Connections, DataMode, FtpLocation, Habits, Limits, Links, Protection, Secret, ServerPath,
+};
 use coracle::path::{PartOwner, RelPath, partial_name};
 use coracle::replica::{
     Algorithm, Bytes, FtpReplica, Hasher, Kind, Listing, LocalReplica, Mtime, NewFile, Removal,
@@ -1009,7 +1011,7 @@ fn connect(address: SocketAddr, (user, password): (String, String), root: &str) 
 
 fn limits() -> Limits {
     Limits {
-        connections: NonZeroU8::MIN,
+        connections: Connections::AtMost(NonZeroU8::MIN),
         timeout: Duration::from_secs(20),
         retries: 0,
         max_duration: None,

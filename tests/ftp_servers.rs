@@ -10,7 +10,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use coracle::error::{Error, ErrorKind, Result};
-use coracle::job::{DataMode, FtpLocation, Habits, Limits, Links, Protection, Secret, ServerPath};
+use coracle::job::{
+    Connections, DataMode, FtpLocation, Habits, Limits, Links, Protection, Secret, ServerPath,
+};
 use coracle::path::RelPath;
 use coracle::replica::{
     Algorithm, Bytes, FtpReplica, Kind, Listing, LocalReplica, Mtime, NewFile, Precision, Removal,
@@ -39,7 +41,7 @@ const ODD_NAMES: [&str; 9] = [
 
 fn limits(data: DataMode) -> Limits {
     Limits {
-        connections: NonZeroU8::MIN,
+        connections: Connections::AtMost(NonZeroU8::MIN),
         timeout: Duration::from_secs(20),
         retries: 0,
         max_duration: None,

@@ -12,7 +12,9 @@ use std::num::NonZeroU8;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use coracle::job::{DataMode, FtpLocation, Habits, Limits, Protection, Secret, ServerPath};
+use coracle::job::{
+    Connections, DataMode, FtpLocation, Habits, Limits, Protection, Secret, ServerPath,
+};
 use coracle::path::RelPath;
 use coracle::replica::{
     Bytes, FtpConnector, FtpReplica, Listing, NewFile, Removal, Replica, Stat, Unwatched, load,
@@ -214,7 +216,7 @@ fn connector(address: SocketAddr) -> FtpConnector {
         habits: Habits::default(),
     };
     let limits = Limits {
-        connections: NonZeroU8::MIN,
+        connections: Connections::AtMost(NonZeroU8::MIN),
         timeout: TIMEOUT,
         retries: 0,
         max_duration: None,

@@ -45,7 +45,7 @@ fn a_probe_tells_what_works_and_writes_nothing() {
         .prints("MFMT")
         .prints("protection        none")
         .prints("root              2 entries")
-        .prints("4 at a time");
+        .prints("8 at a time");
     let writing = [
         "STOR", "APPE", "MKD", "RMD", "DELE", "RNFR", "RNTO", "SITE", "MFMT ",
     ];

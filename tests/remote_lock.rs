@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 use coracle::Run;
 use coracle::error::{ErrorKind, Result};
 use coracle::job::{
-    Direction, FtpLocation, Habits, Job, Location, Protection, Resolve, Secret, ServerPath,
-    StateDir,
+    Connections, Direction, FtpLocation, Habits, Job, Location, Protection, Resolve, Secret,
+    ServerPath, StateDir,
 };
 use coracle::path::RelPath;
 use coracle::sync::Summary;
@@ -50,7 +50,7 @@ impl Machine {
         let mut job = Job::new(Direction::Sync, local, remote);
         job.state = StateDir::Below(state);
         job.policy.resolve = Resolve::Skip;
-        job.limits.connections = NonZeroU8::MIN;
+        job.limits.connections = Connections::AtMost(NonZeroU8::MIN);
         job.limits.timeout = Duration::from_secs(20);
         Self { dir, job }
     }
@@ -434,7 +434,7 @@ fn a_file_of_hours_on_all_connections_leaves_the_lock_fresh() {
         let mut machine = Machine::at("hours-local", &server);
         machine.job.direction = direction;
         aging(&mut machine);
-        machine.job.limits.connections = NonZeroU8::new(2).unwrap();
+        machine.job.limits.connections = Connections::AtMost(NonZeroU8::new(2).unwrap());
         let (from, to) = match direction {
             Direction::Download => (root.path().to_owned(), machine.local()),
             Direction::Upload | Direction::Sync => (machine.local(), root.path().to_owned()),

@@ -5,7 +5,7 @@ mod support;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-use coracle::job::{Case, Delete, Direction, MaxDelete, RemoteScan, Resolve, Trash};
+use coracle::job::{Case, Connections, Delete, Direction, MaxDelete, RemoteScan, Resolve, Trash};
 use coracle::path::RelPath;
 use coracle::replica::{CaseSensitivity, Times};
 use coracle::side::Side::{Local, Remote};
@@ -1229,7 +1229,8 @@ fn site() -> World {
 fn what_comes_last_is_copied_when_all_else_is_there_and_before_anything_goes() {
     for connections in [1, 4] {
         let mut world = site();
-        world.job.limits.connections = std::num::NonZeroU8::new(connections).unwrap();
+        world.job.limits.connections =
+            Connections::AtMost(std::num::NonZeroU8::new(connections).unwrap());
         world.put_local("index=2@5 app/2.js=2@5 z=2@5");
         world.take(Local, "app/1.js");
         // What is renamed at once would be gone too early.
@@ -1516,7 +1517,7 @@ fn the_number_of_connections_changes_nothing() {
         println!("seed {seed}");
         let mut alone = random_world(seed);
         let mut together = random_world(seed);
-        together.job.limits.connections = NonZeroU8::new(8).unwrap();
+        together.job.limits.connections = Connections::AtMost(NonZeroU8::new(8).unwrap());
         let (one, many) = (alone.run().expect_clean(), together.run().expect_clean());
         assert_eq!(contents(&alone, Local), contents(&together, Local));
         assert_eq!(contents(&alone, Remote), contents(&together, Remote));

@@ -26,7 +26,9 @@ use std::thread;
 use std::time::Duration;
 
 use coracle::error::{Error, ErrorKind, Result, Scope};
-use coracle::job::{DataMode, FtpLocation, Habits, Limits, Protection, Secret, ServerPath};
+use coracle::job::{
+    Connections, DataMode, FtpLocation, Habits, Limits, Protection, Secret, ServerPath,
+};
 use coracle::path::RelPath;
 use coracle::replica::{
     Algorithm, Bytes, FtpConnector, FtpReplica, Kind, Listing, NewFile, Precision, Removal,
@@ -65,7 +67,7 @@ fn play(name: &str, act: impl FnOnce(Result<FtpReplica>)) {
         habits: Habits::default(),
     };
     let limits = Limits {
-        connections: NonZeroU8::MIN,
+        connections: Connections::AtMost(NonZeroU8::MIN),
         timeout: PATIENCE,
         retries: 0,
         max_duration: None,

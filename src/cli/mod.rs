@@ -216,8 +216,8 @@ mod tests {
     #[cfg(any(feature = "sftp", feature = "tls-rustls", feature = "tls-native"))]
     use crate::job::Pin;
     use crate::job::{
-        Case, DataMode, Delete, Direction, Location, MaxDelete, RemoteScan, Resolve, Secret,
-        Selection, ServerPath, StateDir,
+        Case, Connections, DataMode, Delete, Direction, Location, MaxDelete, RemoteScan, Resolve,
+        Secret, Selection, ServerPath, StateDir,
     };
     #[cfg(any(feature = "tls-rustls", feature = "tls-native"))]
     use crate::job::{Protection, TlsSettings, Trust};
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(job.policy.delete, Delete::Never);
         assert_eq!(job.policy.case, Case::Refuse);
         assert_eq!(job.selection, Selection::default());
-        assert_eq!(job.limits.connections.get(), 4);
+        assert_eq!(job.limits.connections, Connections::Auto);
         assert_eq!(job.limits.timeout.as_secs(), 30);
         assert!(!job.dry_run && !job.create_folder && !job.migrate);
         assert_eq!(verbosity, Verbosity::WRITES);
@@ -551,7 +551,7 @@ mod tests {
     fn bad_values_are_named_with_what_is_right() {
         assert_eq!(
             refused_option(&["--connections=0"]),
-            "--connections cannot be '0': use a whole number from 1 to 64"
+            "--connections cannot be '0': use a whole number from 1 to 64, or auto"
         );
         assert_eq!(
             refused_option(&["--case", "no"]),

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 
-use crate::job::{Case, Compare, Encoding, Links, MaxDelete, Passive, Pin, Resolve, Verify};
+use crate::job::{
+    Case, Compare, Connections, Encoding, Links, MaxDelete, Passive, Pin, Resolve, Verify,
+};
 use crate::path::RelPath;
 
 /// The options of all commands; [`super::command::lacks`] tells which one has which.
@@ -229,14 +231,14 @@ pub(super) struct Options {
     #[argh(switch)]
     pub(super) no_remote_meta: bool,
 
-    /// connections to the server at a time; default: 4
+    /// connections to the server at a time; auto: as many as there is work for, up to 8 by FTP and 4 by SFTP; default: auto
     #[argh(
         option,
         arg_name = "n",
-        default = "DEFAULT_CONNECTIONS",
+        default = "Connections::Auto",
         from_str_fn(connections)
     )]
-    pub(super) connections: NonZeroU8,
+    pub(super) connections: Connections,
 
     /// give up on a connection that is silent for this long; default: 30
     #[argh(
@@ -414,7 +416,6 @@ pub(super) enum TlsMode {
     Implicit,
 }
 
-const DEFAULT_CONNECTIONS: NonZeroU8 = NonZeroU8::new(4).expect("four is not zero");
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_RETRIES: u32 = 3;
 
@@ -529,11 +530,15 @@ pub(super) fn one_of(words: &[&str]) -> String {
     }
 }
 
-fn connections(value: &str) -> Result<NonZeroU8, String> {
-    let count = u8::try_from(number(value, 1, u64::from(MAX_CONNECTIONS))?).ok();
-    Ok(count
-        .and_then(NonZeroU8::new)
-        .expect("the number lies between 1 and 64"))
+fn connections(value: &str) -> Result<Connections, String> {
+    if value == "auto" {
+        return Ok(Connections::Auto);
+    }
+    let count = number(value, 1, u64::from(MAX_CONNECTIONS)).map_err(|text| text + ", or auto")?;
+    let count = u8::try_from(count).ok().and_then(NonZeroU8::new);
+    Ok(Connections::AtMost(
+        count.expect("the number lies between 1 and 64"),
+    ))
 }
 
 fn span(value: &str) -> Result<Duration, String> {
@@ -663,7 +668,9 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_bounds() {
-        assert_eq!(connections("64").map(NonZeroU8::get), Ok(64));
+        let most = NonZeroU8::new(64).unwrap();
+        assert_eq!(connections("64"), Ok(Connections::AtMost(most)));
+        assert_eq!(connections("auto"), Ok(Connections::Auto));
         for bad in ["0", "65", "-1", "", "4x", "18446744073709551616"] {
             assert!(connections(bad).is_err(), "{bad}");
         }

@@ -38,7 +38,7 @@ pub fn probe(visitor: &mut Visitor<'_>, tell: &mut dyn FnMut(Event<'_>)) -> Resu
     if let Ok(Ok(Some(bytes))) = free {
         say("free", &format!("{} bytes", grouped(bytes)));
     }
-    let most = usize::from(visitor.visit.limits.connections.get());
+    let most = visitor.visit.limits.connections.most(&target);
     let let_in = count_sessions(visitor, most);
     let enough = if let_in < most {
         ", and no more"

@@ -101,7 +101,7 @@ pub fn run(
         ),
     };
     let ran = thread::scope(|scope| -> Result<carry::Done> {
-        let most = usize::from(job.limits.connections.get());
+        let most = job.limits.connections.most(&job.remote);
         let connect = setting.connect;
         let workers = Workers::new(scope, connect, setting.stop, most, job.limits.retries)?;
         tell(Event::Started);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use coracle::error::Result;
-use coracle::job::{DataMode, Direction, Job, Limits, Location, Resolve};
+use coracle::job::{Connections, DataMode, Direction, Job, Limits, Location, Resolve};
 use coracle::path::{PartOwner, RelPath};
 use coracle::replica::{
     Algorithm, Capabilities, Connect, Digest, FileIdentity, Listing, Mtime, NewFile, Removal,
@@ -369,7 +369,9 @@ impl Ran {
 pub fn plain_job(direction: Direction) -> Job {
     let remote = Location::Path(PathBuf::from("/remote"));
     let limits = Limits {
-        connections: NonZeroU8::new(connections(1)).expect("CORACLE_CONNECTIONS is not 0"),
+        connections: Connections::AtMost(
+            NonZeroU8::new(connections(1)).expect("CORACLE_CONNECTIONS is not 0"),
+        ),
         timeout: Duration::from_secs(5),
         retries: 0,
         max_duration: None,

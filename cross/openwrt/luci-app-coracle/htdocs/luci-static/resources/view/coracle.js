@@ -380,7 +380,7 @@ return view.extend({
 		o = s.taboption('advanced', form.Value, 'connections', _('Connections'));
 		o.modalonly = true;
 		o.datatype = 'range(1,32)';
-		o.placeholder = '4';
+		o.placeholder = 'auto';
 
 		o = s.taboption('advanced', form.DynamicList, 'argument', _('More options'),
 			_('Whatever else coracle offers, an entry for each word.'));
