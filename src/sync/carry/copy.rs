@@ -1,25 +1,28 @@
 //! Copies one file from one target to the other, as often as it takes: resumes, watches, remembers, verifies.
 
-use std::collections::VecDeque;
-use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::error::{Doing, Error, ErrorKind, Result, Scope};
 use crate::job::{Modes, Verify};
 use crate::path::{Name, PartOwner, RelPath};
 use crate::replica::{
-    Algorithm, Hasher, NewFile, Removal, Replica, SMALL_BYTES, Staging, Stat, Times, Watch,
-    Written, fill, look_up_one, read_whole, short_digest,
+    NewFile, Removal, Replica, SMALL_BYTES, Staging, Stat, Times, Watch, Written, fill,
+    look_up_one, read_whole, short_digest,
 };
 use crate::side::{Side, Sides};
 use crate::sync::carry::lock::Keeping;
 use crate::sync::look::partial_path;
-use crate::sync::plan::moved::Place;
 use crate::sync::record::{Intent, Journal, Shown};
 use crate::sync::workers::{Hands, Stop};
 use crate::time::Timestamp;
+
+pub use batch::Batch;
+pub use limiter::Limiter;
+use verify::verify_digest;
+
+mod batch;
+mod limiter;
+mod verify;
 
 /// A part of less is sent again, and a try that brought less is a lost one: going on takes a few round trips, in which any line
 /// carries more. So a line that brings one byte a try comes to its end.
@@ -495,116 +498,6 @@ fn is_about_the_part(error: &Error) -> bool {
     error.scope() == Scope::Entry && !error.is_full() && !error.is_not_found()
 }
 
-/// Small files that are copied together, from one side.
-#[derive(Debug)]
-pub struct Batch {
-    copies: VecDeque<(Place, Copy)>,
-    is_begun: bool,
-}
-
-impl Batch {
-    /// Those files.
-    pub fn of(copies: Vec<(Place, Copy)>) -> Self {
-        Self {
-            copies: copies.into(),
-            is_begun: false,
-        }
-    }
-
-    /// Copies them. May be called again after the connection died: then those that are left are copied one by one, and each
-    /// finds out first what was done.
-    pub fn run(
-        &mut self,
-        hands: &mut Hands<'_>,
-        terms: &Terms<'_>,
-        done: &mut Vec<(Place, Result<Staging>)>,
-    ) -> Result<()> {
-        // What fails from here on says nothing about the connection as such.
-        let Sides { remote, .. } = hands.both()?;
-        if terms.lock.is_due() {
-            terms.lock.keep(remote)?;
-        }
-        let is_first_try = !std::mem::replace(&mut self.is_begun, true);
-        match self.copies.front() {
-            Some((_, first)) if is_first_try && self.copies.len() > 1 => match first.from {
-                Side::Local => return self.send_together(hands, terms, done),
-                Side::Remote => self.fetch_ahead(hands)?,
-            },
-            Some(_) | None => {}
-        }
-        while let Some((at, copy)) = self.copies.front_mut() {
-            let copied = of_entry(copy.run(hands, terms))?;
-            done.push((*at, copied));
-            self.copies.pop_front();
-        }
-        Ok(())
-    }
-
-    fn fetch_ahead(&self, hands: &mut Hands<'_>) -> Result<()> {
-        let files = self.copies.iter();
-        let files = files.map(|(_, copy)| (copy.paths.remote.clone(), copy.shown));
-        let files: Vec<(RelPath, Stat)> = files.collect();
-        hands.of(Side::Remote)?.read_ahead(&files);
-        Ok(())
-    }
-
-    /// Reads them all, and has them written together.
-    fn send_together(
-        &mut self,
-        hands: &mut Hands<'_>,
-        terms: &Terms<'_>,
-        done: &mut Vec<(Place, Result<Staging>)>,
-    ) -> Result<()> {
-        let Sides { local, remote } = hands.both()?;
-        let (mut ready, mut contents) = (Vec::new(), Vec::new());
-        for (at, copy) in &mut self.copies {
-            match of_entry(copy.read(local, terms))? {
-                Ok(content) => {
-                    let mode = copy.mode(local, terms)?;
-                    contents.push((copy.partial(terms.owner), content, mode));
-                    ready.push((*at, copy.clone()));
-                }
-                Err(error) => done.push((*at, Err(error))),
-            }
-        }
-        self.copies.clear();
-        let files = ready.iter().zip(&contents);
-        let files: Vec<(NewFile<'_>, &[u8])> = files
-            .map(|((_, copy), (partial, content, mode))| {
-                (copy.new_file(partial, *mode), &**content)
-            })
-            .collect();
-        let mut placed = vec![None; ready.len()];
-        let written = remote.write_small(&files, &mut |index, stat, times| {
-            placed[index] = Some((*stat, times));
-            ready[index].1.note(terms.journal, stat);
-        });
-        drop(files);
-        let mut lost = None;
-        let digests = contents
-            .iter()
-            .map(|(_, content, _)| terms.records_digests.then(|| digest_of(content)).flatten());
-        let written = written.into_iter().zip(digests);
-        for (((at, mut copy), placed), (written, digest)) in
-            ready.into_iter().zip(placed).zip(written)
-        {
-            match of_entry(written.doing(|| copy.doing())) {
-                Ok(written) => done.push((
-                    at,
-                    written.map(|written| Staging::Placed(Written { digest, ..written })),
-                )),
-                Err(error) => {
-                    copy.tries += 1;
-                    copy.placed = placed;
-                    self.copies.push_back((at, copy));
-                    lost.get_or_insert(error);
-                }
-            }
-        }
-        lost.map_or(Ok(()), Err)
-    }
-}
-
 /// Gives the files of copies that were staged, all on the side of `target`, their names.
 pub fn place_staged(
     target: &mut dyn Replica,
@@ -711,45 +604,6 @@ impl Watch for Watcher<'_> {
     }
 }
 
-/// Keeps all connections together below a rate, and notices when the run is to stop.
-#[derive(Debug)]
-pub struct Limiter {
-    bytes_per_sec: Option<NonZeroU64>,
-    free_at: Mutex<Instant>,
-}
-
-/// How long a worker sleeps at most before it looks whether the run is to stop.
-const LONGEST_NAP: Duration = Duration::from_millis(100);
-
-impl Limiter {
-    /// No more than that many bytes a second; none for no limit.
-    pub fn new(bytes_per_sec: Option<NonZeroU64>) -> Self {
-        Self {
-            bytes_per_sec,
-            free_at: Mutex::new(Instant::now()),
-        }
-    }
-
-    /// Waits until `bytes` more may have been sent.
-    fn take(&self, bytes: u64, stop: Stop<'_>) -> Result<()> {
-        stop.check()?;
-        let Some(rate) = self.bytes_per_sec else {
-            return Ok(());
-        };
-        let span = Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / rate);
-        let until = {
-            let mut free_at = self.free_at.lock().expect("nobody panics while counting");
-            *free_at = (*free_at).max(Instant::now()) + span;
-            *free_at
-        };
-        while let Some(rest) = until.checked_duration_since(Instant::now()) {
-            stop.check()?;
-            thread::sleep(rest.min(LONGEST_NAP));
-        }
-        Ok(())
-    }
-}
-
 /// Makes the directories that a path is in, where they are not there.
 pub fn make_parents(target: &mut dyn Replica, path: &RelPath) -> Result<()> {
     target.make_dirs(&ancestors(path)).into_iter().collect()
@@ -767,49 +621,6 @@ fn ancestors(path: &RelPath) -> Vec<RelPath> {
     dirs
 }
 
-/// Compares digests where the server can compute one. A copy that differs is removed: its source is still good, and
-/// with the same size and time it would pass for equal from now on.
-fn verify_digest(
-    source: &mut dyn Replica,
-    source_path: &RelPath,
-    copy: &mut dyn Replica,
-    copy_path: &RelPath,
-) -> Result<()> {
-    let all = Algorithm::ALL;
-    let (first, second) = match source.digest(source_path, &all)? {
-        None => return Ok(()),
-        Some(digest) => {
-            let algorithm = [digest.algorithm];
-            (digest, copy.digest(copy_path, &algorithm)?)
-        }
-    };
-    match second {
-        None => {
-            // The side that knows fewer algorithms chooses.
-            let Some(of_copy) = copy.digest(copy_path, &all)? else {
-                return Ok(());
-            };
-            let of_source = source.digest(source_path, &[of_copy.algorithm])?;
-            if of_source.is_none_or(|of_source| of_source == of_copy) {
-                return Ok(());
-            }
-        }
-        Some(second) if second == first => return Ok(()),
-        Some(_) => {}
-    }
-    let removed = copy.remove(&[Removal::File(copy_path.clone())]);
-    removed.into_iter().collect::<Result<()>>()?;
-    Err(Error::new(ErrorKind::Verify(
-        "the copy's digest differs from the source's; the copy was removed, the source is untouched".to_owned(),
-    )))
-}
-
-fn digest_of(content: &[u8]) -> Option<u64> {
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    hasher.update(content);
-    hasher.finish().short()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -822,32 +633,5 @@ mod tests {
             .collect();
         assert_eq!(shown, ["a", "a/b"]);
         assert!(ancestors(&RelPath::parse(b"a").unwrap()).is_empty());
-    }
-
-    #[test]
-    fn the_limiter_shares_one_rate() {
-        let stop = Stop {
-            asked: &|| false,
-            deadline: None,
-        };
-        let limiter = Limiter::new(NonZeroU64::new(1_000_000));
-        let start = Instant::now();
-        for _ in 0..4 {
-            limiter.take(10_000, stop).unwrap();
-        }
-        assert!(start.elapsed() >= Duration::from_millis(39));
-    }
-
-    #[test]
-    fn the_limiter_does_not_outsleep_the_user() {
-        let stop = Stop {
-            asked: &|| true,
-            deadline: None,
-        };
-        assert!(
-            Limiter::new(NonZeroU64::new(1))
-                .take(1_000_000, stop)
-                .is_err()
-        );
     }
 }

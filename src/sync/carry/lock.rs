@@ -8,26 +8,21 @@
 //! Where no directory can be made, pyftpsync's lock file stands for it: advice, as no server creates a file in one step. That
 //! of another counts in any case.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-use crate::error::{Doing, Error, ErrorKind, Result, Scope};
-use crate::path::{Escaped, LOCK_DIR_NAME, LOCK_NAME, Name, PartOwner, RelPath};
+use crate::error::{Error, ErrorKind, Result, Scope};
+use crate::path::{Escaped, LOCK_DIR_NAME, Name, RelPath};
 use crate::replica::{self, Mtime, Removal, Replica};
-use crate::sync::record::json;
 use crate::time::Timestamp;
+
+pub use keeping::Keeping;
+
+mod file;
+mod keeping;
 
 /// A lock that was not refreshed for this long belongs to a run that died.
 const STALE_AFTER_SECS: i64 = 3600;
 
-/// More than any lock file needs.
-const MAX_BYTES: usize = 64 * 1024;
-
 /// Whoever lets go takes the directory away, perhaps right before a mark is made in it: so often it is made again.
 const MARK_TRIES: usize = 3;
-
-/// A refresh that is due is left to a worker with nothing to do for this share of the interval; then a transfer is suspended.
-const GRACE_SHARE: u32 = 8;
 
 /// What a run claims.
 #[derive(Debug, Clone, Copy)]
@@ -107,7 +102,7 @@ pub fn lying(remote: &mut dyn Replica) -> Result<Vec<Lying>> {
         made: stat.ok().flatten().and_then(|stat| Some(stat.mtime?.at)),
     };
     let mut all: Vec<Lying> = names.iter().zip(stats).map(of_mark).collect();
-    all.extend(load(remote)?.map(|content| Lying {
+    all.extend(file::load(remote)?.map(|content| Lying {
         holder: content.lock_holder.map(|holder| holder.into_bytes().into()),
         made: Some(content.lock_time),
     }));
@@ -170,16 +165,6 @@ impl Claim<'_> {
             Err(error) => return Err(error),
         };
         Ok(Taken { sign, told })
-    }
-
-    fn take_file(&self, remote: &mut dyn Replica) -> Result<()> {
-        write_file(remote, self.holder, self.now)?;
-        // Whoever wrote last has it; the other one sees that here and leaves.
-        let content = load(remote)?;
-        match content.and_then(|content| self.refusal(&content)) {
-            Some(refusal) => Err(ErrorKind::Locked(refusal).into()),
-            None => Ok(()),
-        }
     }
 
     /// Makes a mark, and tells what is beside it then.
@@ -321,27 +306,6 @@ impl Claim<'_> {
         Ok(cleared)
     }
 
-    fn clear_file(&self, remote: &mut dyn Replica) -> Result<Option<Cleared>> {
-        if replica::look_up_one(remote, &file())?.is_none() {
-            return Ok(None);
-        }
-        let content = load(remote)?;
-        self.release(remote, &Sign::File)?;
-        Ok(Some(match content {
-            Some(content) => Cleared {
-                age_secs: Some(self.now.as_secs() - content.lock_time.as_secs()),
-                is_fresh: self.refusal(&content).is_some(),
-                holder: content.lock_holder.map(|holder| holder.into_bytes().into()),
-            },
-            // It is none, and locked nothing.
-            None => Cleared {
-                age_secs: None,
-                is_fresh: false,
-                holder: None,
-            },
-        }))
-    }
-
     /// Removes what an earlier run of this holder left that was killed.
     pub fn release_left(&self, remote: &mut dyn Replica) -> Result<()> {
         let prefix = [self.holder.as_bytes(), b"-"].concat();
@@ -353,7 +317,7 @@ impl Claim<'_> {
         if !marks.is_empty() || names.is_empty() {
             remove_marks(remote, marks)?;
         }
-        match load(remote)? {
+        match file::load(remote)? {
             Some(content) if content.lock_holder.as_deref() == Some(self.holder) => {
                 self.release(remote, &Sign::File)
             }
@@ -369,7 +333,7 @@ impl Claim<'_> {
                 numbers.iter().map(|number| self.mark(*number)).collect(),
             ),
             Sign::File => remote
-                .remove(&[Removal::File(file())])
+                .remove(&[Removal::File(file::path())])
                 .into_iter()
                 .collect(),
         }
@@ -398,38 +362,6 @@ impl Claim<'_> {
         let name = format!("{}-{number}", self.holder);
         dir().join(Name::new(name.as_bytes()).expect("our own names are good names"))
     }
-
-    /// Honours the lock file of another; one that is stale, our own, or to be broken is removed, and told.
-    fn face_file(&self, remote: &mut dyn Replica) -> Result<Option<String>> {
-        let Some(content) = load(remote)? else {
-            return Ok(None);
-        };
-        let refusal = self.refusal(&content);
-        let told = match refusal {
-            Some(refusal) if !self.breaks => return Err(ErrorKind::Locked(refusal).into()),
-            Some(_) => Some("the remote lock of another run was broken (--break-lock)".to_owned()),
-            None if content.lock_holder.as_deref() == Some(self.holder) => None,
-            None => Some("the remote lock of a run that died was broken".to_owned()),
-        };
-        self.release(remote, &Sign::File)?;
-        Ok(told)
-    }
-
-    /// Why a lock file is to be honoured; none where it is stale or this run's own. Its time is that of the machine that wrote
-    /// it: pyftpsync takes no other.
-    fn refusal(&self, content: &Content) -> Option<String> {
-        let age_secs = self.now.as_secs() - content.lock_time.as_secs();
-        let is_own = content.lock_holder.as_deref() == Some(self.holder);
-        // A lock from the future was written by a machine whose clock is ahead of ours.
-        if is_own || age_secs.abs() > STALE_AFTER_SECS {
-            return None;
-        }
-        let who = content
-            .lock_holder
-            .as_deref()
-            .unwrap_or("another program, perhaps pyftpsync");
-        Some(locked_by(who.as_bytes(), Some(age_secs)))
-    }
 }
 
 fn lost() -> Error {
@@ -457,10 +389,6 @@ fn dir() -> RelPath {
     RelPath::root().join(Name::new(LOCK_DIR_NAME).expect("our own names are good names"))
 }
 
-fn file() -> RelPath {
-    RelPath::root().join(Name::new(LOCK_NAME).expect("our own names are good names"))
-}
-
 fn names_in_lock(remote: &mut dyn Replica) -> Result<Vec<Vec<u8>>> {
     let mut listing = replica::Listing::new();
     remote.list(&dir(), &mut listing)?;
@@ -481,197 +409,6 @@ fn remove_marks(remote: &mut dyn Replica, marks: Vec<RelPath>) -> Result<()> {
     removed.into_iter().collect()
 }
 
-/// A lock file. pyftpsync's names no holder.
-#[derive(Debug)]
-struct Content {
-    lock_time: Timestamp,
-    lock_holder: Option<String>,
-}
-
-/// Writes the lock file, for the first time or anew.
-fn write_file(remote: &mut dyn Replica, holder: &str, now: Timestamp) -> Result<()> {
-    let mut content = b"{\"lock_time\":".to_vec();
-    json::write_secs(now, &mut content);
-    content.extend_from_slice(b",\"lock_holder\":");
-    json::write_bytes(holder.as_bytes(), &mut content);
-    content.push(b'}');
-    let owner = PartOwner::of(holder.as_bytes(), b"");
-    replica::save(remote, &file(), &content, owner)
-}
-
-/// The lock file that is there. What is none locks nothing.
-fn load(remote: &mut dyn Replica) -> Result<Option<Content>> {
-    let file = replica::load(remote, &file(), MAX_BYTES)?;
-    Ok(file.and_then(|file| parse(&file)))
-}
-
-/// None for what is no lock file.
-fn parse(file: &[u8]) -> Option<Content> {
-    let mut content = Content {
-        lock_time: Timestamp::from_secs(0),
-        lock_holder: None,
-    };
-    let mut is_good = true;
-    json::each_field(
-        std::str::from_utf8(file).ok()?,
-        &mut |key, value| match key {
-            b"lock_time" => match json::parse_secs(value) {
-                Some(time) => content.lock_time = time,
-                None => is_good = false,
-            },
-            b"lock_holder" => {
-                content.lock_holder =
-                    json::parse_bytes(value).and_then(|holder| String::from_utf8(holder).ok());
-            }
-            _ => {}
-        },
-    )
-    .ok()?;
-    is_good.then_some(content)
-}
-
-/// Keeps the lock fresh while it is held, whoever comes to it first: a worker between two files or with nothing to do, and where
-/// all are in the middle of long transfers the first that can suspend its own. So no server is asked for anything while it
-/// transfers, and none is asked for a connection more.
-#[derive(Debug)]
-pub struct Keeping<'env> {
-    holder: &'env str,
-    every: Duration,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    held: Option<Sign>,
-    /// Whether another run broke it: nothing more is to be done.
-    is_lost: bool,
-    due: Instant,
-    /// Whether a transfer may be suspended for it: some servers cannot go on with one.
-    may_suspend: bool,
-}
-
-impl<'env> Keeping<'env> {
-    /// No lock yet.
-    pub fn new(holder: &'env str, every: Duration, may_suspend: bool) -> Self {
-        Self {
-            holder,
-            every,
-            state: Mutex::new(State {
-                held: None,
-                is_lost: false,
-                due: Instant::now(),
-                may_suspend,
-            }),
-        }
-    }
-
-    /// Who holds it.
-    pub const fn holder(&self) -> &'env str {
-        self.holder
-    }
-
-    /// From now on this lock is held.
-    pub fn hold(&self, sign: Sign) {
-        let mut state = self.state();
-        state.held = Some(sign);
-        state.due = Instant::now() + self.every;
-    }
-
-    /// From now on it is not; what stands for it is to be removed.
-    pub fn let_go(&self) -> Option<Sign> {
-        self.state().held.take()
-    }
-
-    /// Whether it is to be refreshed, or is lost.
-    pub fn is_due(&self) -> bool {
-        let state = self.state();
-        state.is_lost || state.held.is_some() && state.due <= Instant::now()
-    }
-
-    /// Whether a transfer is to be suspended for it.
-    pub fn wants_a_pause(&self) -> bool {
-        let state = self.state();
-        let until = state.due + self.every / GRACE_SHARE;
-        state.is_lost || state.held.is_some() && state.may_suspend && until <= Instant::now()
-    }
-
-    /// No transfer is suspended any more: this server cannot go on with it.
-    pub fn spare_transfers(&self) {
-        let mut state = self.state();
-        if std::mem::take(&mut state.may_suspend) && state.held.is_some() {
-            log::info!(
-                "the server bears no suspended transfers; the remote lock is not refreshed in the middle of transfers any more"
-            );
-        }
-    }
-
-    /// Refreshes it where that is due and nobody else is at it. Fails where the session does, and with `Locked` where another
-    /// run has broken the lock.
-    pub fn keep(&self, remote: &mut dyn Replica) -> Result<()> {
-        let Some((old, number)) = self.begin()? else {
-            return Ok(());
-        };
-        let claim = Claim {
-            holder: self.holder,
-            breaks: false,
-            may_have_file: false,
-            now: Timestamp::now(),
-        };
-        let kept = match number {
-            Some(number) => claim.refresh(remote, &old, number),
-            None => write_file(remote, self.holder, claim.now),
-        };
-        match kept.doing(|| "refreshing the remote lock") {
-            Ok(()) => {
-                let mut state = self.state();
-                state.due = Instant::now() + self.every;
-                if let (Some(Sign::Marks(marks)), Some(number)) = (&mut state.held, number) {
-                    *marks = vec![number];
-                }
-                Ok(())
-            }
-            // It is tried again soon.
-            Err(error) if error.scope() == Scope::Entry => {
-                log::info!("{error}");
-                Ok(())
-            }
-            Err(error) => {
-                if matches!(error.kind(), ErrorKind::Locked(_)) {
-                    let mut state = self.state();
-                    (state.held, state.is_lost) = (None, true);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// The marks to be replaced, and the number of the new one; nobody else begins before some time has passed.
-    fn begin(&self) -> Result<Option<(Vec<i64>, Option<i64>)>> {
-        let mut state = self.state();
-        if state.is_lost {
-            return Err(lost());
-        }
-        if state.due > Instant::now() {
-            return Ok(None);
-        }
-        state.due = Instant::now() + self.every / GRACE_SHARE;
-        Ok(match &mut state.held {
-            Some(Sign::Marks(marks)) => {
-                let old = marks.clone();
-                let number = old.iter().max().expect("a lock has a mark") + 1;
-                marks.push(number);
-                Some((old, Some(number)))
-            }
-            Some(Sign::File) => Some((Vec::new(), None)),
-            None => None,
-        })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -683,47 +420,6 @@ mod tests {
         may_have_file: true,
         now: Timestamp::from_secs(1_000_000),
     };
-
-    fn refused(lock_time: i64, lock_holder: Option<&str>) -> bool {
-        let content = Content {
-            lock_time: Timestamp::from_secs(lock_time),
-            lock_holder: lock_holder.map(str::to_owned),
-        };
-        CLAIM.refusal(&content).is_some()
-    }
-
-    #[test]
-    fn honours_a_fresh_lock_of_another() {
-        assert!(refused(999_000, Some("you")));
-        assert!(refused(999_000, None), "pyftpsync names no holder");
-        assert!(refused(1_000_900, Some("you")), "a clock that is ahead");
-    }
-
-    #[test]
-    fn reads_the_lock_of_pyftpsync_and_nothing_else() {
-        let of_pyftpsync = parse(br#"{"lock_time": 1700000000.25, "lock_holder": "h"}"#).unwrap();
-        let time = Timestamp::from_nanos(1_700_000_000_250_000_000);
-        assert_eq!(of_pyftpsync.lock_time, time);
-        assert_eq!(of_pyftpsync.lock_holder.as_deref(), Some("h"));
-        let bare = parse(br#"{"lock_holder": null}"#).unwrap();
-        assert_eq!(bare.lock_time, Timestamp::from_secs(0));
-        assert_eq!(bare.lock_holder, None);
-        for text in [
-            "",
-            "[]",
-            "{\"lock_time\": \"now\"}",
-            "{\"lock_time\": 1",
-            "\u{0}",
-        ] {
-            assert!(parse(text.as_bytes()).is_none(), "{text}");
-        }
-    }
-
-    #[test]
-    fn breaks_a_stale_lock_and_its_own() {
-        assert!(!refused(996_000, Some("you")));
-        assert!(!refused(999_000, Some("me")));
-    }
 
     /// What another mark means, that was made so many seconds before ours; the server tells both to this precision.
     fn other(name: &str, age_secs: i64, precision: Precision) -> Other {
