@@ -15,21 +15,20 @@
 use std::rc::Rc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::{Delete, Job, Location, RemoteScan};
+use crate::job::{Job, RemoteScan};
 use crate::path::{Escaped, RelPath};
-use crate::replica::{Kind, Listing};
+use crate::replica::Kind;
 use crate::side::{Side, Sides};
 use crate::sync::event::{Ask, Choice, Deed, DeletedFor, Event, Skipped};
 use crate::sync::look::directory::Where;
-use crate::sync::look::filter::{Filter, Verdict};
+use crate::sync::look::filter::Filter;
 use crate::sync::look::quick::{Finding, Findings};
 use crate::sync::look::spelling::Meeting;
 use crate::sync::look::{Found, Pair, Terms, recall, survey};
 use crate::sync::plan::draft::{Dir, Draft};
 use crate::sync::plan::guard::Copies;
-use crate::sync::plan::{OwnRecord, Plan, Todo, guard, moved};
-use crate::sync::record::{Change, DirFacts, What};
-use crate::sync::refuse_if;
+use crate::sync::plan::{OwnRecord, Plan};
+use crate::sync::record::{Change, DirFacts};
 use crate::sync::workers::{Failure, Workers};
 use crate::time::Timestamp;
 use conflict::{Question, Waiting};
@@ -40,7 +39,9 @@ mod content;
 mod entry;
 mod kinds;
 mod looks;
+mod renames;
 mod respell;
+mod roots;
 
 /// How deep a tree may be. Deeper ones are loops made of links that a server shows as directories.
 const MAX_DEPTH: usize = 200;
@@ -189,19 +190,6 @@ impl Walker<'_, '_, '_> {
         });
     }
 
-    /// A branch that the filter leaves out cannot be walked.
-    fn refuse_left_out_branch(&self) -> Result<()> {
-        let mut way = self.walk.job.selection.only.clone();
-        while !way.is_root() {
-            if self.walk.filter.judge(&way, Kind::Dir) != Verdict::Accepted {
-                let text = format!("--only: {way} is left out by the filter (-x)");
-                return Err(ErrorKind::Usage(text).into());
-            }
-            way = way.parent();
-        }
-        Ok(())
-    }
-
     /// What both sides have first, then what is new, then what is gone; then the user is asked, who may want to have more
     /// visited.
     fn next_visit(&mut self) -> Result<Option<(Visit, Found)>> {
@@ -227,31 +215,6 @@ impl Walker<'_, '_, '_> {
     /// Has a directory removed at the end.
     fn doom(&mut self, dir: &Dir, on: Side, why: DeletedFor) {
         self.draft.plan_of(dir).remove_on = Some((on, why));
-    }
-
-    /// Where files come last, one of those on the other side may name what would be renamed, until it is in place.
-    fn renames_files(&self) -> bool {
-        self.walk.job.policy.last.is_empty()
-    }
-
-    /// Whether the job renames on that side what was renamed on the other: where it would have deleted the old name and copied
-    /// the new one.
-    fn renames_on(&self, side: Side) -> bool {
-        self.renames_files()
-            && match self.walk.job.direction.follower() {
-                None => true,
-                Some(follower) => side == follower && self.walk.job.policy.delete != Delete::Never,
-            }
-    }
-
-    /// A directory without a record waits until all is known that it may have been called before.
-    fn visit_fresh(&mut self, mut visit: Visit, below: &mut Vec<Visit>) {
-        visit.is_fresh = true;
-        if self.knows_vanished {
-            below.push(visit);
-        } else {
-            self.fresh.push(visit);
-        }
     }
 
     fn visit(&mut self, mut visit: Visit, mut found: Found) -> Result<()> {
@@ -360,50 +323,6 @@ impl Walker<'_, '_, '_> {
         }
     }
 
-    /// The place of the only vanished directory that this one was: it has its inode, and a file that is recorded there.
-    fn find_vanished(&self, found: &Found) -> Option<usize> {
-        let inode = found.listings.local.own.inode;
-        let mut places = (0..self.vanished.len())
-            .filter(|place| inode != 0 && self.vanished[*place].inode == inode);
-        let place = places.next()?;
-        let archive = self.walk.terms.archive;
-        let recorded = &self.vanished[place].visit.dir.recorded;
-        // What cannot be read now is read again when it is visited, and told then.
-        let block = archive.block(recorded).ok().flatten()?;
-        let is_here = |record: crate::sync::record::Record<'_>| {
-            let entry = found.listings.local.find(record.name.as_bytes());
-            entry.is_some_and(|entry| match record.what {
-                What::File(shown) => {
-                    shown.local.is_same(&entry.shown) && record.ids.local == entry.inode
-                }
-                What::Dir => entry.stat.kind == Kind::Dir,
-            })
-        };
-        let knows_one = block.iter().any(is_here);
-        (knows_one && places.next().is_none()).then_some(place)
-    }
-
-    /// From here on the visit is about the directory that both sides have.
-    fn take_for_moved(&mut self, visit: &mut Visit, place: usize) {
-        let old = self.vanished.remove(place).visit.dir;
-        visit.dir = Rc::new(visit.dir.moved_from(&old));
-        let name_of = |path: &RelPath| path.name().map(|name| Box::from(name.as_bytes()));
-        let (Some(parent), Some(local), Some(remote)) = (
-            &old.parent,
-            name_of(&old.recorded),
-            name_of(&old.paths.remote),
-        ) else {
-            unreachable!("a root does not vanish from its parent");
-        };
-        let parent = self.draft.planned(parent);
-        let plan = self.draft.plan_of(&visit.dir);
-        plan.own_record = OwnRecord::Set;
-        plan.moved_from = Some(super::OldName {
-            parent,
-            names: Sides::new(local, remote),
-        });
-    }
-
     /// Tells what is wrong with the listings; false where nothing can be done in the directory.
     fn is_usable(&mut self, visit: &mut Visit, found: &mut Found) -> Result<bool> {
         let dir = Rc::clone(&visit.dir);
@@ -444,108 +363,6 @@ impl Walker<'_, '_, '_> {
         Ok(true)
     }
 
-    /// A root that is not there is refused, or made if that was asked for.
-    fn face_missing_root(&mut self, visit: &mut Visit, found: &mut Found) -> Result<()> {
-        let job = self.walk.job;
-        let is_missing = |error: &Option<Error>| error.as_ref().is_some_and(Error::is_not_found);
-        if visit.dir.depth > 0
-            && is_missing(&found.failed.local)
-            && is_missing(&found.failed.remote)
-        {
-            let text = format!("the branch {} is on neither side", visit.dir.paths.local);
-            return Err(ErrorKind::Usage(text).into());
-        }
-        for side in Side::BOTH {
-            let failed = found.failed.of_mut(side);
-            if !failed.as_ref().is_some_and(Error::is_not_found) {
-                continue;
-            }
-            let root = guard::Root {
-                is_there: false,
-                is_empty: true,
-                held_files: self.held_files(side),
-            };
-            refuse_if(guard::vanished_root(side, root, job.policy.allow))?;
-            let may_make = job.create_folder && job.direction.writes(side) && visit.dir.depth == 0;
-            if !may_make && visit.dir.depth == 0 {
-                let hint = if job.direction.writes(side) {
-                    "; --create-folder makes it"
-                } else {
-                    ""
-                };
-                let root = match side {
-                    Side::Local => Location::Path(job.local.clone()),
-                    Side::Remote => job.remote.clone(),
-                };
-                let text = format!("the {side} directory {root} does not exist{hint}");
-                return Err(ErrorKind::Usage(text).into());
-            }
-            *failed = None;
-            *found.complete.of_mut(side) = true;
-            let mut there = visit.dir.there;
-            *there.of_mut(side) = false;
-            visit.dir = Rc::new(Dir::top(&visit.dir.paths.local, there));
-            if may_make {
-                let dir = Rc::clone(&visit.dir);
-                self.draft.ensure_there(&dir, side);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether that root is known to have held files that this archive, or the register, tells of.
-    fn held_files(&self, side: Side) -> bool {
-        *self.walk.held_files.of(side) || self.walk.terms.archive.files_below(&RelPath::root()) > 0
-    }
-
-    fn guard_roots(&mut self, dir: &Dir, found: &Found) -> Result<()> {
-        let allow = self.walk.job.policy.allow;
-        for side in Side::BOTH {
-            let root = guard::Root {
-                is_there: *dir.there.of(side),
-                is_empty: found.listings.of(side).is_empty(),
-                held_files: self.held_files(side),
-            };
-            refuse_if(guard::vanished_root(side, root, allow))?;
-        }
-        if let Some(follower) = self.walk.job.direction.follower() {
-            refuse_if(guard::empty_source(
-                follower.peer(),
-                found.listings.as_ref().map(Listing::is_empty),
-                self.walk.job.policy.delete != Delete::Never,
-                allow,
-            ))?;
-        }
-        Ok(())
-    }
-
-    /// Whether what was mounted at this directory is mounted there now. Where it is not, and files are missing, all below is
-    /// left alone on both sides.
-    fn is_mount_there(&mut self, dir: &Dir, found: &Found) -> bool {
-        for side in Side::BOTH {
-            let listing = found.listings.of(side);
-            let lacks_files = || {
-                let mut recorded = found.block.iter();
-                recorded.any(|record| found.listed(side, record.name.as_bytes()).is_none())
-            };
-            let recorded = *found.block.facts().mounts.of(side);
-            let now = listing.own.mount;
-            let judged = guard::vanished_mount(
-                &format!("{} on the {side} side", dir.paths.of(side)),
-                recorded,
-                now,
-                recorded.is_some() && recorded != now && lacks_files(),
-                self.walk.job.policy.allow,
-            );
-            if let Err(refusal) = judged {
-                self.draft.keep(dir);
-                self.draft.plan.refusals.push(refusal);
-                return false;
-            }
-        }
-        true
-    }
-
     fn tell_scanned(&mut self, found: &Found) {
         let count = |kind: Kind| {
             found.listings.as_ref().map(|listing| {
@@ -559,48 +376,6 @@ impl Walker<'_, '_, '_> {
             *self.draft.plan.totals.dirs.of_mut(side) += dirs.of(side);
         }
         (self.walk.tell)(Event::Scanned { files, dirs });
-    }
-
-    /// A first-level directory that became empty on one side must not empty the other.
-    fn guard_emptied(&mut self, dir: &Rc<Dir>, found: &Found) -> Result<()> {
-        if dir.depth != 1 || dir.there != Sides::new(true, true) {
-            return Ok(());
-        }
-        let recorded = self.walk.terms.archive.files_below(&dir.recorded);
-        for side in Side::BOTH {
-            let is_empty =
-                found.listings.of(side).is_empty() && !found.listings.of(side.peer()).is_empty();
-            if is_empty && side == Side::Local && self.renames_on(Side::Remote) {
-                // Its files may be elsewhere by now, which shows at the end.
-                self.emptied.push((Rc::clone(dir), recorded));
-                continue;
-            }
-            self.judge_emptied(dir, side, recorded, is_empty)?;
-        }
-        Ok(())
-    }
-
-    fn judge_emptied(&self, dir: &Dir, side: Side, recorded: u64, is_empty: bool) -> Result<()> {
-        let path = dir.paths.of(side).to_string();
-        let allow = self.walk.job.policy.allow;
-        refuse_if(guard::emptied_dir(&path, side, recorded, is_empty, allow))
-    }
-
-    /// Judges the emptied directories once it is known which of their files were only renamed.
-    fn judge_all_emptied(&self) -> Result<()> {
-        let plan = &self.draft.plan;
-        for (dir, recorded) in &self.emptied {
-            let below = plan
-                .dirs
-                .iter()
-                .filter(|other| other.paths.local.is_within(&dir.paths.local));
-            let renamed = below
-                .flat_map(|dir| &dir.steps)
-                .filter(|step| step.todo == Todo::RenamedAway)
-                .count() as u64;
-            self.judge_emptied(dir, Side::Local, recorded.saturating_sub(renamed), true)?;
-        }
-        Ok(())
     }
 
     fn visit_entries(&mut self, visit: Visit, mut found: Found) -> Result<()> {
@@ -763,40 +538,6 @@ impl Walker<'_, '_, '_> {
             // Nobody asked; what was sealed is still so where the listing says so.
             None => old.filter(|_| was_listed),
         }
-    }
-
-    /// Finds the files that are only called otherwise on that side, once the whole tree is known.
-    fn find_renames(&mut self, by: Side) -> Result<()> {
-        let plan = &mut self.draft.plan;
-        let gone = std::mem::take(plan.gone.of_mut(by));
-        let found = moved::match_up(gone, plan.appeared(by));
-        if found.is_empty() {
-            return Ok(());
-        }
-        let paths: Vec<RelPath> = found
-            .iter()
-            .map(|found| plan.path_of(found.to, by))
-            .collect();
-        let identified = self.walk.workers.call(move |hands| {
-            let replica = hands.of(by)?;
-            // What cannot be told proves nothing.
-            let of_each = paths
-                .iter()
-                .map(|path| replica.identify(path).ok().flatten());
-            Ok(of_each.collect::<Vec<_>>())
-        });
-        let identities = identified.map_err(Failure::into_error)?;
-        for (found, identity) in found.into_iter().zip(identities) {
-            let is_proven = match by {
-                Side::Local => identity.is_some_and(|identity| found.is_proven_by(identity)),
-                // A server tells no more of a file than its listing did.
-                Side::Remote => true,
-            };
-            if is_proven {
-                self.draft.plan.rename(found, by);
-            }
-        }
-        Ok(())
     }
 
     fn skip(&mut self, dir: &Dir, path: &RelPath, kind: Kind, why: Skipped) {
