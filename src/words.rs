@@ -1,4 +1,4 @@
-//! How numbers, times and spans are written for a person. Pure, but for the zone of this machine.
+//! How numbers, times, spans and long texts are written for a person. Pure, but for the zone of this machine.
 
 use crate::system::zone_offset_secs;
 use crate::time::Timestamp;
@@ -14,6 +14,33 @@ pub(crate) fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// Lines of at most so many columns, broken at blanks; a word that is longer has a line of its own. The first line begins with
+/// `first`, and what goes on is set in by `indent`.
+pub(crate) fn wrapped(first: &str, indent: usize, text: &str, columns: usize) -> String {
+    let mut out = first.to_owned();
+    let mut used = first.chars().count();
+    for (number, line) in text.split('\n').enumerate() {
+        if number > 0 {
+            out.push('\n');
+            used = 0;
+        }
+        for (at, word) in line.split(' ').enumerate() {
+            let length = word.chars().count();
+            if at > 0 && used > indent && used + 1 + length > columns {
+                out.push('\n');
+                out.push_str(&" ".repeat(indent));
+                used = indent;
+            } else if at > 0 {
+                out.push(' ');
+                used += 1;
+            }
+            out.push_str(word);
+            used += length;
+        }
+    }
+    out
 }
 
 /// As a clock on this machine's wall shows it: `2023-11-14 23:13:20`.
@@ -87,5 +114,18 @@ mod tests {
         let now = Timestamp::from_secs(1_000);
         assert_eq!(ago(Timestamp::from_secs(940), now), "1 minute ago");
         assert!(ago(Timestamp::from_secs(2_000), now).contains("future"));
+    }
+
+    #[test]
+    fn lines_break_at_blanks_and_words_stay_whole() {
+        let broken = |text: &str, columns| wrapped("", 2, text, columns);
+        assert_eq!(broken("one two three", 79), "one two three");
+        assert_eq!(broken("one two three", 8), "one two\n  three");
+        assert_eq!(broken("a\n  b", 79), "a\n  b");
+        assert_eq!(
+            broken("the directory /a/very/long/path is gone", 13),
+            "the directory\n  /a/very/long/path\n  is gone"
+        );
+        assert_eq!(wrapped("key  ", 5, "one two", 9), "key  one\n     two");
     }
 }

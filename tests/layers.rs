@@ -38,7 +38,7 @@ const HOUSE: [(&str, &[&str]); 21] = [
         "cli",
         &[
             "error", "job", "login", // Only to say which TLS this build has.
-            "net", "path", "screen", "side",
+            "net", "path", "screen", "side", "words",
         ],
     ),
     ("login", &["error", "job", "path", "screen", "sftp"]),

@@ -6,6 +6,7 @@ use super::arguments::short;
 use super::command::{COMMANDS, Command, Does, choices_of_resolve, lacks};
 use super::options::{Options, one_of};
 use crate::screen::LEGEND;
+use crate::words::wrapped;
 
 /// The groups of options: title, and the option each begins with.
 const GROUPS: &[(&str, &str)] = &[
@@ -210,21 +211,9 @@ impl Page {
 
     /// Words in lines of which the first begins so, and the others are set in.
     fn words(&mut self, first: &str, indent: usize, text: &str) {
-        let mut line = first.to_owned();
-        let mut is_first = true;
-        for word in text.split_whitespace() {
-            if !is_first && line.chars().count() + 1 + word.chars().count() > self.columns {
-                self.line(&line);
-                line = " ".repeat(indent);
-                is_first = true;
-            }
-            if !is_first {
-                line.push(' ');
-            }
-            line.push_str(word);
-            is_first = false;
-        }
-        self.line(&line);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let lines = wrapped(first, indent, &words.join(" "), self.columns);
+        self.line(&lines);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::wrap::wrapped;
+use super::wrapped;
 use super::{ExitCode, exit_code_of, failure, reason, terminal, warning};
 use crate::error::Error;
 use crate::job::{Delete, Direction};

@@ -15,7 +15,6 @@ mod report;
 mod style;
 mod summary;
 pub mod terminal;
-mod wrap;
 
 pub use exit::{ExitCode, exit_code_of};
 pub use explain::Explanation;
@@ -30,6 +29,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use crate::error::Error;
+use crate::words;
 
 /// Prints a text that was asked for: help, version.
 pub fn print(text: &str) {
@@ -40,10 +40,15 @@ pub fn print(text: &str) {
 pub fn print_failure(error: &Error) -> ExitCode {
     let mut text = failure(error);
     if io::stderr().is_terminal() {
-        text = wrap::wrapped(&text, terminal::width());
+        text = wrapped(&text, terminal::width());
     }
     let _ = writeln!(io::stderr(), "{text}");
     exit_code_of(error)
+}
+
+/// Text in lines that are shorter than the window, which not every terminal breaks at words; what goes on is set in.
+fn wrapped(text: &str, columns: usize) -> String {
+    words::wrapped("", 2, text, columns.saturating_sub(1))
 }
 
 /// What all failures begin with: in the mail of a cron job or in a log it says who complains.

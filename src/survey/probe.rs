@@ -11,7 +11,7 @@ use crate::job::{HostKeys, Location, Passive, Protection, Trust};
 use crate::path::{Name, RelPath};
 use crate::replica::{Kind, Listing, Replica};
 use crate::sync::event::Event;
-use crate::words::{count, grouped};
+use crate::words::{count, grouped, wrapped};
 
 /// No server has it: whoever denies it denies what is not there.
 const ABSENT: &[u8] = b".coracle-absent";
@@ -23,7 +23,10 @@ const MAX_COLUMNS: usize = 100;
 /// Probes the server.
 pub fn probe(visitor: &mut Visitor<'_>, tell: &mut dyn FnMut(Event<'_>)) -> Result<()> {
     let target = visitor.visit.target.clone();
-    let mut say = |topic: &str, text: &str| tell(Event::Line(&wrapped(topic, text)));
+    let mut say = |topic: &str, text: &str| {
+        let topic = format!("{topic:<INDENT$}");
+        tell(Event::Line(&wrapped(&topic, INDENT, text, MAX_COLUMNS)));
+    };
     say("target", &target.to_string());
     let began = Instant::now();
     let root = look_at_root(visitor)?;
@@ -199,23 +202,4 @@ fn task(url: &str, options: &[String]) -> String {
         task.push_str(&format!("\n    {key}: {value}"));
     }
     task
-}
-
-/// A topic and its text, in lines that fit.
-fn wrapped(topic: &str, text: &str) -> String {
-    let mut lines = format!("{topic:<INDENT$}");
-    let mut column = INDENT;
-    for (number, word) in text.split(' ').enumerate() {
-        let length = word.chars().count();
-        if number > 0 && column + 1 + length > MAX_COLUMNS {
-            lines.push_str(&format!("\n{:INDENT$}", ""));
-            column = INDENT;
-        } else if number > 0 {
-            lines.push(' ');
-            column += 1;
-        }
-        lines.push_str(word);
-        column += length;
-    }
-    lines
 }
