@@ -108,9 +108,10 @@ impl<'a> Visitor<'a> {
                 return Ok(listing);
             }
             match read_remote_times(replica, dir)? {
-                Some(Ok(times)) if !is_disk => restore_times(&mut listing, |name, size, shown| {
-                    times.get(name, size, shown)
-                }),
+                Some(Ok(times)) if !is_disk => {
+                    let all = 0..listing.len();
+                    times.restore(&mut listing, all);
+                }
                 Some(Err(error)) => unread = Some(error),
                 Some(Ok(_)) | None => {}
             }
@@ -167,18 +168,4 @@ fn closing(files: u64, dirs: u64, began: Instant) -> String {
         grouped(files),
         grouped(dirs)
     )
-}
-
-fn restore_times(
-    listing: &mut Listing,
-    time_of: impl Fn(&[u8], u64, Option<crate::replica::Mtime>) -> Option<crate::time::Timestamp>,
-) {
-    for place in 0..listing.len() {
-        let entry = listing.at(place).expect("the place is below the length");
-        if entry.stat.kind == Kind::File
-            && let Some(mtime) = time_of(entry.name.as_bytes(), entry.stat.size, entry.shown.mtime)
-        {
-            listing.restore_mtime(place, mtime);
-        }
-    }
 }

@@ -439,14 +439,7 @@ impl Found {
         let Some(times) = load_remote_times(hands.of(Side::Remote)?, dir)? else {
             return Ok(());
         };
-        for place in wanted {
-            let entry = listing.at(place).expect("the place is below the length");
-            let shown = entry.shown.mtime;
-            let name = entry.name.as_bytes();
-            if let Some(mtime) = times.get(name, entry.stat.size, shown) {
-                listing.restore_mtime(place, mtime);
-            }
-        }
+        times.restore(listing, wanted);
         Ok(())
     }
 

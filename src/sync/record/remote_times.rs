@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{ErrorKind, Result};
 use crate::path::Name;
-use crate::replica::Mtime;
+use crate::replica::{Kind, Listing, Mtime};
 use crate::sync::record::json::{self, Malformed};
 use crate::sync::record::object::{Outline, Wanted, read_object};
 use crate::sync::record::pyftpsync::{FILE_VERSION, Unreadable, judge};
@@ -63,6 +63,17 @@ impl RemoteTimes {
             .into()),
             Err(Unreadable::Damaged(how)) => {
                 Err(ErrorKind::Metadata(format!("the file is damaged: {how}")).into())
+            }
+        }
+    }
+
+    /// Puts the true times of the files at these places into their listing.
+    pub fn restore(&self, listing: &mut Listing, places: impl IntoIterator<Item = usize>) {
+        for place in places {
+            let entry = listing.at(place).expect("the place is in the listing");
+            let time = self.get(entry.name.as_bytes(), entry.stat.size, entry.shown.mtime);
+            if let (Kind::File, Some(mtime)) = (entry.stat.kind, time) {
+                listing.restore_mtime(place, mtime);
             }
         }
     }
