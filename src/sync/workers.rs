@@ -183,6 +183,12 @@ impl<K, R> Inbox<K, R> {
         self.pending
     }
 
+    /// Where one more is to arrive.
+    fn await_one(&mut self) -> Arrivals<K, R> {
+        self.pending += 1;
+        Arc::clone(&self.arrived)
+    }
+
     fn take(&mut self) -> Option<(K, R)> {
         // The guard lives for this statement alone.
         let next = lock(&self.arrived).pop_front();
@@ -215,51 +221,24 @@ trait Work<'env>: Send {
     fn end(self: Box<Self>, failure: Option<Failure>);
 }
 
-struct Call<K, R, F> {
-    key: K,
+/// What is tried until it ends, what it has brought, and where that goes.
+struct Call<B, F, D> {
+    brought: B,
     task: F,
-    brought: Option<R>,
-    deliver_to: Arrivals<K, Result<R, Failure>>,
+    deliver: D,
 }
 
-impl<'env, K: Send, R: Send, F> Work<'env> for Call<K, R, F>
+impl<'env, B: Send, F, D> Work<'env> for Call<B, F, D>
 where
-    F: FnMut(&mut Hands<'env>) -> Result<R> + Send,
-{
-    fn attempt(&mut self, hands: &mut Hands<'env>) -> Result<()> {
-        self.brought = Some((self.task)(hands)?);
-        Ok(())
-    }
-
-    fn end(self: Box<Self>, failure: Option<Failure>) {
-        let result = match failure {
-            None => Ok(self
-                .brought
-                .expect("an attempt that succeeds brings something")),
-            Some(failure) => Err(failure),
-        };
-        lock(&self.deliver_to).push_back((self.key, result));
-    }
-}
-
-struct PileCall<K, R, F> {
-    key: K,
-    task: F,
-    brought: Vec<R>,
-    deliver_to: Arrivals<K, Pile<R>>,
-}
-
-impl<'env, K: Send, R: Send, F> Work<'env> for PileCall<K, R, F>
-where
-    F: FnMut(&mut Hands<'env>, &mut Vec<R>) -> Result<()> + Send,
+    F: FnMut(&mut Hands<'env>, &mut B) -> Result<()> + Send,
+    D: FnOnce(B, Option<Failure>) + Send,
 {
     fn attempt(&mut self, hands: &mut Hands<'env>) -> Result<()> {
         (self.task)(hands, &mut self.brought)
     }
 
     fn end(self: Box<Self>, failure: Option<Failure>) {
-        let brought = self.brought;
-        lock(&self.deliver_to).push_back((self.key, Pile { brought, failure }));
+        (self.deliver)(self.brought, failure);
     }
 }
 
@@ -366,18 +345,24 @@ impl<'scope, 'env> Workers<'scope, 'env> {
         inbox: &mut Inbox<K, Result<R, Failure>>,
         key: K,
         turn: Turn,
-        task: impl FnMut(&mut Hands<'env>) -> Result<R> + Send + 'env,
+        mut task: impl FnMut(&mut Hands<'env>) -> Result<R> + Send + 'env,
     ) {
-        inbox.pending += 1;
-        self.hand_in(
-            Box::new(Call {
-                key,
-                task,
-                brought: None,
-                deliver_to: Arc::clone(&inbox.arrived),
-            }),
-            turn,
-        );
+        let arrived = inbox.await_one();
+        let call = Call {
+            brought: None,
+            task: move |hands: &mut Hands<'env>, brought: &mut Option<R>| {
+                *brought = Some(task(hands)?);
+                Ok(())
+            },
+            deliver: move |brought: Option<R>, failure: Option<Failure>| {
+                let result = match failure {
+                    None => Ok(brought.expect("an attempt that succeeds brings something")),
+                    Some(failure) => Err(failure),
+                };
+                lock(&arrived).push_back((key, result));
+            },
+        };
+        self.hand_in(Box::new(call), turn);
     }
 
     /// Hands in a task that is about several things. What it has brought is kept when it is tried again, and comes back also
@@ -389,16 +374,15 @@ impl<'scope, 'env> Workers<'scope, 'env> {
         turn: Turn,
         task: impl FnMut(&mut Hands<'env>, &mut Vec<R>) -> Result<()> + Send + 'env,
     ) {
-        inbox.pending += 1;
-        self.hand_in(
-            Box::new(PileCall {
-                key,
-                task,
-                brought: Vec::new(),
-                deliver_to: Arc::clone(&inbox.arrived),
-            }),
-            turn,
-        );
+        let arrived = inbox.await_one();
+        let call = Call {
+            brought: Vec::new(),
+            task,
+            deliver: move |brought, failure| {
+                lock(&arrived).push_back((key, Pile { brought, failure }));
+            },
+        };
+        self.hand_in(Box::new(call), turn);
     }
 
     /// The next thing that comes into `inbox` within `span`, or whenever it comes; none where nothing is pending.
