@@ -28,6 +28,7 @@
 //! | `sftp` | an SFTP client over an SSH program that is there: packets sans-io, requests in flight by id |
 //! | [`net`] | sockets with deadlines that know what they are waiting for |
 //! | [`job`], [`path`], [`side`], [`time`], [`error`] | the floor: what everybody speaks of |
+//! | [`process`] | programs that are run for what they say, with a deadline |
 //! | `words` | how numbers, times and spans are written for a person |
 //! | [`system`] | what Linux offers and std does not; the only `unsafe` |
 //!
@@ -70,6 +71,7 @@ pub mod net;
 pub mod error;
 pub mod job;
 pub mod path;
+pub mod process;
 pub mod side;
 pub mod system;
 pub mod time;

@@ -3,18 +3,17 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-#[cfg(feature = "sftp")]
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cli::{self, Action, Invocation, Request, TaskRequest, Visiting, meant, patterns, url};
 #[cfg(feature = "yaml")]
-use crate::error::{Doing, Error};
-use crate::error::{ErrorKind, Result};
+use crate::error::Doing;
+use crate::error::{Error, ErrorKind, Result};
 #[cfg(feature = "sftp")]
-use crate::job::{HostKeys, SSH_PORT};
-use crate::job::{Job, Limits, Location, Selection, Trust};
-use crate::login::{self, CredentialOptions};
+use crate::job::HostKeys;
+use crate::job::{Job, Limits, Location, SSH_PORT, Selection, Trust};
+use crate::login::{self, CredentialOptions, Keeper, Remark};
 use crate::net::Halt;
 #[cfg(feature = "yaml")]
 use crate::path::Escaped;
@@ -174,17 +173,20 @@ fn run_invocation(mut invocation: Invocation, remarks: &Remarks) -> ExitCode {
     let is_there = io::stdin().is_terminal() && io::stdout().is_terminal();
     let mut user = is_there.then(|| TerminalAsk::new(TerminalKeys, io::stdout(), style));
     let ask = user.as_mut().map(|user| user as &mut dyn Ask);
-    let ended = complete_job(&mut invocation, &mut |text| report.warning(text)).and_then(|()| {
-        // Typing a password takes as long as it takes.
-        report.restart_clock();
-        run_job(&invocation, &mut |event| report.show(&event), ask)
-    });
+    let keeper = keeper_of_job(&invocation);
+    let ended =
+        complete_job(&mut invocation, &keeper, &mut |text| report.warning(text)).and_then(|()| {
+            // Typing a password takes as long as it takes.
+            report.restart_clock();
+            run_job(&invocation, &keeper, &mut |event| report.show(&event), ask)
+        });
     let (totals, error) = match ended {
         Ok(Summary {
             totals, stopped_by, ..
         }) => (totals, stopped_by),
         Err(error) => (Totals::default(), Some(error)),
     };
+    tell_of_password(&keeper, error.as_ref(), &mut |event| report.show(&event));
     report.finish(&Ending {
         totals: &totals,
         error: error.as_ref(),
@@ -196,16 +198,53 @@ fn run_invocation(mut invocation: Invocation, remarks: &Remarks) -> ExitCode {
 fn explain(mut invocation: Invocation, entry: RelPath) -> ExitCode {
     let mut explanation = Explanation::of_process(entry);
     let mut tell = |event: Event<'_>| explanation.show(&event);
-    let ended = complete_job(&mut invocation, &mut |text| tell(Event::Warning(text)))
-        .and_then(|()| run_job(&invocation, &mut tell, None));
+    let keeper = keeper_of_job(&invocation);
+    let mut warn = |text: &str| tell(Event::Warning(text));
+    let ended = complete_job(&mut invocation, &keeper, &mut warn)
+        .and_then(|()| run_job(&invocation, &keeper, &mut tell, None));
     let error = match ended {
         Ok(summary) => summary.stopped_by,
         Err(error) => Some(error),
     };
+    tell_of_password(&keeper, error.as_ref(), &mut tell);
     explanation.finish(error.as_ref())
 }
 
-fn complete_job(invocation: &mut Invocation, warn: &mut dyn FnMut(&str)) -> Result<()> {
+/// Who keeps the password of a location's server; of a directory there is none.
+fn keeper_of(location: &Location, credentials: &CredentialOptions, dry_run: bool) -> Arc<Keeper> {
+    let (host, port) = match location {
+        Location::Path(_) => ("", 0),
+        Location::Ftp(ftp) => (&ftp.host[..], ftp.port),
+        Location::Sftp(sftp) => (&sftp.host[..], sftp.port.unwrap_or(SSH_PORT)),
+    };
+    Arc::new(Keeper::new(host, port, credentials, dry_run))
+}
+
+fn keeper_of_job(invocation: &Invocation) -> Arc<Keeper> {
+    let Invocation {
+        job, credentials, ..
+    } = invocation;
+    keeper_of(&job.remote, credentials, job.dry_run)
+}
+
+/// Tells what became of the password.
+fn tell_of_password(keeper: &Keeper, error: Option<&Error>, tell: &mut dyn FnMut(Event<'_>)) {
+    for remark in keeper.remarks() {
+        match &remark {
+            Remark::Notice(text) => tell(Event::Notice(text)),
+            Remark::Warning(text) => tell(Event::Warning(text)),
+        }
+    }
+    if let Some(advice) = error.and_then(|error| keeper.advice(error)) {
+        tell(Event::Warning(&advice));
+    }
+}
+
+fn complete_job(
+    invocation: &mut Invocation,
+    keeper: &Keeper,
+    warn: &mut dyn FnMut(&str),
+) -> Result<()> {
     let Invocation {
         job,
         credentials,
@@ -213,7 +252,7 @@ fn complete_job(invocation: &mut Invocation, warn: &mut dyn FnMut(&str)) -> Resu
         ..
     } = invocation;
     let (remote, selection) = (&mut job.remote, &mut job.selection);
-    complete(remote, selection, credentials, exclude_from, warn)
+    complete(remote, selection, credentials, exclude_from, keeper, warn)
 }
 
 /// Completes a request with what lies outside the command line: patterns in files, user and password.
@@ -222,6 +261,7 @@ fn complete(
     selection: &mut Selection,
     credentials: &CredentialOptions,
     exclude_from: &[PathBuf],
+    keeper: &Keeper,
     warn: &mut dyn FnMut(&str),
 ) -> Result<()> {
     system::watch_signals().map_err(ErrorKind::Disk)?;
@@ -230,6 +270,7 @@ fn complete(
     }
     if let Location::Ftp(ftp) = location {
         let account = login::resolve(&ftp.host, ftp.port, credentials, warn)?;
+        keeper.note(&account);
         ftp.user = account.user;
         ftp.password = account.password;
     }
@@ -238,13 +279,21 @@ fn complete(
 
 fn run_job(
     invocation: &Invocation,
+    keeper: &Arc<Keeper>,
     tell: &mut dyn FnMut(Event<'_>),
     ask: Option<&mut dyn Ask>,
 ) -> Result<Summary> {
     let Invocation {
         job, credentials, ..
     } = invocation;
-    let run = surrounded(Run::of(job), &job.remote, &job.limits, credentials, tell);
+    let run = surrounded(
+        Run::of(job),
+        &job.remote,
+        &job.limits,
+        credentials,
+        keeper,
+        tell,
+    );
     match invocation.action {
         Action::Undo => run.undo(tell),
         Action::Sync(_) | Action::Explain => run.start(tell, ask),
@@ -257,6 +306,7 @@ fn surrounded<'a, R>(
     location: &Location,
     limits: &Limits,
     credentials: &CredentialOptions,
+    keeper: &Arc<Keeper>,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Run<'a, R> {
     if let Location::Ftp(ftp) = location
@@ -285,11 +335,13 @@ fn surrounded<'a, R>(
         asked: &is_stopped,
         deadline,
     });
+    let welcomed = Arc::clone(keeper);
+    let run = run.welcomed_by(Arc::new(move || welcomed.welcome()));
     #[cfg(feature = "sftp")]
     let run = match location {
         Location::Sftp(sftp) => {
-            let answers =
-                login::SshAnswers::new(&sftp.host, sftp.port.unwrap_or(SSH_PORT), credentials);
+            let port = sftp.port.unwrap_or(SSH_PORT);
+            let answers = login::SshAnswers::new(&sftp.host, port, credentials, Arc::clone(keeper));
             run.answered_by(Arc::new(answers))
         }
         Location::Path(_) | Location::Ftp(_) => run,
@@ -316,13 +368,30 @@ fn run_visit(mut visiting: Visiting, remarks: &Remarks) -> ExitCode {
         ..
     } = &mut visiting;
     let (target, selection) = (&mut visit.target, &mut visit.selection);
+    let keeper = keeper_of(target, credentials, visit.dry_run);
     let mut warn = |text: &str| report.warning(text);
-    let ended = complete(target, selection, credentials, exclude_from, &mut warn).and_then(|()| {
-        let mut tell = |event: Event<'_>| report.show(&event);
-        let run = Run::of(&*visit);
-        let run = surrounded(run, &visit.target, &visit.limits, credentials, &mut tell);
+    let completed = complete(
+        target,
+        selection,
+        credentials,
+        exclude_from,
+        &keeper,
+        &mut warn,
+    );
+    let mut tell = |event: Event<'_>| report.show(&event);
+    let ended = completed.and_then(|()| {
+        let (target, limits) = (&visit.target, &visit.limits);
+        let run = surrounded(
+            Run::of(&*visit),
+            target,
+            limits,
+            credentials,
+            &keeper,
+            &mut tell,
+        );
         run.visit(&mut tell)
     });
+    tell_of_password(&keeper, ended.as_ref().err(), &mut tell);
     report.end(ended.err().as_ref())
 }
 

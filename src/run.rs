@@ -33,6 +33,7 @@ pub struct Run<'a, R = Job> {
     request: &'a R,
     stop: Stop<'a>,
     halt: Halt,
+    welcome: Option<Arc<dyn Fn() + Send + Sync>>,
     #[cfg(feature = "sftp")]
     answers: Arc<dyn Answers>,
     remote: Option<(&'a dyn Connect, String)>,
@@ -45,6 +46,7 @@ impl<'a, R> Run<'a, R> {
             request,
             stop: Stop::NEVER,
             halt: Halt::default(),
+            welcome: None,
             #[cfg(feature = "sftp")]
             answers: Arc::new(NobodyAnswers),
             remote: None,
@@ -62,6 +64,15 @@ impl<'a, R> Run<'a, R> {
     #[must_use]
     pub fn halted_by(self, halt: Halt) -> Self {
         Self { halt, ..self }
+    }
+
+    /// Calls `welcome`, on whichever thread, at each login that an FTP server took; over SSH the answers are told.
+    #[must_use]
+    pub fn welcomed_by(self, welcome: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self {
+            welcome: Some(welcome),
+            ..self
+        }
     }
 
     /// Lets `answers` answer what the SSH program asks; otherwise nobody does, and keys or an agent have to do.
@@ -104,6 +115,7 @@ impl<'a, R> Run<'a, R> {
                 let servers = Servers::of(&state_dir_of(given.as_deref()), how.mode);
                 let ftp = FtpConnector::new(location, how.limits)?
                     .with_halt(self.halt.clone())
+                    .with_welcome(self.welcome.clone())
                     .with_memory(Arc::new(servers));
                 let key = PeerKey::of_ftp(location);
                 let (connect, peer) =

@@ -192,7 +192,7 @@ const EXAMPLES: &[Example] = &[
         Same,
     ),
     example(
-        "default_task: a\ntasks: {a: {command: upload, remote: ftp://me:p%40ss@h/x, prompt: true, no_netrc: true}}",
+        "default_task: a\ntasks: {a: {command: upload, remote: ftp://me:p%40ss@h/x, prompt: true, no_keyring: true, no_netrc: true}}",
         Same,
     ),
     example(
@@ -341,6 +341,7 @@ fn line(invocation: &Invocation) -> String {
         ("ftp_active", is_ftp_active),
         ("migrate", job.migrate),
         ("no_color", invocation.color == Color::Never),
+        ("no_keyring", !credentials.keyring),
         ("no_netrc", !credentials.netrc),
         ("no_prompt", credentials.prompt == Prompt::Never),
         ("no_verify_host_keys", anyone),

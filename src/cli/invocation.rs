@@ -89,7 +89,7 @@ pub(super) fn invocation(
             location::server(url, &options)?
         }
     };
-    let credentials = credentials(&options, user, password);
+    let credentials = credentials(&options, user, password)?;
     let (color, progress) = (color(&options), progress(&options));
     let job = Job {
         direction,
@@ -122,19 +122,26 @@ pub(super) fn credentials(
     options: &Options,
     user: Option<String>,
     password: Option<Secret>,
-) -> CredentialOptions {
-    CredentialOptions {
+) -> Result<CredentialOptions> {
+    if options.store_password && !cfg!(feature = "keyring") {
+        return Err(usage(
+            "--store-password: this build of coracle keeps no passwords (see coracle -Vv)",
+        ));
+    }
+    Ok(CredentialOptions {
         user,
         password,
         password_file: options.password_file.clone(),
         password_command: options.password_command.clone(),
+        keyring: !options.no_keyring,
         netrc: !options.no_netrc,
         prompt: match (options.prompt, options.no_prompt) {
             (true, _) => Prompt::Always,
             (false, true) => Prompt::Never,
             (false, false) => Prompt::IfNeeded,
         },
-    }
+        store: options.store_password,
+    })
 }
 
 /// How much is said.

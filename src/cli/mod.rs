@@ -176,6 +176,11 @@ fn version(verbose: u8) -> String {
             Some(library) => format!("ftp, ftps ({library})"),
             None => "ftp".to_owned(),
         };
+        let passwords = if cfg!(feature = "keyring") {
+            "kept by --store-password"
+        } else {
+            "never kept"
+        };
         let sftp = if cfg!(feature = "sftp") { ", sftp" } else { "" };
         let tasks = if cfg!(feature = "yaml") {
             "yaml, json"
@@ -183,7 +188,7 @@ fn version(verbose: u8) -> String {
             "none"
         };
         text.push_str(&format!(
-            "protocols: {protocols}{sftp}\ntasks:     {tasks}\nplatform:  {} {} ({} bits)\n",
+            "protocols: {protocols}{sftp}\ntasks:     {tasks}\npasswords: {passwords}\nplatform:  {} {} ({} bits)\n",
             std::env::consts::OS,
             std::env::consts::ARCH,
             usize::BITS
@@ -597,9 +602,20 @@ mod tests {
 
     #[test]
     fn options_of_later_builds_are_unknown() {
-        for later in ["--store-password", "--json", "--syslog"] {
+        for later in ["--json", "--syslog"] {
             assert!(refused_option(&[later]).starts_with(&format!("unknown option '{later}'")));
         }
+    }
+
+    #[test]
+    fn a_build_that_keeps_no_passwords_says_so() {
+        for args in [
+            &["sync", "a", "ftp://nas/", "--store-password"][..],
+            &["tree", "ftp://nas/", "--store-password"],
+        ] {
+            assert_eq!(parsed(args).is_ok(), cfg!(feature = "keyring"), "{args:?}");
+        }
+        assert!(parsed(&["sync", "a", "ftp://nas/", "--no-keyring"]).is_ok());
     }
 
     #[test]

@@ -353,11 +353,14 @@ pub(super) struct Options {
     #[argh(switch)]
     pub(super) no_netrc: bool,
 
-    /// taken for the sake of pyftpsync: this build never looks into a keyring
+    /// do not look for the login among the passwords that are kept (--store-password)
     #[argh(switch)]
-    // There is nothing to be left out.
-    #[allow(dead_code)]
     pub(super) no_keyring: bool,
+
+    /// keep the password once the server took it: in the keyring that pyftpsync uses, too (secret-tool), or where there is none
+    /// in ~/.config/coracle/passwords; over SFTP only one that the SSH program asked for
+    #[argh(switch)]
+    pub(super) store_password: bool,
 
     /// always ask for the password
     #[argh(switch)]

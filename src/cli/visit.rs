@@ -92,7 +92,7 @@ pub(super) fn visiting(
     };
     Ok(Visiting {
         visit,
-        credentials: credentials(&options, user, password),
+        credentials: credentials(&options, user, password)?,
         verbosity: verbosity(&options),
         color: color(&options),
         progress: progress(&options),

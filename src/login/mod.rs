@@ -1,23 +1,35 @@
-//! Who logs in with which password: URL, file, command, environment, `~/.netrc`, the user at the terminal, anonymous.
+//! Who logs in with which password: URL, file, command, environment, what is kept, `~/.netrc`, the user at the terminal, anonymous.
 //!
 //! No password is shown, and none is sent to an account that it was not given for.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `given` | what the options and the environment say |
+//! | `keyring`, `place` | what is kept from run to run: the keyring of the desktop, else a file |
+//! | `netrc` | what `~/.netrc` says |
+//! | `keeper` | what becomes of a password that a server took (`--store-password`) |
+//! | `ssh` | answers for the SSH program |
 
+mod given;
+mod keeper;
+#[cfg_attr(not(feature = "keyring"), path = "keyring/none.rs")]
+mod keyring;
 mod netrc;
+mod place;
+mod private;
 #[cfg(feature = "sftp")]
 mod ssh;
 
+pub use keeper::{Keeper, Remark};
+pub use place::Place;
 #[cfg(feature = "sftp")]
 pub use ssh::SshAnswers;
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
-use crate::error::{Doing, Error, ErrorKind, Result};
+use self::place::Kept;
+use crate::error::{Error, ErrorKind, Result};
 use crate::job::{ANONYMOUS, Secret};
 use crate::path::Escaped;
 use crate::screen::terminal::{Keyboard, Terminal};
@@ -33,10 +45,14 @@ pub struct CredentialOptions {
     pub password_file: Option<PathBuf>,
     /// A shell command that prints the password.
     pub password_command: Option<String>,
+    /// Whether it is looked for among those that are kept.
+    pub keyring: bool,
     /// Whether `~/.netrc` is looked into.
     pub netrc: bool,
     /// When the user is asked.
     pub prompt: Prompt,
+    /// Whether a password that a server took is kept for the next run.
+    pub store: bool,
 }
 
 /// When the user is asked for a password.
@@ -57,44 +73,82 @@ pub struct Account {
     pub user: String,
     /// Password.
     pub password: Secret,
+    /// Where it is kept, if it comes from there.
+    pub kept: Option<Place>,
 }
 
+impl Account {
+    fn new(user: String, password: Secret) -> Self {
+        Self {
+            user,
+            password,
+            kept: None,
+        }
+    }
+
+    /// What anonymous users give as password: an address, of which servers check at most the '@'.
+    fn anonymous() -> Self {
+        Self::new(ANONYMOUS.to_owned(), Secret::new("anonymous@".to_owned()))
+    }
+}
+
+/// Whom a password is looked for.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    host: &'a str,
+    port: u16,
+    /// Any, where none is given.
+    user: Option<&'a str>,
+}
+
+/// Finds what is kept for somebody, and tells what the user should know.
+type Find<'a> = dyn FnMut(&Asked<'_>, &mut dyn FnMut(&str)) -> Option<Kept> + 'a;
+
 /// What lies around the process that may know a password.
-pub struct Surroundings<'a> {
+struct Surroundings<'a> {
     /// The value of `CORACLE_PASSWORD`.
-    pub environment: Option<OsString>,
+    environment: Option<OsString>,
+    /// Finds what is kept.
+    kept: &'a mut Find<'a>,
     /// The home directory, where `.netrc` lies.
-    pub home: Option<PathBuf>,
+    home: Option<PathBuf>,
     /// Finds the user's terminal, if there is one.
-    pub terminal: &'a mut dyn FnMut() -> Option<Box<dyn Keyboard>>,
+    terminal: &'a mut dyn FnMut() -> Option<Box<dyn Keyboard>>,
     /// Takes what the user should know.
-    pub warn: &'a mut dyn FnMut(&str),
+    warn: &'a mut dyn FnMut(&str),
+}
+
+/// Does something with what this process has around it.
+fn within_process<T>(
+    warn: &mut dyn FnMut(&str),
+    act: impl FnOnce(&mut Surroundings<'_>) -> T,
+) -> T {
+    act(&mut Surroundings {
+        environment: std::env::var_os("CORACLE_PASSWORD"),
+        kept: &mut keyring::find,
+        home: std::env::var_os("HOME").map(PathBuf::from),
+        terminal: &mut || Terminal::open().map(|terminal| Box::new(terminal) as Box<dyn Keyboard>),
+        warn,
+    })
 }
 
 /// Finds the account for a host and port, with what the process has around it.
+///
+/// Fails with `Usage` where an option cannot be followed, with `Login` where a user has no password.
 pub fn resolve(
     host: &str,
     port: u16,
     options: &CredentialOptions,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Account> {
-    let surroundings = Surroundings {
-        environment: std::env::var_os("CORACLE_PASSWORD"),
-        home: std::env::var_os("HOME").map(PathBuf::from),
-        terminal: &mut || Terminal::open().map(|terminal| Box::new(terminal) as Box<dyn Keyboard>),
-        warn,
-    };
-    resolve_within(host, port, options, surroundings)
+    within_process(warn, |around| resolve_within(host, port, options, around))
 }
 
-/// Finds the account for a host and port.
-///
-/// Fails with `Usage` where an option cannot be followed, with `Login` where a user has no password.
-pub fn resolve_within(
+fn resolve_within(
     host: &str,
     port: u16,
     options: &CredentialOptions,
-    around: Surroundings<'_>,
+    around: &mut Surroundings<'_>,
 ) -> Result<Account> {
     if options.prompt == Prompt::Always {
         let mut keyboard = (around.terminal)().ok_or_else(|| {
@@ -102,48 +156,28 @@ pub fn resolve_within(
         })?;
         return ask(host, options.user.clone(), keyboard.as_mut());
     }
-    if let (Some(user), Some(password)) = (&options.user, &options.password) {
-        return Ok(Account {
-            user: user.clone(),
-            password: password.clone(),
-        });
-    }
-    let ordered = password_from_option(options, around.warn)?;
-    let offered = match around.environment {
-        Some(password) => {
-            Some(first_line(password.as_bytes()).doing(|| "reading CORACLE_PASSWORD")?)
-        }
-        None => None,
-    };
-    let entry = match &around.home {
-        Some(home) if options.netrc => netrc::entry(
-            &home.join(".netrc"),
-            &netrc::Asked {
-                host,
-                port,
-                user: options.user.as_deref(),
-            },
-            around.warn,
-        ),
-        _ => None,
-    };
-    let (login, remembered) = entry.map_or((None, None), |entry| (entry.login, entry.password));
-    let Some(user) = options.user.clone().or(login) else {
-        if ordered.is_some() {
+    let user = options.user.as_deref();
+    let known = known(&Asked { host, port, user }, options, around)?;
+    let Some(user) = known.user else {
+        if known.is_ordered {
             return Err(Error::new(ErrorKind::Usage(format!(
                 "a password is given but no user; write ftp://USER@{host}/…"
             ))));
         }
         return match keyboard(options, around.terminal) {
             Some(mut keyboard) => ask(host, None, keyboard.as_mut()),
-            None => Ok(anonymous()),
+            None => Ok(Account::anonymous()),
         };
     };
-    if let Some(password) = ordered.or(offered).or(remembered) {
-        return Ok(Account { user, password });
+    if let Some(password) = known.password {
+        return Ok(Account {
+            user,
+            password,
+            kept: known.kept,
+        });
     }
     if user == ANONYMOUS {
-        return Ok(anonymous());
+        return Ok(Account::anonymous());
     }
     match keyboard(options, around.terminal) {
         Some(mut keyboard) => ask(host, Some(user), keyboard.as_mut()),
@@ -155,55 +189,54 @@ pub fn resolve_within(
     }
 }
 
-/// The password of a user whose name is known, from wherever it lies; none where it would have to be asked for.
-#[cfg(feature = "sftp")]
-fn known_password(
-    user: &str,
-    host: &str,
-    port: u16,
-    options: &CredentialOptions,
-) -> Result<Option<Secret>> {
-    let mut warn = |text: &str| log::warn!("{text}");
-    if let Some(password) = &options.password {
-        return Ok(Some(password.clone()));
-    }
-    if let Some(password) = password_from_option(options, &mut warn)? {
-        return Ok(Some(password));
-    }
-    if let Some(password) = std::env::var_os("CORACLE_PASSWORD") {
-        return first_line(password.as_bytes())
-            .map(Some)
-            .doing(|| "reading CORACLE_PASSWORD");
-    }
-    let home = std::env::var_os("HOME").filter(|_| options.netrc);
-    let entry = home.and_then(|home| {
-        netrc::entry(
-            &Path::new(&home).join(".netrc"),
-            &netrc::Asked {
-                host,
-                port,
-                user: Some(user),
-            },
-            &mut warn,
-        )
-    });
-    Ok(entry.and_then(|entry| entry.password))
+/// What is known of an account without anybody being asked.
+#[derive(Default)]
+struct Known {
+    user: Option<String>,
+    password: Option<Secret>,
+    /// Where the password is kept, if it comes from there.
+    kept: Option<Place>,
+    /// Whether an option gives the password.
+    is_ordered: bool,
 }
 
-/// What anonymous users give as password: an address, of which servers check at most the '@'.
-const ANONYMOUS_PASSWORD: &str = "anonymous@";
-
-/// A password is a line; what is longer is another file.
-const MAX_PASSWORD_BYTES: u64 = 4096;
-
-/// What editors of Windows put before UTF-8 text; it belongs to no password.
-const BYTE_ORDER_MARK: &str = "\u{feff}";
-
-fn anonymous() -> Account {
-    Account {
-        user: ANONYMOUS.to_owned(),
-        password: Secret::new(ANONYMOUS_PASSWORD.to_owned()),
+/// Looks where passwords come from, and no further than to the first that has what is missing.
+fn known(
+    asked: &Asked<'_>,
+    options: &CredentialOptions,
+    around: &mut Surroundings<'_>,
+) -> Result<Known> {
+    let mut known = Known {
+        user: asked.user.map(str::to_owned),
+        ..Known::default()
+    };
+    known.password = options.password.clone().filter(|_| asked.user.is_some());
+    if known.password.is_none() {
+        known.password = given::by_option(options, around.warn)?;
+        known.is_ordered = known.password.is_some();
     }
+    if known.password.is_none() {
+        known.password = given::by_environment(around)?;
+    }
+    if known.user.is_some() && known.password.is_some() {
+        return Ok(known);
+    }
+    let (login, password, kept) = if options.keyring
+        && let Some(kept) = (around.kept)(asked, around.warn)
+    {
+        (Some(kept.user), Some(kept.password), Some(kept.place))
+    } else {
+        let home = around.home.as_deref().filter(|_| options.netrc);
+        let entry = home.and_then(|home| netrc::entry(&home.join(".netrc"), asked, around.warn));
+        entry.map_or((None, None, None), |entry| {
+            (entry.login, entry.password, None)
+        })
+    };
+    known.user = known.user.or(login);
+    if known.password.is_none() {
+        (known.password, known.kept) = (password, kept);
+    }
+    Ok(known)
 }
 
 fn keyboard(
@@ -222,108 +255,20 @@ fn ask(host: &str, user: Option<String>, keyboard: &mut dyn Keyboard) -> Result<
         None => {
             let typed = keyboard.read_line(&format!("User name for {host} [{ANONYMOUS}]: "))?;
             match typed.trim() {
-                "" | ANONYMOUS => return Ok(anonymous()),
+                "" | ANONYMOUS => return Ok(Account::anonymous()),
                 user => user.to_owned(),
             }
         }
     };
     let prompt = format!("Password for {}@{host}: ", Escaped(user.as_bytes()));
     let password = Secret::new(keyboard.read_secret(&prompt)?);
-    Ok(Account { user, password })
-}
-
-fn password_from_option(
-    options: &CredentialOptions,
-    warn: &mut dyn FnMut(&str),
-) -> Result<Option<Secret>> {
-    if let Some(path) = &options.password_file {
-        return password_from_file(path, warn).map(Some);
-    }
-    match &options.password_command {
-        Some(command) => password_from_command(command).map(Some),
-        None => Ok(None),
-    }
-}
-
-fn password_from_file(path: &Path, warn: &mut dyn FnMut(&str)) -> Result<Secret> {
-    let shown = Escaped(path.as_os_str().as_bytes()).to_string();
-    let doing = || format!("reading the password file {shown}");
-    let file = File::open(path).map_err(unreadable).doing(doing)?;
-    let metadata = file.metadata().map_err(unreadable).doing(doing)?;
-    if metadata.is_file() && is_open_to_others(metadata.permissions().mode()) {
-        warn(&format!(
-            "others can read the password file {shown}; chmod 600 keeps it secret"
-        ));
-    }
-    let mut content = Vec::new();
-    file.take(MAX_PASSWORD_BYTES)
-        .read_to_end(&mut content)
-        .map_err(unreadable)
-        .doing(doing)?;
-    first_line(&content).doing(doing)
-}
-
-fn password_from_command(command: &str) -> Result<Secret> {
-    let failed =
-        |what: String| Error::new(ErrorKind::Login(what)).while_doing("running --password-command");
-    let mut child = Command::new("sh")
-        .arg("-c")
-        .arg(command)
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(format!("sh cannot be started: {error}")))?;
-    let mut content = Vec::new();
-    let read = match child.stdout.take() {
-        Some(mut stdout) => stdout
-            .by_ref()
-            .take(MAX_PASSWORD_BYTES)
-            .read_to_end(&mut content)
-            // To its end, so that a talkative command does not die of a closed pipe.
-            .and_then(|_| io::copy(&mut stdout, &mut io::sink())),
-        None => Ok(0),
-    };
-    let status = child.wait().and_then(|status| read.map(|_| status));
-    match status {
-        Ok(status) if status.success() => {
-            first_line(&content).doing(|| "running --password-command")
-        }
-        Ok(status) => Err(failed(format!("the command failed ({status})"))),
-        Err(error) => Err(failed(error.to_string())),
-    }
-}
-
-/// The first line as a password. The messages do not tell what is in it.
-fn first_line(content: &[u8]) -> Result<Secret> {
-    let line = content
-        .strip_prefix(BYTE_ORDER_MARK.as_bytes())
-        .unwrap_or(content)
-        .split(|byte| *byte == b'\n')
-        .next()
-        .unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let bad = |what: &str| Err(ErrorKind::Usage(what.to_owned()).into());
-    if line.is_empty() {
-        return bad("the first line is empty");
-    }
-    if line.iter().any(|byte| matches!(byte, b'\r' | 0)) {
-        return bad("the first line holds a carriage return or a NUL byte");
-    }
-    match std::str::from_utf8(line) {
-        Ok(text) => Ok(Secret::new(text.to_owned())),
-        Err(_) => bad("the first line is not UTF-8"),
-    }
-}
-
-fn unreadable(error: io::Error) -> Error {
-    ErrorKind::Usage(Error::new(ErrorKind::Disk(error)).to_string()).into()
-}
-
-fn is_open_to_others(mode: u32) -> bool {
-    mode & 0o044 != 0
+    Ok(Account::new(user, password))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     /// Answers in order; asked for more, it fails the test.
@@ -340,26 +285,33 @@ mod tests {
         }
     }
 
-    struct Case {
-        options: CredentialOptions,
+    pub(super) struct Case {
+        pub(super) options: CredentialOptions,
         environment: Option<&'static str>,
+        /// User and password.
+        kept: Option<(&'static str, &'static str)>,
+        was_asked_what_is_kept: usize,
         home: Option<PathBuf>,
         typed: Option<Vec<&'static str>>,
-        warnings: Vec<String>,
+        pub(super) warnings: Vec<String>,
     }
 
     impl Case {
-        fn new(user: Option<&str>) -> Self {
+        pub(super) fn new(user: Option<&str>) -> Self {
             Self {
                 options: CredentialOptions {
                     user: user.map(str::to_owned),
                     password: None,
                     password_file: None,
                     password_command: None,
+                    keyring: true,
                     netrc: true,
                     prompt: Prompt::IfNeeded,
+                    store: false,
                 },
                 environment: None,
+                kept: None,
+                was_asked_what_is_kept: 0,
                 home: None,
                 typed: None,
                 warnings: Vec::new(),
@@ -372,14 +324,23 @@ mod tests {
             self
         }
 
-        fn resolve(&mut self) -> Result<(String, String)> {
+        pub(super) fn resolve(&mut self) -> Result<(String, String)> {
             let mut typed = self.typed.clone();
             let account = resolve_within(
                 "nas",
                 21,
                 &self.options,
-                Surroundings {
+                &mut Surroundings {
                     environment: self.environment.map(OsString::from),
+                    kept: &mut |asked, _| {
+                        self.was_asked_what_is_kept += 1;
+                        let (user, password) = self.kept?;
+                        asked.user.is_none_or(|asked| asked == user).then(|| Kept {
+                            user: user.to_owned(),
+                            password: Secret::new(password.to_owned()),
+                            place: Place::Keyring("nas".to_owned()),
+                        })
+                    },
                     home: self.home.clone(),
                     terminal: &mut || {
                         typed
@@ -392,22 +353,22 @@ mod tests {
             Ok((account.user, account.password.reveal().to_owned()))
         }
 
-        fn account(&mut self) -> (String, String) {
+        pub(super) fn account(&mut self) -> (String, String) {
             self.resolve().unwrap()
         }
     }
 
     /// A directory of one test.
-    struct Scratch(PathBuf);
+    pub(super) struct Scratch(pub(super) PathBuf);
 
     impl Scratch {
-        fn new(test: &str) -> Self {
+        pub(super) fn new(test: &str) -> Self {
             let dir = std::env::temp_dir().join(format!("coracle-{test}-{}", std::process::id()));
             std::fs::create_dir_all(&dir).unwrap();
             Self(dir)
         }
 
-        fn write(&self, name: &str, text: &str, mode: u32) -> PathBuf {
+        pub(super) fn write(&self, name: &str, text: &str, mode: u32) -> PathBuf {
             let path = self.0.join(name);
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -421,7 +382,7 @@ mod tests {
         }
     }
 
-    fn pair(user: &str, password: &str) -> (String, String) {
+    pub(super) fn pair(user: &str, password: &str) -> (String, String) {
         (user.to_owned(), password.to_owned())
     }
 
@@ -434,11 +395,13 @@ mod tests {
     }
 
     #[test]
-    fn file_comes_before_command_before_environment_before_netrc() {
+    fn file_comes_before_command_before_environment_before_what_is_kept_before_netrc() {
         let dir = Scratch::new("chain");
         let mut case =
             Case::new(Some("me")).with_netrc(&dir, "machine nas login me password rc", 0o600);
         assert_eq!(case.account(), pair("me", "rc"));
+        case.kept = Some(("me", "kept"));
+        assert_eq!(case.account(), pair("me", "kept"));
         case.environment = Some("env");
         assert_eq!(case.account(), pair("me", "env"));
         case.options.password_command = Some("echo command; echo more".into());
@@ -446,6 +409,40 @@ mod tests {
         case.options.password_file = Some(dir.write("pw", "file\r\nmore\n", 0o600));
         assert_eq!(case.account(), pair("me", "file"));
         assert_eq!(case.warnings, [] as [&str; 0]);
+    }
+
+    #[test]
+    fn nobody_is_asked_what_is_kept_where_it_cannot_matter() {
+        let mut case = Case::new(Some("me"));
+        case.kept = Some(("me", "kept"));
+        case.environment = Some("env");
+        assert_eq!(case.account(), pair("me", "env"));
+        case.environment = None;
+        case.options.password = Some(Secret::new("url".into()));
+        assert_eq!(case.account(), pair("me", "url"));
+        case.options.password = None;
+        case.options.keyring = false;
+        assert!(case.resolve().is_err());
+        case.options.keyring = true;
+        case.options.prompt = Prompt::Always;
+        case.typed = Some(vec!["typed"]);
+        assert_eq!(case.account(), pair("me", "typed"));
+        assert_eq!(case.was_asked_what_is_kept, 0);
+        let mut nobody = Case::new(None);
+        assert_eq!(nobody.account(), pair("anonymous", "anonymous@"));
+        assert_eq!(nobody.was_asked_what_is_kept, 1);
+    }
+
+    #[test]
+    fn what_is_kept_tells_the_user_too_and_is_of_no_other() {
+        let mut case = Case::new(None);
+        case.kept = Some(("me", "kept"));
+        assert_eq!(case.account(), pair("me", "kept"));
+        case.environment = Some("env");
+        assert_eq!(case.account(), pair("me", "env"));
+        let mut case = Case::new(Some("you"));
+        case.kept = Some(("me", "kept"));
+        assert!(case.resolve().is_err());
     }
 
     #[test]
@@ -540,18 +537,6 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_a_line_of_any_system() {
-        let dir = Scratch::new("line-ends");
-        let mut case = Case::new(Some("me"));
-        for text in ["pw", "pw\n", "pw\r\n", "\u{feff}pw\r\nmore\r\n"] {
-            case.options.password_file = Some(dir.write("pw", text, 0o600));
-            assert_eq!(case.account(), pair("me", "pw"), "{text:?}");
-        }
-        case.options.password_file = Some(dir.write("pw", "\u{feff}\r\n", 0o600));
-        assert!(case.resolve().unwrap_err().to_string().contains("empty"));
-    }
-
-    #[test]
     fn what_netrc_says_unclearly_of_this_host_is_told_and_used_for_nobody() {
         let dir = Scratch::new("unclear");
         let text = "machine nas login me password two words\ndefault login d password other";
@@ -571,43 +556,5 @@ mod tests {
         let mut case = Case::new(None).with_netrc(&dir, text, 0o600);
         assert_eq!(case.account(), pair("me", "rc"));
         assert_eq!(case.warnings, [] as [&str; 0]);
-    }
-
-    #[test]
-    fn a_password_file_that_others_can_read_is_used_with_a_warning() {
-        let dir = Scratch::new("file");
-        let mut case = Case::new(Some("me"));
-        case.options.password_file = Some(dir.write("pw", "s3cret", 0o644));
-        assert_eq!(case.account(), pair("me", "s3cret"));
-        assert!(case.warnings[0].contains("chmod 600"));
-    }
-
-    #[test]
-    fn bad_sources_are_named_and_end_the_run() {
-        let dir = Scratch::new("bad");
-        let mut case = Case::new(Some("me"));
-        case.options.password_file = Some(dir.0.join("none"));
-        let error = case.resolve().unwrap_err().to_string();
-        assert!(error.contains("/none: no such file"), "{error}");
-        case.options.password_file = Some(dir.write("pw", "\nx", 0o600));
-        assert!(
-            case.resolve()
-                .unwrap_err()
-                .to_string()
-                .contains("first line is empty")
-        );
-        case.options.password_file = None;
-        case.options.password_command = Some("echo secret; exit 3".into());
-        let error = case.resolve().unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Login(_)));
-        assert!(error.to_string().contains("exit status: 3"), "{error}");
-        assert!(!error.to_string().contains("secret"));
-    }
-
-    #[test]
-    fn a_talkative_command_is_heard_out() {
-        let mut case = Case::new(Some("me"));
-        case.options.password_command = Some("echo pw; head -c 300000 /dev/zero".into());
-        assert_eq!(case.account(), pair("me", "pw"));
     }
 }

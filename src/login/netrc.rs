@@ -3,23 +3,13 @@
 //! A word that nobody knows spoils the entry that it is in, and no other. Whoever such an entry is for gets no password from
 //! this file at all: the next entry that fits, often `default`, may be meant for somebody else.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{BYTE_ORDER_MARK, is_open_to_others};
+use super::given::BYTE_ORDER_MARK;
+use super::{Asked, private};
 use crate::job::{FTP_PORT, FTPS_PORT, SSH_PORT, Secret};
 use crate::path::Escaped;
-
-/// Whom an entry is looked for.
-pub(super) struct Asked<'a> {
-    pub(super) host: &'a str,
-    pub(super) port: u16,
-    /// Any, where none is given.
-    pub(super) user: Option<&'a str>,
-}
 
 /// One `machine` or `default`.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -34,27 +24,19 @@ pub(super) struct Entry {
     unclear: Option<usize>,
 }
 
-/// A `.netrc` lists some hosts; what is larger is something else.
-const MAX_BYTES: u64 = 1024 * 1024;
-
 /// The entry that fits in the file at that path. A file that cannot be used is none, with a warning, and so is an entry that
 /// cannot be understood.
 pub(super) fn entry(path: &Path, asked: &Asked<'_>, warn: &mut dyn FnMut(&str)) -> Option<Entry> {
     let shown = Escaped(path.as_os_str().as_bytes()).to_string();
-    let text = match read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            warn(&format!("{shown} is not used: {error}"));
+    let content = match private::read(path) {
+        Ok(content) => content?,
+        Err(reason) => {
+            warn(&format!("{shown} is not used: {reason}"));
             return None;
         }
     };
-    let Some(text) = text else {
-        warn(&format!(
-            "{shown} is not used, because others can read it; chmod 600 helps"
-        ));
-        return None;
-    };
+    // What is no UTF-8 spoils only the entries that hold it.
+    let text = String::from_utf8_lossy(&content);
     let found = find(parse(&text), asked)?;
     match found.unclear {
         None => Some(found),
@@ -66,17 +48,6 @@ pub(super) fn entry(path: &Path, asked: &Asked<'_>, warn: &mut dyn FnMut(&str)) 
             None
         }
     }
-}
-
-/// The text of the file; none where others can read it. What is no UTF-8 spoils only the entries that hold it.
-fn read(path: &Path) -> io::Result<Option<String>> {
-    let file = File::open(path)?;
-    if is_open_to_others(file.metadata()?.permissions().mode()) {
-        return Ok(None);
-    }
-    let mut content = Vec::new();
-    file.take(MAX_BYTES).read_to_end(&mut content)?;
-    Ok(Some(String::from_utf8_lossy(&content).into_owned()))
 }
 
 /// The first entry that fits.

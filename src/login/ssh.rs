@@ -3,9 +3,9 @@
 //! Several connections ask the same; the user is asked once.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{CredentialOptions, Prompt, known_password};
+use super::{Account, Asked, CredentialOptions, Keeper, Prompt, known, within_process};
 use crate::error::Result;
 use crate::job::Secret;
 use crate::path::Escaped;
@@ -18,17 +18,19 @@ pub struct SshAnswers {
     host: String,
     port: u16,
     options: CredentialOptions,
+    keeper: Arc<Keeper>,
     /// What was answered; none where nobody could. Whoever asks meanwhile waits for it.
     given: Mutex<HashMap<String, Option<Secret>>>,
 }
 
 impl SshAnswers {
-    /// Answers for that host and port.
-    pub fn new(host: &str, port: u16, options: &CredentialOptions) -> Self {
+    /// Answers for that host and port; a password that is given is noted by the keeper.
+    pub fn new(host: &str, port: u16, options: &CredentialOptions, keeper: Arc<Keeper>) -> Self {
         Self {
             host: host.to_owned(),
             port,
             options: options.clone(),
+            keeper,
             given: Mutex::default(),
         }
     }
@@ -46,6 +48,22 @@ impl SshAnswers {
         let answer = answer()?;
         given.insert(question.to_owned(), answer.clone());
         Ok(answer)
+    }
+
+    /// The account with the password that is known without anybody being asked.
+    fn known(&self, user: &str) -> Result<Option<Account>> {
+        let asked = Asked {
+            host: &self.host,
+            port: self.port,
+            user: Some(user),
+        };
+        let mut warn = |text: &str| log::warn!("{text}");
+        let known = within_process(&mut warn, |around| known(&asked, &self.options, around))?;
+        Ok(known.password.map(|password| Account {
+            user: user.to_owned(),
+            password,
+            kept: known.kept,
+        }))
     }
 
     fn terminal(&self) -> Option<Terminal> {
@@ -77,13 +95,24 @@ impl Answers for SshAnswers {
         let host = &self.host;
         let prompt = format!("Password for {user}@{host}: ");
         self.once(&prompt, || {
-            if self.options.prompt != Prompt::Always
-                && let Some(known) = known_password(user, host, self.port, &self.options)?
-            {
-                return Ok(Some(known));
-            }
-            self.ask_user(&prompt, Secrecy::Secret)
+            let known = match self.options.prompt {
+                Prompt::Always => None,
+                Prompt::IfNeeded | Prompt::Never => self.known(user)?,
+            };
+            let account = match known {
+                Some(known) => known,
+                None => match self.ask_user(&prompt, Secrecy::Secret)? {
+                    Some(typed) => Account::new(user.to_owned(), typed),
+                    None => return Ok(None),
+                },
+            };
+            self.keeper.note(&account);
+            Ok(Some(account.password))
         })
+    }
+
+    fn password_taken(&self) {
+        self.keeper.welcome();
     }
 
     fn ask(&self, question: &str, secrecy: Secrecy) -> Result<Option<Secret>> {

@@ -103,6 +103,9 @@ impl Session {
             lost: None,
         };
         let hello = session.await_hello()?;
+        if let Some(program) = &session.program {
+            program.is_in();
+        }
         log::debug!("the server speaks SFTP {}", hello.version);
         if hello.version < 3 {
             return Err(ErrorKind::Unsupported(

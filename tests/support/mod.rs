@@ -6,6 +6,7 @@ pub mod acquainted;
 pub mod couple;
 pub mod faulty;
 pub mod ftp_server;
+pub mod keyring;
 pub mod memory;
 pub mod program;
 pub mod random;

@@ -43,7 +43,7 @@ def line(options):
     on = [
         key
         for key in sorted(
-            "create_folder delete delete_unmatched dry_run force ftp_active migrate no_color no_netrc no_prompt "
+            "create_folder delete delete_unmatched dry_run force ftp_active migrate no_color no_keyring no_netrc no_prompt "
             "no_verify_host_keys progress prompt report_problems".split()
         )
         if options.get(key)

@@ -21,6 +21,7 @@ pub struct FtpConnector {
     pub(super) ways: Arc<[Way]>,
     pub(super) tricks: Arc<Tricks>,
     pub(super) halt: Halt,
+    welcome: Option<Arc<dyn Fn() + Send + Sync>>,
     /// What all targets have learnt; none before the first of them.
     pub(super) learnt: Arc<Mutex<Option<Learnt>>>,
     pub(super) memory: Option<Arc<dyn Memory>>,
@@ -45,6 +46,7 @@ impl FtpConnector {
             ways: ways(limits.data, &location.habits.passive).into(),
             tricks: Arc::default(),
             halt: Halt::default(),
+            welcome: None,
             learnt: Arc::default(),
             memory: None,
             kept: Arc::default(),
@@ -56,6 +58,12 @@ impl FtpConnector {
     #[must_use]
     pub fn with_halt(self, halt: Halt) -> Self {
         Self { halt, ..self }
+    }
+
+    /// With somebody who is told of each login that the server took.
+    #[must_use]
+    pub fn with_welcome(self, welcome: Option<Arc<dyn Fn() + Send + Sync>>) -> Self {
+        Self { welcome, ..self }
     }
 
     /// With what earlier runs have learnt of the server; what this one learns is kept there, too.
@@ -126,6 +134,9 @@ impl FtpConnector {
         };
         let (host, port) = (&location.host, location.port);
         let session = Session::open(host, port, account, &settings, &self.security)?;
+        if let Some(welcome) = &self.welcome {
+            welcome();
+        }
         let address = session.peer().ip();
         if session.is_clear() && !location.password.reveal().is_empty() && !is_private(address) {
             let _ = self.overheard.set(address);

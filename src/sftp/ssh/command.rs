@@ -1,21 +1,18 @@
 //! What the SSH program is called, and what it is told. Pure, but for asking the program what it is.
 
 use std::ffi::OsString;
-use std::io::Read;
+use std::io;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-use std::{io, thread};
+use std::process::Command;
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{HostKeys, SftpLocation};
 use crate::path::Escaped;
+use crate::process;
 
 /// A program that is asked for its version and says nothing for so long is not what it should be.
 const VERSION_WAIT: Duration = Duration::from_secs(10);
-
-/// Between two looks at whether it has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// How much dropbear may receive before it has to be told that there is room, in bytes: its own 24 KiB allow 1.1 MB a
 /// second at 20 ms.
@@ -232,31 +229,8 @@ fn version(words: &[OsString]) -> io::Result<Vec<u8>> {
     let Some((program, rest)) = words.split_first() else {
         return Err(io::ErrorKind::NotFound.into());
     };
-    let mut child = Command::new(program)
-        .args(rest)
-        .arg("-V")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let until = Instant::now() + VERSION_WAIT;
-    while child.try_wait()?.is_none() {
-        if Instant::now() > until {
-            child.kill()?;
-            child.wait()?;
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        thread::sleep(LOOK_EVERY);
-    }
-    let mut said = Vec::new();
-    // A line, which any pipe holds. Whoever it left behind in the background may keep the pipe open.
-    if let Some(stderr) = child.stderr.take() {
-        let mut buffer = [0; 512];
-        let mut stderr = stderr;
-        let count = stderr.read(&mut buffer)?;
-        said.extend_from_slice(&buffer[..count]);
-    }
-    Ok(said)
+    let mut command = Command::new(program);
+    Ok(process::ask(command.args(rest).arg("-V"), b"", VERSION_WAIT)?.complaints)
 }
 
 /// Whose options a program takes that says this of its version.

@@ -21,6 +21,9 @@ pub trait Answers: Send + Sync {
     /// and agent come first.
     fn password(&self, user: &str) -> Result<Option<Secret>>;
 
+    /// The server took a login by the password that was given.
+    fn password_taken(&self) {}
+
     /// Whatever else the program asks, as it asks it; none where there is nobody to answer.
     fn ask(&self, question: &str, secrecy: Secrecy) -> Result<Option<Secret>>;
 }

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, read, write};
+use nix::unistd::{Pid, write};
 
 use super::command::{Client, Dialect, Terms, plain};
 use super::complaint::{self, Heard};
@@ -19,6 +18,7 @@ use super::{Answers, Secrecy};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::job::{HostKeys, Pin};
 use crate::path::Escaped;
+use crate::process::take_in;
 use crate::sftp::session::Channel;
 use crate::system::Pty;
 
@@ -110,7 +110,7 @@ impl Program {
     /// Takes in what it says, and answers what it asks.
     pub(in crate::sftp) fn attend(&mut self) -> Result<()> {
         self.take_complaints();
-        take_in(self.terminal.ours.as_fd(), &mut self.printed);
+        take_in(self.terminal.ours.as_fd(), &mut self.printed, KEPT_BYTES);
         if let Some(question) = prompt::find(&self.printed) {
             let text = String::from_utf8_lossy(&self.printed).into_owned();
             self.printed.clear();
@@ -242,6 +242,13 @@ impl Program {
         }
     }
 
+    /// SFTP has begun: whatever was typed was right.
+    pub(in crate::sftp) fn is_in(&self) {
+        if self.was_told_password {
+            self.answers.password_taken();
+        }
+    }
+
     /// Types a line.
     fn say(&self, line: &str) -> Result<()> {
         let bytes = [line.as_bytes(), b"\n"].concat();
@@ -256,7 +263,7 @@ impl Program {
     /// A pipe that has ended is always ready, so it is looked at no more.
     fn take_complaints(&mut self) {
         if let Some(stderr) = &self.stderr
-            && take_in(stderr.as_fd(), &mut self.said)
+            && take_in(stderr.as_fd(), &mut self.said, KEPT_BYTES)
         {
             self.stderr = None;
         }
@@ -310,21 +317,5 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         self.leave();
-    }
-}
-
-/// Appends what can be read without waiting, keeping the end of it; whether there will never be more.
-fn take_in(fd: BorrowedFd<'_>, kept: &mut Vec<u8>) -> bool {
-    let mut buffer = [0; 1024];
-    loop {
-        match read(fd, &mut buffer) {
-            Ok(0) => return true,
-            Ok(count) => {
-                kept.extend_from_slice(&buffer[..count]);
-                kept.drain(..kept.len().saturating_sub(KEPT_BYTES));
-            }
-            Err(Errno::EINTR) => {}
-            Err(_) => return false,
-        }
     }
 }
