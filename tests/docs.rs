@@ -122,7 +122,7 @@ fn the_session_in_readme_is_what_is_seen() {
         String::from_utf8(program.output().unwrap().stdout).unwrap()
     };
     run("coracle sync photos ftp://me@nas/photos");
-    put(&here, "d/photo.jpg", &"x".repeat(1_258_291), 500);
+    put(&here, "d/photo.jpg", "x".repeat(1_258_291), 500);
     put(&here, "notes.txt", "changed here", 500);
     put(&there, "notes.txt", "and there", 400);
     fs::remove_file(there.join("old.txt")).unwrap();
