@@ -8,6 +8,10 @@ use std::time::Duration;
 use crate::path::{Escaped, Name, RelPath};
 use crate::side::Side;
 
+mod mask;
+
+pub use mask::Mask;
+
 /// One run's request.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -409,6 +413,9 @@ impl fmt::Display for FtpLocation {
 
 /// The user name of those who have none (RFC 1635).
 pub const ANONYMOUS: &str = "anonymous";
+
+/// What they give as password: RFC 1635 asks for an address, of which servers check at most the '@'.
+pub const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
 /// The control connection's port (RFC 959).
 pub const FTP_PORT: u16 = 21;

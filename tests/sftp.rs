@@ -579,6 +579,39 @@ fn no_secret_is_where_others_can_read_it() {
 }
 
 #[test]
+fn what_the_ssh_program_repeats_of_the_password_is_not_shown() {
+    let place = Place::new("sftp");
+    let fake = place.path().join("fake");
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+    for last in [
+        "echo \"who is $answer?\" >&2",
+        "echo \"who is $answer?\"; read rest",
+        "printf \"$answer is not me@jump's password: \" > /dev/tty; read rest < /dev/tty",
+    ] {
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in *-V*) echo OpenSSH >&2; exit;; esac\n\
+             printf \"me@nas's password: \" > /dev/tty\nread answer < /dev/tty\n{last}\n"
+        );
+        fs::write(&fake, script).unwrap();
+        fs::set_permissions(&fake, mode.clone()).unwrap();
+        let url = format!("sftp://me:{PASSWORD}@nas/x");
+        let fake = fake.to_str().unwrap();
+        let options = [
+            "--ssh-command",
+            fake,
+            "--retries",
+            "0",
+            "--timeout",
+            "5",
+            "-vvv",
+        ];
+        let ended = place.with("upload", &url, &options);
+        assert!(matches!(ended.code, Some(6 | 7)), "{ended}");
+        ended.complains("****").hides(PASSWORD);
+    }
+}
+
+#[test]
 fn a_jump_hosts_question_is_not_answered_with_our_password() {
     let place = Place::new("sftp");
     let fake = place.path().join("fake");

@@ -263,7 +263,7 @@ impl Session {
     fn malformed(&self, why: Malformed, phase: Phase) -> Error {
         let line = self.input.split(|byte| *byte == b'\n').next();
         let line = line.unwrap_or_default();
-        let line = self.shown_text(&line[..line.len().min(MAX_FOREIGN_BYTES)]);
+        let line = self.shown_text(line, MAX_FOREIGN_BYTES);
         let text = match (why, phase) {
             (Malformed::NoCode, Phase::Greeting) => foreign_greeting(&self.input, &line),
             (Malformed::NoCode, _) => format!("{why}: \"{line}\""),

@@ -73,7 +73,7 @@ impl Session {
         };
         if reply.is_success() {
             self.software = Software::of(reply.text());
-            self.settings.tricks.meet(reply.text());
+            self.settings.tricks.meet(&self.mask().hide(reply.text()));
             return Ok(reply.code);
         }
         let text = format!("{} {}", reply.code, self.shown(&reply));

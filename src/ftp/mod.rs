@@ -15,7 +15,6 @@ mod meaning;
 mod passive;
 mod ports;
 mod reply;
-mod secret;
 mod session;
 mod software;
 mod transfer;

@@ -14,10 +14,10 @@ use super::command::{Command, Iac};
 use super::features::Features;
 use super::ports::{Ready, Way};
 use super::reply::Reply;
-use super::secret::mask;
 use super::software::Software;
 use super::tricks::{Trick, Tricks};
 use crate::error::{Doing, Error, ErrorKind, Phase, Result, Scope};
+use crate::job::Mask;
 use crate::net::{Halt, Secured, Stream, Tickets, TlsClient, dial};
 use crate::path::Escaped;
 
@@ -103,7 +103,7 @@ pub struct Session {
     pub(super) login_dir: Option<Vec<u8>>,
     pub(super) max_line_bytes: usize,
     pub(super) iac: Iac,
-    password: Vec<u8>,
+    mask: Arc<Mask>,
     /// Whether the account was let in.
     pub(super) is_in: bool,
     /// None for a session in the clear.
@@ -175,7 +175,7 @@ impl Session {
             login_dir: None,
             max_line_bytes,
             iac: Iac::Refused,
-            password: account.password.as_bytes().to_vec(),
+            mask: Arc::new(Mask::of(account.password.as_bytes())),
             is_in: false,
             protection: None,
         };
@@ -285,21 +285,24 @@ impl Session {
         error
     }
 
-    /// The reply's text as it may be shown: escaped, short, and without the password, which some servers repeat.
-    pub(super) fn shown(&self, reply: &Reply) -> String {
-        self.shown_text(reply.text())
+    /// What is not to be shown of what the server says.
+    pub const fn mask(&self) -> &Arc<Mask> {
+        &self.mask
     }
 
-    pub(super) fn shown_text(&self, text: &[u8]) -> String {
-        // Twice as much as is shown, so that no piece of a password is cut into two.
-        let text = &text[..text.len().min(2 * MAX_SHOWN_BYTES)];
-        let mut text = mask(text, &self.password);
+    /// The reply's text as it may be shown: escaped, short, and without the password, which some servers repeat.
+    pub(super) fn shown(&self, reply: &Reply) -> String {
+        self.shown_text(reply.text(), MAX_SHOWN_BYTES)
+    }
+
+    pub(super) fn shown_text(&self, text: &[u8], most: usize) -> String {
+        let mut text = self.mask.hide(text);
         for byte in &mut text {
             if *byte == b'\n' {
                 *byte = b' ';
             }
         }
-        text.truncate(MAX_SHOWN_BYTES);
+        text.truncate(most);
         Escaped(text.trim_ascii()).to_string()
     }
 }

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 
 use self::place::Kept;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::{ANONYMOUS, Secret};
+use crate::job::{ANONYMOUS, ANONYMOUS_PASSWORD, Secret};
 use crate::path::Escaped;
 use crate::screen::terminal::{Keyboard, Terminal};
 
@@ -88,7 +88,10 @@ impl Account {
 
     /// What anonymous users give as password: an address, of which servers check at most the '@'.
     fn anonymous() -> Self {
-        Self::new(ANONYMOUS.to_owned(), Secret::new("anonymous@".to_owned()))
+        Self::new(
+            ANONYMOUS.to_owned(),
+            Secret::new(ANONYMOUS_PASSWORD.to_owned()),
+        )
     }
 }
 

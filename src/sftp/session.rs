@@ -246,11 +246,15 @@ impl Session {
 
     /// Whatever comes where SFTP should begin is text, as a rule: of a shell's start-up file.
     fn noise(&mut self) -> Error {
-        let text = &self.unread[..self.arrived.min(SHOWN_BYTES)];
-        let line = text
-            .split(|byte| *byte == b'\n')
-            .find(|line| !line.is_empty());
-        let shown = Escaped(line.unwrap_or(text).trim_ascii()).to_string();
+        let text = String::from_utf8_lossy(&self.unread[..self.arrived]);
+        let line = text.lines().find(|line| !line.is_empty());
+        let line = line.unwrap_or(&text).trim_ascii();
+        let mut shown = match &self.program {
+            Some(program) => program.shown(line).into_bytes(),
+            None => line.as_bytes().to_vec(),
+        };
+        shown.truncate(SHOWN_BYTES);
+        let shown = Escaped(&shown);
         self.nonsense(format!(
             "its shell prints before SFTP begins: \"{shown}\"; make the account's start-up files (.bashrc, .profile) \
              silent where there is no terminal"

@@ -6,11 +6,10 @@ use super::FtpReplica;
 use super::learnt::{Learnt, Memory};
 use crate::error::Result;
 use crate::ftp::{Account, Security, Session, Settings, Tricks, Way};
-use crate::job::{ANONYMOUS, DataMode, Encoding, FtpLocation, Limits, Passive, Protection};
+use crate::job::{
+    ANONYMOUS, ANONYMOUS_PASSWORD, DataMode, Encoding, FtpLocation, Limits, Passive, Protection,
+};
 use crate::net::{Halt, IpAddr, TlsClient, is_private};
-
-/// What those say who have no password (RFC 1635 asks for an address; servers are content with an @).
-const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
 /// Opens targets for one account of a server, which share what protects them.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use std::io;
 use super::command::{Dialect, Terms};
 use super::prompt::{fingerprint, fingerprint_text};
 use crate::error::{Error, ErrorKind, Phase};
-use crate::job::Pin;
+use crate::job::{Mask, Pin};
 use crate::path::Escaped;
 
 /// How much of a line that nobody knows is shown.
@@ -28,6 +28,17 @@ pub(super) struct Heard<'a> {
     pub(super) asked_about: Option<Pin>,
     /// Whether it was given the password.
     pub(super) was_told_password: bool,
+    /// What it was told, and may repeat.
+    pub(super) mask: &'a Mask,
+}
+
+impl Heard<'_> {
+    /// A line as it may be shown.
+    fn shown(&self, line: &str) -> String {
+        let mut line = self.mask.hide(line.as_bytes());
+        line.truncate(SHOWN_BYTES);
+        Escaped(&line).to_string()
+    }
 }
 
 /// Why the program ended; none where it said nothing.
@@ -36,7 +47,7 @@ pub(super) fn explain(heard: &Heard<'_>) -> Option<Error> {
     of_host_key(heard, &text)
         .or_else(|| of_login(heard, &text))
         .or_else(|| of_connection(heard, &text))
-        .or_else(|| of_unknown(&text))
+        .or_else(|| of_unknown(heard, &text))
 }
 
 /// The refusal of a host key that is not known.
@@ -76,7 +87,7 @@ pub(super) fn login_refused(
 ) -> Error {
     let who = account(terms);
     let takes = match methods {
-        Some(methods) => format!("; it takes: {}", Escaped(methods.as_bytes())),
+        Some(methods) => format!("; it takes: {methods}"),
         None => String::new(),
     };
     ErrorKind::Login(if was_told_password {
@@ -95,7 +106,7 @@ fn of_host_key(heard: &Heard<'_>, text: &str) -> Option<Error> {
             None => String::new(),
         };
         let noted = match line_with(text, " key in ") {
-            Some(line) => format!(" (the old one is noted: {})", Escaped(line.as_bytes())),
+            Some(line) => format!(" (the old one is noted: {})", heard.shown(line)),
             None => String::new(),
         };
         return Some(refused_key(format!(
@@ -125,10 +136,11 @@ fn of_login(heard: &Heard<'_>, text: &str) -> Option<Error> {
     if !is_refused {
         return None;
     }
-    let error = login_refused(heard.terms, heard.was_told_password, methods);
+    let methods = methods.map(|methods| heard.shown(methods));
+    let error = login_refused(heard.terms, heard.was_told_password, methods.as_deref());
     let key_file = line_with(text, "Identity file ").or_else(|| line_with(text, "loading keyfile"));
     Some(match key_file {
-        Some(line) => error.while_doing(Escaped(line.as_bytes()).to_string()),
+        Some(line) => error.while_doing(heard.shown(line)),
         None => error,
     })
 }
@@ -146,7 +158,7 @@ fn of_connection(heard: &Heard<'_>, text: &str) -> Option<Error> {
     }
     if text.contains("Unable to negotiate with") || text.contains("No matching algo") {
         let line = line_with(text, "no matching").or_else(|| line_with(text, "No matching"));
-        let what = Escaped(line.unwrap_or_default().as_bytes()).to_string();
+        let what = heard.shown(line.unwrap_or_default());
         return Some(refused_key(format!(
             "{host} and this machine have no method in common: {what}"
         )));
@@ -174,10 +186,9 @@ fn of_connection(heard: &Heard<'_>, text: &str) -> Option<Error> {
         .then(|| Error::new(ErrorKind::Timeout(Phase::Connect)).while_doing(doing()))
 }
 
-fn of_unknown(text: &str) -> Option<Error> {
+fn of_unknown(heard: &Heard<'_>, text: &str) -> Option<Error> {
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
-    let line = &line.as_bytes()[..line.len().min(SHOWN_BYTES)];
-    let shown = format!("the SSH program says: {}", Escaped(line));
+    let shown = format!("the SSH program says: {}", heard.shown(line));
     Some(ErrorKind::Network(io::Error::other(shown)).into())
 }
 
@@ -248,6 +259,7 @@ mod tests {
             terms: &terms(),
             asked_about: None,
             was_told_password,
+            mask: &Mask::of(b"geheim"),
         })
     }
 
@@ -362,6 +374,20 @@ mod tests {
             "the SSH program says: Bad \\x1b[31mthing"
         );
         assert!(explained(Dialect::OpenSsh, " \r\n", false).is_none());
+    }
+
+    #[test]
+    fn what_was_typed_is_not_shown() {
+        for said in [
+            "wrong: 'geheim'\r\n",
+            "me@nas: Permission denied (publickey,geheim).\r\n",
+            "Warning: Identity file geheim not accessible\r\nme@nas: Permission denied (a).\r\n",
+            "Unable to negotiate with nas: no matching GEHEIM found\r\n",
+        ] {
+            let text = sentence(Dialect::OpenSsh, said);
+            assert!(text.contains("****"), "{text}");
+            assert!(!text.to_ascii_lowercase().contains("geheim"), "{text}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::complaint::{self, Heard};
 use super::prompt::{self, Question};
 use super::{Answers, Secrecy};
 use crate::error::{Error, ErrorKind, Phase, Result};
-use crate::job::{HostKeys, Pin};
+use crate::job::{HostKeys, Mask, Pin};
 use crate::path::Escaped;
 use crate::process::take_in;
 use crate::sftp::session::Channel;
@@ -46,6 +46,8 @@ pub struct Program {
     asked_about: Option<Pin>,
     is_key_settled: bool,
     was_told_password: bool,
+    /// What was typed, and is not to be shown.
+    mask: Mask,
 }
 
 impl Program {
@@ -89,6 +91,7 @@ impl Program {
             asked_about: None,
             is_key_settled: false,
             was_told_password: false,
+            mask: Mask::default(),
         };
         for fd in program.descriptors() {
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
@@ -178,7 +181,7 @@ impl Program {
                 Dialect::Dropbear => self.say(yes),
             },
             (HostKeys::Pins(_), _) => Err(self.refuse_key(pin)),
-            (HostKeys::Known, _) => match self.answers.ask(text, Secrecy::Plain)? {
+            (HostKeys::Known, _) => match self.answers.ask(&self.shown(text), Secrecy::Plain)? {
                 Some(answer) => self.say(answer.reveal()),
                 None => Err(self.refuse_key(pin)),
             },
@@ -202,6 +205,7 @@ impl Program {
         match self.answers.password(user)? {
             Some(password) => {
                 self.was_told_password = true;
+                self.mask.add(password.reveal().as_bytes());
                 self.say(password.reveal())
             }
             None => {
@@ -224,8 +228,14 @@ impl Program {
         } else {
             Secrecy::Secret
         };
+        let question = &self.shown(question);
         match self.answers.ask(question, secrecy)? {
-            Some(answer) => self.say(answer.reveal()),
+            Some(answer) => {
+                if secrecy == Secrecy::Secret {
+                    self.mask.add(answer.reveal().as_bytes());
+                }
+                self.say(answer.reveal())
+            }
             None => {
                 let last = question
                     .rsplit(['\r', '\n'])
@@ -247,6 +257,12 @@ impl Program {
         if self.was_told_password {
             self.answers.password_taken();
         }
+    }
+
+    /// A text of the program without what was typed.
+    pub(in crate::sftp) fn shown(&self, text: &str) -> String {
+        let shown = self.mask.hide(text.as_bytes());
+        String::from_utf8_lossy(&shown).into_owned()
     }
 
     /// Types a line.
@@ -279,6 +295,7 @@ impl Program {
             terms: &self.terms,
             asked_about: self.asked_about,
             was_told_password: self.was_told_password,
+            mask: &self.mask,
         })
     }
 
