@@ -124,6 +124,60 @@ fn a_wrong_password_is_refused_by_every_server() {
 }
 
 #[test]
+fn what_a_server_repeats_of_the_password_is_not_shown() {
+    let place = place("repeated-password");
+    put(&place.local(), "a", "a", DAY_SECS);
+    let server = FtpServer::start(Config {
+        user: Some("me".to_owned()),
+        password: Some("hush-hush".to_owned()),
+        ..Config::serving(place.remote())
+    });
+    let forms = [
+        "PASS hush-hush?",
+        "me:HUSH-HUSH@nas",
+        "hush%2Dhush",
+        "h u s h - h u s h",
+        "\"hush-\r\n-hu\r\nsh\"",
+        "bWU6aHVzaC1odXNo",
+        "687573682D68757368",
+    ];
+    for form in forms {
+        let reply = |code: u16| {
+            let text = format!("{code}-it was\r\n{form}\r\n{code} so\r\n");
+            Effect::raw_reply(text)
+        };
+        let line = format!("{form}\r\n");
+        for (verb, effect) in [
+            ("PASS", reply(530)),
+            ("PASS", reply(421)),
+            ("FEAT", reply(211)),
+            ("PWD", reply(599)),
+            ("MLSD", reply(550)),
+            ("MLSD", Effect::extra_listing_lines(&[line.as_bytes()])),
+            ("STOR", reply(553)),
+            ("RNTO", Effect::raw_reply(format!("{form}\r\n"))),
+            ("QUIT", reply(221)),
+        ] {
+            server.heal();
+            server.inject(Fault::on(verb).always().then(effect));
+            let options = ["--retries=0", "--timeout=5", "-vvv"];
+            let url = format!("ftp://me:hush-hush@{}/", server.addr());
+            let ended = place.with("sync", &url, &options);
+            let all = ended.to_string().to_lowercase();
+            assert!(all.contains("****"), "{verb} {form}: {all}");
+            for piece in [
+                "hush-", "-hush", "-hu", "s h", "hush%2d", "aHVzaC1", "6875736",
+            ] {
+                assert!(
+                    !all.contains(&piece.to_lowercase()),
+                    "{verb} {form}: {piece}: {all}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_user_that_vsftpd_does_not_know_is_refused() {
     let place = place("unknown-user");
     let server = servers::Server::start(Kind::Vsftpd, Options::default());

@@ -5,9 +5,11 @@
 //! C: USER tester      the client must say this
 //! D> one\r\n          the server sends this over the data connection and closes it
 //! D< bytes            the client must send this over the data connection and close it
+//! D! bytes            the server sends this over the data connection and resets it
 //! D-                  the server closes the data connection unused
 //! X                   the server closes the control connection
 //! = login MLST MFMT   the usual login of a server with these features
+//! = fence             the questions, in any order, that show whether the replies are in step
 //! ```
 //!
 //! `{port}` in what the server says is a fresh passive port, `{p1},{p2}` the same in two numbers. `\r`, `\n`, `\\` and
@@ -36,6 +38,8 @@ use coracle::replica::{
 };
 use coracle::time::Timestamp;
 
+use nix::sys::socket::sockopt::Linger;
+
 use acquainted::acquainted;
 
 /// 2024-02-29 12:34:56 UTC.
@@ -43,6 +47,9 @@ const LEAP_DAY: Timestamp = Timestamp::from_secs(1_709_210_096);
 
 /// Whoever waits longer than this for the other side has lost the thread.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So many questions make a fence.
+const FENCE: usize = 16;
 
 /// Plays the transcript while `act` uses the target, and checks that both came to the end.
 fn play(name: &str, act: impl FnOnce(Result<FtpReplica>)) {
@@ -114,11 +121,22 @@ impl Player {
                     String::from_utf8_lossy(&unescape(bytes)),
                     "{at}"
                 );
+            } else if let Some(bytes) = line.strip_prefix("D! ") {
+                let mut data = self.accept(&at);
+                data.write_all(&unescape(bytes)).unwrap();
+                await_taken(&data);
+                let at_once = nix::libc::linger {
+                    l_onoff: 1,
+                    l_linger: 0,
+                };
+                nix::sys::socket::setsockopt(&data, Linger, &at_once).unwrap();
             } else if line == "D-" {
                 drop(self.accept(&at));
             } else if line == "X" {
                 self.control.get_ref().shutdown(Shutdown::Both).unwrap();
                 return;
+            } else if line == "= fence" {
+                self.pass_fence(&at);
             } else if let Some(features) = line.strip_prefix("= login") {
                 self.log_in(features, &at);
             } else {
@@ -154,6 +172,18 @@ impl Player {
         self.say("200 binary");
         self.hear("PWD", at);
         self.say("257 \"/\"");
+    }
+
+    fn pass_fence(&mut self, at: &str) {
+        for _ in 0..FENCE {
+            let mut line = String::new();
+            self.control.read_line(&mut line).unwrap();
+            match line.trim_end() {
+                "PWD" => self.say("257 \"/\""),
+                "TYPE I" => self.say("200 binary"),
+                other => panic!("{at}: {other}"),
+            }
+        }
     }
 
     fn say(&mut self, text: &str) {
@@ -195,6 +225,23 @@ impl Player {
         let (socket, _) = listener.accept().unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket
+    }
+}
+
+/// Waits until the other end has read all that was sent: a reset may overtake it.
+fn await_taken(data: &TcpStream) {
+    let ports =
+        [data.peer_addr(), data.local_addr()].map(|end| format!(":{:04X}", end.unwrap().port()));
+    let is_taken = || {
+        let table = fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut rows = table
+            .lines()
+            .map(|row| row.split_whitespace().collect::<Vec<_>>());
+        let row = rows.find(|row| row[1].ends_with(&ports[0]) && row[2].ends_with(&ports[1]));
+        row.is_none_or(|row| row[4].ends_with(":00000000"))
+    };
+    while !is_taken() {
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -366,6 +413,31 @@ fn a_listing_that_broke_off_is_incomplete() {
             );
         });
     }
+}
+
+#[test]
+fn a_listing_that_ends_with_a_reset_is_replaced_by_one_that_ends_well() {
+    play("list-reset-once", |target| {
+        let (names, gap) = list(&mut target.unwrap()).unwrap();
+        assert_eq!((names, gap), (vec!["a".to_owned(), "b".to_owned()], None));
+    });
+}
+
+#[test]
+fn what_breaks_off_is_listed_in_another_way() {
+    for name in ["list-reset-elsewhere", "list-mlsd-426"] {
+        play(name, |target| {
+            let (names, gap) = list(&mut target.unwrap()).unwrap();
+            let all = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
+            assert_eq!((names, gap), (all, None), "{name}");
+        });
+    }
+    // It lacks what had arrived.
+    play("list-426-less-by-stat", |target| {
+        let (names, gap) = list(&mut target.unwrap()).unwrap();
+        assert_eq!(names, ["a", "b"]);
+        assert!(gap.is_some_and(|gap| gap.contains("426")));
+    });
 }
 
 #[test]

@@ -212,6 +212,8 @@ pub struct Listing {
     shown: BTreeMap<usize, Option<Mtime>>,
     unusable: Vec<Box<[u8]>>,
     gap: Option<Box<str>>,
+    /// Whether the gap is that it broke off.
+    is_broken_off: bool,
 }
 
 /// Says of a row that its inode stands before the name: no name is so long. Remote listings have none to take room.
@@ -247,6 +249,7 @@ impl Listing {
         self.shown.clear();
         self.unusable.clear();
         self.gap = None;
+        self.is_broken_off = false;
     }
 
     /// Adds an entry. A name that must not be used is left out and makes the listing incomplete.
@@ -320,6 +323,17 @@ impl Listing {
     /// Says that entries may be missing, and why. The first reason stays.
     pub fn mark_incomplete(&mut self, why: impl Into<Box<str>>) {
         self.gap.get_or_insert_with(|| why.into());
+    }
+
+    /// Says that it broke off, and why: what came is right, and another way to list may bring the rest.
+    pub fn mark_broken_off(&mut self, why: impl Into<Box<str>>) {
+        self.is_broken_off |= self.gap.is_none();
+        self.mark_incomplete(why);
+    }
+
+    /// Whether it broke off, and nothing else is wrong with it.
+    pub const fn is_broken_off(&self) -> bool {
+        self.is_broken_off
     }
 
     /// Why entries may be missing; none when the listing is complete.

@@ -45,19 +45,14 @@ impl FtpReplica {
         let mut glances: Vec<Glance> = dirs.iter().map(|_| Glance::default()).collect();
         let by_mlst = self.learnt.looks == Looks::Mlst;
         let encoding = self.encoding();
-        let dialect = Dialect::of(self.session.software());
         let mut commands = Vec::new();
         // Which directory a command is about.
         let mut places = Vec::new();
         for (place, path) in dirs.iter().enumerate() {
-            let is_several = path.contains(&b' ') && dialect != Dialect::PathsWithBlanks;
-            if is_several || path.iter().any(|byte| WILD.contains(byte)) {
+            let Some(command) = self.stat_of(path) else {
                 continue;
-            }
-            commands.push(match dialect {
-                Dialect::AllByOption => Command::StatAll(path),
-                Dialect::PathsWithBlanks | Dialect::Unknown => Command::Stat(path),
-            });
+            };
+            commands.push(command);
             places.push(place);
             if by_mlst {
                 commands.push(Command::Mlst(path));
@@ -99,8 +94,19 @@ impl FtpReplica {
         Ok(glances.into_iter().map(Glance::changed).collect())
     }
 
+    /// What shows a directory on the control connection; none where its path may be taken for something else.
+    pub(super) fn stat_of<'a>(&self, dir: &'a [u8]) -> Option<Command<'a>> {
+        let dialect = Dialect::of(self.session.software());
+        let is_several = dir.contains(&b' ') && dialect != Dialect::PathsWithBlanks;
+        let is_plain = !is_several && !dir.iter().any(|byte| WILD.contains(byte));
+        is_plain.then_some(match dialect {
+            Dialect::AllByOption => Command::StatAll(dir),
+            Dialect::PathsWithBlanks | Dialect::Unknown => Command::Stat(dir),
+        })
+    }
+
     /// Asks for listings on the control connection, and then what shows that the replies are still in step.
-    fn ask_fenced(
+    pub(super) fn ask_fenced(
         &mut self,
         commands: &[Command<'_>],
         take: &mut dyn FnMut(usize, &[u8]),
@@ -128,14 +134,9 @@ impl FtpReplica {
         see: &mut dyn FnMut(&[u8], Option<Mtime>),
     ) -> Result<()> {
         let dir = parent(mark).expect("a mark is in a directory");
-        let dialect = Dialect::of(self.session.software());
-        let stat = match dialect {
-            Dialect::PathsWithBlanks => Some(Command::Stat(dir)),
-            Dialect::AllByOption if !dir.contains(&b' ') => Some(Command::StatAll(dir)),
-            Dialect::AllByOption | Dialect::Unknown => None,
-        };
-        let is_plain = !dir.iter().any(|byte| WILD.contains(byte));
-        let commands: Vec<Command<'_>> = [Some(Command::Mkd(mark)), stat.filter(|_| is_plain)]
+        let is_known = Dialect::of(self.session.software()) != Dialect::Unknown;
+        let stat = self.stat_of(dir).filter(|_| is_known);
+        let commands: Vec<Command<'_>> = [Some(Command::Mkd(mark)), stat]
             .into_iter()
             .flatten()
             .collect();

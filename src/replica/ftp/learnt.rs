@@ -34,6 +34,8 @@ pub(super) struct Learnt {
     pub(super) keeps_letters: Option<bool>,
     /// Whether a name was confirmed that is there: before that a denial says nothing.
     pub(super) has_confirmed: bool,
+    /// Whether a reset was seen to take the end of a listing with it. Not kept.
+    pub(super) loses_ends: bool,
     /// How many directories were listed a second time to see whether `MLSD` shows all.
     pub(super) mlsd_trials: u8,
 }
@@ -107,6 +109,7 @@ impl Learnt {
             has_wrong_mdtm: false,
             keeps_letters: None,
             has_confirmed: false,
+            loses_ends: false,
             mlsd_trials: 0,
         }
     }

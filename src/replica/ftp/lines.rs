@@ -21,6 +21,9 @@ const MAX_LISTING_BYTES: u64 = 256 << 20;
 /// A listing may take this long in all: the largest of an old NAS takes minutes.
 const LISTING_TOTAL: Duration = Duration::from_secs(30 * 60);
 
+/// What is wrong where the last line has no end.
+const TORN: &str = "the listing ends within a line";
+
 /// Words with which a server that says 226 confesses that not all was listed.
 const CONFESSIONS: [&str; 7] = [
     "truncat",
@@ -48,41 +51,54 @@ enum Ending {
 /// What arrived.
 struct Arrived {
     ending: Ending,
-    bytes: u64,
-    digest: u64,
+    /// How much it was, and its digest.
+    mark: (u64, u64),
 }
 
 impl FtpReplica {
-    /// Runs a transfer of lines. What breaks off is marked in the listing; an error means that nothing was listed.
-    pub(super) fn read_lines(
+    /// Runs a transfer of lines, which go to `take`, and gives back the reader: each time that the listing is read it begins as
+    /// `fresh`. What breaks off is marked in the listing; an error means that nothing was listed.
+    pub(super) fn read_lines<R: Clone>(
         &mut self,
         command: &Command<'_>,
         listing: &mut Listing,
-        mut take: impl FnMut(&[u8], &mut Listing),
-    ) -> Result<()> {
-        let mut take_one = |line: &[u8], listing: &mut Listing| take(line, listing);
-        let arrived = match self.read_lines_once(command, listing, &mut take_one) {
-            // The server did not wait for the connection; by the book it need not.
-            Err(error)
-                if matches!(error.kind(), ErrorKind::Refused { code: 425, .. })
-                    && !self.session.has_failed() =>
-            {
-                self.read_lines_once(command, listing, &mut take_one)?
-            }
-            other => other?,
-        };
-        match arrived.ending {
-            Ending::Well | Ending::Badly => {}
-            // A reset can overtake what was sent before it, but hardly twice at the same byte.
-            Ending::Reset => {
-                let again = self.read_lines_once(command, listing, &mut |_, _| {})?;
-                if (again.bytes, again.digest) != (arrived.bytes, arrived.digest) {
-                    listing.mark_incomplete("the listing ends with a reset, each time elsewhere");
+        fresh: &R,
+        take: impl Fn(&mut R, &[u8], &mut Listing),
+    ) -> Result<R> {
+        let mut before = None;
+        loop {
+            let mut reader = fresh.clone();
+            let mut take_one =
+                |line: &[u8], listing: &mut Listing| take(&mut reader, line, listing);
+            let arrived = match self.read_lines_once(command, listing, &mut take_one) {
+                // The server did not wait for the connection; by the book it need not.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Refused { code: 425, .. })
+                        && !self.session.has_failed() =>
+                {
+                    self.read_lines_once(command, listing, &mut take_one)?
+                }
+                other => other?,
+            };
+            let is_other = before.is_some_and(|before| before != arrived.mark);
+            self.learnt.loses_ends |= is_other;
+            match arrived.ending {
+                Ending::Well | Ending::Badly => {}
+                Ending::Unproven => self.check_nothing(command, listing)?,
+                // What is read now takes the place of all that came before.
+                Ending::Reset if before.is_none() => {
+                    before = Some(arrived.mark);
+                    listing.clear();
+                    continue;
+                }
+                // A reset can overtake what was sent before it, but hardly twice at the same byte, unless it often does.
+                Ending::Reset if !self.learnt.loses_ends => {}
+                Ending::Reset => {
+                    listing.mark_broken_off("the listing ends with a reset, each time elsewhere");
                 }
             }
-            Ending::Unproven => self.check_nothing(command, listing)?,
+            return Ok(reader);
         }
-        Ok(())
     }
 
     fn read_lines_once(
@@ -118,7 +134,7 @@ impl FtpReplica {
         let flaw = lines.flaw();
         if !reply.is_success() {
             let error = self.session.refusal(&reply);
-            listing.mark_incomplete(format!("the listing broke off: {error}"));
+            listing.mark_broken_off(format!("the listing broke off: {error}"));
             ending = Ending::Badly;
         } else if reply.mentions(&CONFESSIONS) {
             let error = self.session.refusal(&reply);
@@ -132,24 +148,25 @@ impl FtpReplica {
                 Ending::Well if was_reset && flaw.is_none() => ending = Ending::Reset,
                 Ending::Well if was_cut && self.connector.location.habits.unclean_ends => {}
                 _ if was_cut => {
-                    listing.mark_incomplete(format!(
+                    listing.mark_broken_off(format!(
                         "the listing broke off: {error}; if this server always ends so: --tls-unclean-ends"
                     ));
                     ending = Ending::Badly;
                 }
                 _ => {
-                    listing.mark_incomplete(format!("the listing broke off: {error}"));
+                    listing.mark_broken_off(format!("the listing broke off: {error}"));
                     ending = Ending::Badly;
                 }
             }
         }
-        if let Some(why) = flaw {
-            listing.mark_incomplete(why);
+        match flaw {
+            Some(TORN) => listing.mark_broken_off(TORN),
+            Some(why) => listing.mark_incomplete(why),
+            None => {}
         }
         Ok(Arrived {
             ending,
-            bytes,
-            digest: hasher.finish(),
+            mark: (bytes, hasher.finish()),
         })
     }
 
@@ -276,7 +293,7 @@ impl Lines {
             // A name with a line break looks like this.
             Some("the lines of the listing do not end alike, so a name may hold a line break")
         } else if !self.rest.is_empty() || self.skipping {
-            Some("the listing ends within a line")
+            Some(TORN)
         } else {
             None
         }

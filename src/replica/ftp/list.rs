@@ -1,19 +1,22 @@
 //! Listing a directory, in whichever way this server has; and doubting what comes back.
 
+use std::sync::Arc;
+
 use super::learnt::Lists;
-use super::look::stat_of_facts;
 use super::paths::{join, last_name};
 use super::{FtpReplica, names};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ftp::{Command, Facts, FactsKind, Meaning, Trick};
-use crate::path::Escaped;
+use crate::ftp::{Command, Meaning, Reply, Trick};
 use crate::replica::{Kind, Listing, Mtime, Precision, Stat};
 use crate::time::Timestamp;
 
 mod dialect;
+mod otherwise;
+mod seen;
 
 use dialect::Dialect;
 pub(super) use dialect::{mtime_of_list, stat_of_list};
+use seen::SeenFacts;
 
 /// Files whose MDTM is asked to learn the zone of LIST: one may be gone or carry a wrong year.
 const ZONE_PROBES: usize = 8;
@@ -60,6 +63,9 @@ impl FtpReplica {
             }
             Lists::ListAll { .. } | Lists::List | Lists::Nlst => self.read_list(dir, listing)?,
         }
+        if listing.is_broken_off() {
+            self.read_otherwise(dir, listing)?;
+        }
         Ok(())
     }
 
@@ -82,73 +88,34 @@ impl FtpReplica {
             }
             Err(error) => return Err(error),
         };
-        let mut other = Listing::new();
-        self.learnt.lists = Lists::ListAll { proven: false };
-        match self.read_list(dir, &mut other) {
-            Ok(()) if other.gap().is_none() && other.len() >= listing.len() => {
+        self.learnt.lists = match self.read_list_once(dir)? {
+            Some((other, form)) if other.gap().is_none() && other.len() >= listing.len() => {
                 log::debug!("MLSD {why}; using LIST");
                 *listing = other;
+                form
             }
-            Err(error) if self.session.has_failed() => return Err(error),
-            Ok(()) | Err(_) => self.learnt.lists = Lists::MlsdAtBest,
-        }
+            Some(_) | None => Lists::MlsdAtBest,
+        };
         Ok(())
     }
 
     fn read_mlsd(&mut self, dir: &[u8], listing: &mut Listing) -> Result<Yield> {
-        let encoding = self.encoding();
-        let mut proven = false;
-        let mut untold = Vec::new();
-        let (mut has_types, mut files, mut times) = (false, 0, 0);
-        self.read_lines(&Command::Mlsd(dir), listing, |line, listing| {
-            let Some(facts) = Facts::parse(line) else {
-                return listing.mark_incomplete(format!(
-                    "a line of the listing could not be understood: \"{}\"",
-                    Escaped(&line[..line.len().min(80)])
-                ));
-            };
-            match facts.kind {
-                FactsKind::CurrentDir => proven |= facts.may_enter(),
-                FactsKind::ParentDir => {}
-                _ if matches!(facts.name, b"." | b"..") => {}
-                FactsKind::File | FactsKind::Dir | FactsKind::Unknown => {
-                    if facts.tell_nothing()
-                        || (facts.kind == FactsKind::File && facts.size.is_none())
-                    {
-                        untold.push(listing.len());
-                    }
-                    has_types |= !facts.tell_nothing();
-                    files += usize::from(facts.kind == FactsKind::File);
-                    times += usize::from(facts.kind == FactsKind::File && facts.modify.is_some());
-                    let id = match (facts.kind, facts.unique) {
-                        (FactsKind::File, Some(unique)) => fnv(unique),
-                        _ => 0,
-                    };
-                    let name = names::decode(facts.name, encoding);
-                    let mut stat = stat_of_facts(&facts);
-                    if stat.kind == Kind::Dir {
-                        stat.mtime = facts.modify.map(Mtime::exact);
-                    }
-                    listing.push_with_id(&name, stat, id);
-                }
-            }
-        })?;
+        let fresh = SeenFacts::new(self.encoding(), Arc::clone(self.session.mask()));
+        let seen = self.read_lines(&Command::Mlsd(dir), listing, &fresh, SeenFacts::take)?;
         // Some servers show a directory that may not be read as an empty one.
-        let doubtful = listing.is_empty() && listing.gap().is_none() && !proven;
+        let doubtful = listing.is_empty() && listing.gap().is_none() && !seen.proven;
         if doubtful && !self.session.ask(&Command::Cwd(dir))?.is_success() {
             listing.mark_incomplete(
                 "it looks empty, but cannot be entered, so it may hold what is not shown",
             );
         }
-        if self.learnt.lists == Lists::Mlsd && !listing.is_empty() {
-            if !has_types {
-                return Ok(Yield::Poor("tells names alone"));
-            }
-            if files > 0 && times == 0 {
-                return Ok(Yield::Poor("tells no times"));
-            }
+        if self.learnt.lists == Lists::Mlsd
+            && !listing.is_empty()
+            && let Some(why) = seen.lack()
+        {
+            return Ok(Yield::Poor(why));
         }
-        self.ask_untold(dir, &untold, listing)?;
+        self.ask_untold(dir, &seen.untold, listing)?;
         Ok(Yield::Good)
     }
 
@@ -168,20 +135,11 @@ impl FtpReplica {
             return Ok(None);
         }
         self.learnt.mlsd_trials += 1;
-        let mut all = Listing::new();
-        self.learnt.lists = Lists::ListAll { proven: false };
-        let listed = self.read_list(dir, &mut all);
-        let is_all = matches!(self.learnt.lists, Lists::ListAll { proven: true });
-        self.learnt.lists = Lists::Mlsd;
-        match listed {
-            Ok(()) => {}
-            Err(error) if self.session.has_failed() => return Err(error),
-            Err(_) => {
-                self.learnt.mlsd_trials = MAX_MLSD_TRIALS;
-                return Ok(None);
-            }
-        }
-        let shows_more = is_all
+        let Some((all, form)) = self.read_list_once(dir)? else {
+            self.learnt.mlsd_trials = MAX_MLSD_TRIALS;
+            return Ok(None);
+        };
+        let shows_more = form == (Lists::ListAll { proven: true })
             && all.gap().is_none()
             && all.iter().any(|entry| is_dotted(entry.name.as_bytes()));
         if !shows_more {
@@ -211,12 +169,13 @@ impl FtpReplica {
         };
         if let (Lists::ListAll { proven }, Command::List) = (self.learnt.lists, plain) {
             match self.read_dialect(dir, &Command::ListAll, listing) {
-                Ok(seen) => {
-                    if proven || seen {
-                        self.learnt.lists = Lists::ListAll { proven: true };
-                        return self.settle_zone(dir, listing);
-                    }
+                Ok(seen) if proven || seen => {
+                    self.learnt.lists = Lists::ListAll { proven: true };
+                    return self.settle_zone(dir, listing);
                 }
+                // It broke off before anything was seen, which says nothing of `-a`.
+                Ok(_) if listing.gap().is_some() => return Ok(()),
+                Ok(_) => {}
                 Err(error) if is_nothing(&error) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::Refused { .. }) => {
                     self.learnt.lists = Lists::List;
@@ -247,10 +206,8 @@ impl FtpReplica {
         listing: &mut Listing,
     ) -> Result<bool> {
         let may_have_years = self.is_stranger();
-        let mut dialect = Dialect::new(self.encoding(), self.learnt.has_years_behind);
-        self.read_lines(command, listing, |line, listing| {
-            dialect.take(line, listing)
-        })?;
+        let fresh = self.dialect();
+        let mut dialect = self.read_lines(command, listing, &fresh, Dialect::take)?;
         if may_have_years && self.has_years_behind(dir, &dialect)? {
             log::debug!("the year stands behind the time of day");
             self.learnt.has_years_behind = true;
@@ -276,6 +233,12 @@ impl FtpReplica {
         Ok(dialect.has_seen)
     }
 
+    /// What reads the lines of a LIST.
+    fn dialect(&self) -> Dialect {
+        let mask = Arc::clone(self.session.mask());
+        Dialect::new(self.encoding(), mask, self.learnt.has_years_behind)
+    }
+
     /// Whether what begins all names is the year. Where there is a file, the server knows it by one of the two names.
     fn has_years_behind(&mut self, dir: &[u8], dialect: &Dialect) -> Result<bool> {
         let Some((kind, with_year, without)) = dialect.year_or_name() else {
@@ -287,7 +250,7 @@ impl FtpReplica {
             Kind::File | Kind::Special => Command::Size(path),
         };
         let replies = self.session.ask_all(&[ask(&long), ask(&short)])?;
-        let is_known = |reply: &Result<_>| reply.as_ref().is_ok_and(crate::ftp::Reply::is_success);
+        let is_known = |reply: &Result<_>| reply.as_ref().is_ok_and(Reply::is_success);
         Ok(match (is_known(&replies[0]), is_known(&replies[1])) {
             (true, _) => false,
             (false, true) => true,
@@ -298,15 +261,15 @@ impl FtpReplica {
     /// Lists the current directory by names alone, and asks for each of them.
     fn read_names(&mut self, dir: &[u8], listing: &mut Listing) -> Result<()> {
         let encoding = self.encoding();
-        let mut untold = Vec::new();
-        self.read_lines(&Command::Nlst, listing, |line, listing| {
+        let take = |untold: &mut Vec<usize>, line: &[u8], listing: &mut Listing| {
             // Some servers put the path before each name.
             let name = last_name(line);
             if !matches!(name, b"" | b"." | b"..") {
                 untold.push(listing.len());
                 listing.push(&names::decode(name, encoding), special());
             }
-        })?;
+        };
+        let untold = self.read_lines(&Command::Nlst, listing, &Vec::new(), take)?;
         self.ask_untold(dir, &untold, listing)
     }
 
@@ -323,7 +286,7 @@ impl FtpReplica {
         let replies = self.session.ask_all(&commands)?;
         for ((index, _), pair) in paths.iter().zip(replies.chunks(2)) {
             let size = pair[0].as_ref().ok().and_then(super::look::size_in);
-            let is_dir = pair[1].as_ref().is_ok_and(crate::ftp::Reply::is_success);
+            let is_dir = pair[1].as_ref().is_ok_and(Reply::is_success);
             let mtime = listing.at(*index).and_then(|entry| entry.stat.mtime);
             let stat = match (is_dir, size) {
                 (true, _) => Stat::dir(),

@@ -1,19 +1,26 @@
 //! What the lines of one LIST have in common: where the year stands, which number of a date is the month, whether the first
 //! line is a heading.
 
+use std::sync::Arc;
+
 use crate::ftp::{
     DateOrder, DosDate, ListDate, ListEntry, ListKind, ListLine, Orders, TimeUnit, parse_line,
 };
-use crate::job::Encoding;
+use crate::job::{Encoding, Mask};
 use crate::path::Escaped;
 use crate::replica::ftp::names;
 use crate::replica::{Kind, Listing, Mtime, Precision, Stat};
 use crate::time::Timestamp;
 
+/// So much is shown of a line that makes no sense.
+const MAX_SHOWN_BYTES: usize = 80;
+
 /// Reads the lines of one LIST into a listing.
+#[derive(Clone)]
 pub(super) struct Dialect {
     now: Timestamp,
     encoding: Encoding,
+    mask: Arc<Mask>,
     has_years_behind: bool,
     /// Whether anything was seen, be it `.` alone.
     pub(super) has_seen: bool,
@@ -36,10 +43,11 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
-    pub(super) fn new(encoding: Encoding, has_years_behind: bool) -> Self {
+    pub(super) fn new(encoding: Encoding, mask: Arc<Mask>, has_years_behind: bool) -> Self {
         Self {
             now: Timestamp::now(),
             encoding,
+            mask,
             has_years_behind,
             has_seen: false,
             entries: 0,
@@ -68,10 +76,7 @@ impl Dialect {
     fn take_unreadable(&mut self, line: &[u8], listing: &mut Listing) {
         self.has_seen = true;
         self.unreadable += 1;
-        listing.mark_incomplete(format!(
-            "a line of the listing could not be understood: \"{}\"",
-            Escaped(&line[..line.len().min(80)])
-        ));
+        listing.mark_incomplete(unreadable(line, &self.mask));
     }
 
     fn take_entry(&mut self, mut entry: ListEntry<'_>, listing: &mut Listing) {
@@ -151,6 +156,14 @@ impl Dialect {
     }
 }
 
+/// Why a listing with this line is not whole.
+pub(super) fn unreadable(line: &[u8], mask: &Mask) -> String {
+    let mut line = mask.hide(line);
+    line.truncate(MAX_SHOWN_BYTES);
+    let line = Escaped(&line);
+    format!("a line of the listing could not be understood: \"{line}\"")
+}
+
 /// What a line of LIST says of an entry. A file without a size is left alone, until it is told: nobody could say whether it
 /// arrived.
 pub(in crate::replica::ftp) fn stat_of_list(entry: &ListEntry<'_>) -> Stat {
@@ -191,7 +204,7 @@ mod tests {
 
     fn read(lines: &[&str], has_years_behind: bool) -> (Dialect, Listing) {
         let mut listing = Listing::new();
-        let mut dialect = Dialect::new(Encoding::Utf8, has_years_behind);
+        let mut dialect = Dialect::new(Encoding::Utf8, Arc::default(), has_years_behind);
         for line in lines {
             dialect.take(line.as_bytes(), &mut listing);
         }
