@@ -569,6 +569,15 @@ fn puts_the_old_file_back_when_the_new_one_cannot_take_its_place() {
 }
 
 #[test]
+fn a_server_that_renames_nothing_is_told_with_the_option_for_it() {
+    play("write-renames-nothing", |target| {
+        let error = put(&mut target.unwrap(), Some(Stat::file(9, LEAP_DAY))).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("--inplace") && text.contains("550"), "{text}");
+    });
+}
+
+#[test]
 fn a_confirmed_rename_that_shows_nothing_is_an_error() {
     play("write-renamed-away", |target| {
         let error = put(&mut target.unwrap(), None).unwrap_err();

@@ -2,7 +2,7 @@
 
 use super::FtpReplica;
 use super::learnt::Looks;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ftp::{Command, Reply};
 use crate::path::{ASIDE_SUFFIX, Escaped};
 use crate::replica::Stat;
@@ -47,7 +47,7 @@ impl FtpReplica {
         let lead = [Command::Rnfr(place), Command::Rnto(aside)];
         let (replies, stats) = self.send_and_look(&lead, &[place, aside])?;
         match refused(&replies) {
-            Some(reply) => Err(self.session.refusal(reply)),
+            Some(reply) => Err(self.unrenamed(reply)),
             None => {
                 let shown = |index: usize| stats.get(index).copied().flatten();
                 check_moved_aside(shown(0), shown(1)).inspect_err(|_| {
@@ -80,9 +80,7 @@ impl FtpReplica {
             (None, Some(stat)) if stat.may_equal(expected) => Ok(stat),
             (None, _) => Err(misplaced(shown)),
             (Some(reply), _) => {
-                let error = self.session.refusal(reply);
-                let error =
-                    error.while_doing("renaming it (--inplace, if this server renames nothing)");
+                let error = self.unrenamed(reply);
                 if self.learnt.looks == Looks::Mlst {
                     return Err(error);
                 }
@@ -137,6 +135,11 @@ impl FtpReplica {
         // What is left of it is a partial name and goes with the next clean-up.
         let _ = self.session.ask(&Command::Dele(&old));
         Ok(stat)
+    }
+
+    fn unrenamed(&self, reply: &Reply) -> Error {
+        let error = self.session.refusal(reply);
+        error.while_doing("renaming it (--inplace, if this server renames nothing)")
     }
 
     pub(super) fn put_back(&mut self, aside: &[u8], place: &[u8]) {
