@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use coracle::side::Side;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::ftp_server::{Close, Config, Effect};
@@ -116,6 +117,39 @@ fn at_commands_without_mlsd() {
 #[test]
 fn at_commands_without_renaming_over_files() {
     at_commands_of(14, |config| config.rename_over = false);
+}
+
+/// What was placed and not recorded is known to the server alone.
+#[test]
+fn at_commands_without_a_remote_scan() {
+    let scenario = Scenario {
+        name: "without a remote scan",
+        born: |world| world.put(Side::Local, "d/old", "old", 9_000, 0),
+        first: Some(&["upload"]),
+        changed: |world| {
+            world.put(Side::Local, "d/old", "changed", 9_500, 1);
+            world.put(Side::Local, "new/deep/one", "new", 8_000, 1);
+        },
+        run: &["upload", "--no-remote-scan"],
+    };
+    let world = World::of_process("kill-without-scan", |config| {
+        config.accept_timeout = Duration::from_secs(1);
+    });
+    scenario.play(&world);
+    let reference = world.reference(scenario.run);
+    let mut tally = Tally::default();
+    for nth in 1..=reference.commands {
+        let was_killed = kill_at_command(&world, &scenario, nth, true);
+        tally.count(scenario.run[0], was_killed);
+        until(|| world.server().sessions() == 0);
+        for run in [scenario.run, scenario.run, &["upload"]] {
+            let ended = world.run(run);
+            let when = format!("killed after command {nth}");
+            assert_eq!(ended.code, Some(0), "{when}: {}", ended.printed);
+        }
+        world.restore();
+    }
+    tally.expect(90);
 }
 
 /// Who is killed.

@@ -113,17 +113,22 @@ struct Aside {
 fn look(hands: &mut Hands<'_>, terms: &Terms<'_>, at: &Where) -> Result<Found> {
     let block = terms.archive.block(&at.recorded)?;
     let mut found = Found::of(block.unwrap_or_else(Block::empty));
+    // Where a run was cut off, only the remote side knows what it came to, be it in a directory that was not there before.
+    let lists_remote = if at.is_remote_known {
+        !found.block.intents().is_empty()
+    } else {
+        at.there.remote
+    };
     let mut aside: Sides<Vec<Aside>> = Sides::default();
     for side in Side::BOTH {
-        if !*at.there.of(side) {
-            continue;
-        }
-        let listed = if side == Side::Remote && at.is_remote_known {
-            Ok(recorded_listing(&found.block))
-        } else {
-            list(hands.of(side)?, at.paths.of(side))?
+        let listed = match side {
+            Side::Local if at.there.local => list(hands.of(side)?, &at.paths.local)?,
+            Side::Remote if lists_remote => list(hands.of(side)?, &at.paths.remote)?,
+            Side::Remote if at.there.remote => Ok(recorded_listing(&found.block)),
+            Side::Local | Side::Remote => continue,
         };
         match listed {
+            Err(error) if error.is_not_found() && !*at.there.of(side) => {}
             Ok(listing) => {
                 *aside.of_mut(side) = found.take(side, listing, at.paths.of(side), terms);
             }
@@ -144,7 +149,7 @@ fn look(hands: &mut Hands<'_>, terms: &Terms<'_>, at: &Where) -> Result<Found> {
     recall::doubt_adopted(&mut found, at.there);
     spelling::find(&mut found, hands, at, terms.case)?;
     recall::recall(&mut found, terms.is_same_boot);
-    if *at.there.of(Side::Remote) && !at.is_remote_known {
+    if lists_remote {
         found.make_times_exact(hands, &at.paths.remote)?;
         if found.has_remote_times {
             found.restore_times(hands, &at.paths.remote)?;
