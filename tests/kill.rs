@@ -152,6 +152,36 @@ fn at_commands_without_a_remote_scan() {
     tally.expect(90);
 }
 
+/// A piece of a file may stand under its name then. It is newer than all else, and wins nothing.
+#[test]
+fn at_commands_in_place() {
+    let scenario = Scenario {
+        name: "in place",
+        born: |world| world.put(Side::Local, "d/old", "old", 90_000, 0),
+        first: Some(&["sync"]),
+        changed: |world| {
+            world.put(Side::Local, "d/old", "changed", 90_000, 1);
+            world.put(Side::Local, "d/new", "new", 80_000, 1);
+        },
+        run: &["sync", "--inplace", "--resolve", "new"],
+    };
+    let world = World::of_process("kill-in-place", |config| {
+        config.accept_timeout = Duration::from_secs(1);
+    });
+    scenario.play(&world);
+    let reference = world.reference(scenario.run);
+    let mut tally = Tally::default();
+    for nth in 1..=reference.commands {
+        let was_killed = kill_at_command(&world, &scenario, nth, true);
+        tally.count(scenario.run[0], was_killed);
+        until(|| world.server().sessions() == 0);
+        let when = format!("in place: killed after command {nth}");
+        world.check_recovers(scenario.run, &reference, &when);
+        world.restore();
+    }
+    tally.expect(90);
+}
+
 /// Who is killed.
 #[derive(Clone, Copy)]
 enum Victim {

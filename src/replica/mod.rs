@@ -373,6 +373,10 @@ pub trait Watch {
     /// Called after each piece of at most a few hundred KiB. An error stops the transfer.
     fn moved(&mut self, bytes: u64) -> Result<()>;
 
+    /// Called before the first byte is written under the final name itself, where no partial name can be used: until the file
+    /// is placed, what is there may be a piece of it.
+    fn overwriting(&mut self) {}
+
     /// Called when all bytes are safe under the partial name, right before the rename, with the file as it will
     /// appear. An error stops the write before anything is replaced.
     fn placing(&mut self, stat: &Stat, times: Times) -> Result<()>;

@@ -143,6 +143,7 @@ impl FtpReplica {
             self.rename_path(&place, &aside)?;
             self.check_moved(&place, &aside)?;
         }
+        watch.overwriting();
         let whole = NewFile {
             resume_at: 0,
             ..*file

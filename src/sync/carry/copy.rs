@@ -597,6 +597,14 @@ impl Watch for Watcher<'_> {
         Ok(())
     }
 
+    fn overwriting(&mut self) {
+        let untimed = Stat {
+            mtime: None,
+            ..self.copy.source
+        };
+        self.copy.note(self.terms.journal, &untimed);
+    }
+
     fn placing(&mut self, stat: &Stat, times: Times) -> Result<()> {
         self.placed = Some((*stat, times));
         self.copy.note(self.terms.journal, stat);

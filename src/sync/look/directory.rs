@@ -38,6 +38,8 @@ pub struct Terms<'env> {
     pub owner: PartOwner,
     /// On which sides this job writes, and so has left some.
     pub writes: Sides<bool>,
+    /// Whether it writes remote files under their final names at once.
+    pub in_place: bool,
 }
 
 impl<'env> Terms<'env> {
@@ -52,6 +54,7 @@ impl<'env> Terms<'env> {
             is_same_boot,
             owner,
             writes: Sides::new(writes(Side::Local), writes(Side::Remote)),
+            in_place: job.writes_in_place(),
         }
     }
 }
@@ -148,7 +151,7 @@ fn look(hands: &mut Hands<'_>, terms: &Terms<'_>, at: &Where) -> Result<Found> {
     }
     recall::doubt_adopted(&mut found, at.there);
     spelling::find(&mut found, hands, at, terms.case)?;
-    recall::recall(&mut found, terms.is_same_boot);
+    recall::recall(&mut found, terms.is_same_boot, terms.in_place);
     if lists_remote {
         found.make_times_exact(hands, &at.paths.remote)?;
         if found.has_remote_times {

@@ -58,8 +58,9 @@ pub fn doubt_adopted(found: &mut Found, there: Sides<bool>) {
 }
 
 /// Takes in what a run had under way that was cut off: a file that it placed counts as in step, one whose name it had
-/// cleared as not yet there. After a power cut, what it noted as placed here may be gone again.
-pub fn recall(found: &mut Found, is_same_boot: bool) {
+/// cleared as not yet there. After a power cut, what it noted as placed here may be gone again. With `in_place` what is under a
+/// name on the remote side may be a piece of a file.
+pub fn recall(found: &mut Found, is_same_boot: bool, in_place: bool) {
     if !is_same_boot {
         let lost: Vec<Box<[u8]>> = found
             .block
@@ -77,6 +78,15 @@ pub fn recall(found: &mut Found, is_same_boot: bool) {
     }
     for intent in found.block.intents().to_vec() {
         match intent {
+            Intent::Place {
+                name,
+                to,
+                source,
+                seen,
+                ..
+            } if in_place && seen.is_none() && is_piece(found, to, &name, source) => {
+                take_for_unmodified(found, name, to, source);
+            }
             Intent::Place {
                 name,
                 to,
@@ -131,10 +141,40 @@ fn recall_placing(
     }
     let mut shown = Sides::new(source, source);
     *shown.of_mut(to) = Shown::of(&entry.shown);
+    record(found, &name, shown);
+}
+
+/// Whether a run that writes files under their final names at once was cut off while it did so here.
+fn is_piece(found: &Found, to: Side, name: &[u8], source: Shown) -> bool {
+    let entry = found.listed(to, name).filter(|_| to == Side::Remote);
+    entry.is_some_and(|entry| {
+        let is_within = entry.stat.kind == Kind::File && entry.stat.size <= source.size;
+        is_within && !is_placed(&entry.shown, source, None)
+    })
+}
+
+/// Records a piece of a file as what was in step: so it is nobody's change, and the whole file replaces it.
+fn take_for_unmodified(found: &mut Found, name: Box<[u8]>, to: Side, source: Shown) {
+    let Some(entry) = found.listed(to, &name).filter(|_| Name::new(&name).is_ok()) else {
+        return;
+    };
+    // Its source is not of that size, and so is modified.
+    let other = Shown {
+        size: !source.size,
+        mtime: None,
+        digest: None,
+    };
+    let mut shown = Sides::new(other, other);
+    *shown.of_mut(to) = Shown::of(&entry.shown);
+    record(found, &name, shown);
+}
+
+/// Records that both sides were so.
+fn record(found: &mut Found, name: &[u8], shown: Sides<Shown>) {
     let both = Sides::new(Side::Local, Side::Remote);
-    let ids = both.map(|side| found.listed(side, &name).map_or(0, |entry| entry.inode));
-    let names = both.map(|side| found.name_on(side, &name).into());
-    for change in renamed(&name, names, What::File(shown), ids) {
+    let ids = both.map(|side| found.listed(side, name).map_or(0, |entry| entry.inode));
+    let names = both.map(|side| found.name_on(side, name).into());
+    for change in renamed(name, names, What::File(shown), ids) {
         found.block.apply(&change);
         found.notes.push(change);
     }
