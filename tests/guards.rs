@@ -358,6 +358,15 @@ fn a_listing_that_breaks_off_deletes_nothing() {
             .then(Effect::cut_data(150)),
     );
     let before = synced.place.snapshot();
+    // Another way of listing tells all of it.
+    synced.run("sync", &["--retries", "0"]).expect(0);
+    assert_eq!(synced.place.snapshot(), before);
+    server.inject(Fault::on("LIST").always().then(Effect::cut_data(150)));
+    server.inject(
+        Fault::on("STAT")
+            .always()
+            .then(Effect::reply(502, "Command not implemented.")),
+    );
     let ended = synced.run("sync", &["--retries", "0"]).reads_as_prose();
     assert_ne!(ended.code, Some(0), "{ended}");
     assert_eq!(synced.place.snapshot(), before);
