@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use support::ftp_server::{Config, FtpServer};
+use support::ftp_server::{Config, Effect, Fault, FtpServer};
 use support::servers::{Kind, Server};
 use support::temp::TempDir;
 use support::tls::{LOOPBACK, Shown, VALID, Variant, Version, authority};
@@ -440,7 +440,7 @@ fn what_is_cut_off_is_never_taken_for_whole() {
 #[test]
 fn a_missing_end_mark_is_forgiven_where_the_size_proves_the_end() {
     let scene = Scene::new(Conduct {
-        mute: Some("RETR"),
+        mute: &["RETR"],
         ..Conduct::default()
     });
     let output = scene.run("download", &[&trust()]);
@@ -448,9 +448,14 @@ fn a_missing_end_mark_is_forgiven_where_the_size_proves_the_end() {
     assert!(scene.is_at(&scene.local, "theirs"));
 
     let scene = Scene::new(Conduct {
-        mute: Some("MLSD"),
+        mute: &["MLSD", "LIST"],
         ..Conduct::default()
     });
+    // Nor does it tell on the control connection what is there.
+    let unknown = Effect::reply(502, "Command not implemented.");
+    scene
+        .server
+        .inject(Fault::on("STAT").always().then(unknown));
     let output = scene.run("upload", &["--delete", &trust()]);
     assert_ne!(output.status.code(), Some(0), "{}", shown(&output));
     assert!(
@@ -462,7 +467,7 @@ fn a_missing_end_mark_is_forgiven_where_the_size_proves_the_end() {
 /// A server inside this process behind a TLS front, and a directory here; each has a file that the other has not.
 struct Scene {
     front: Front,
-    _server: FtpServer,
+    server: FtpServer,
     _home: TempDir,
     local: PathBuf,
     remote: PathBuf,
@@ -491,7 +496,7 @@ impl Scene {
         Self {
             front: Front::start(server.addr(), shown, conduct),
             before: tree(&remote),
-            _server: server,
+            server,
             _home: home,
             local,
             remote,

@@ -44,8 +44,8 @@ pub struct Conduct {
     pub demands: bool,
     /// Cuts data connections that carry this verb after so many records.
     pub cut: Option<(&'static str, usize)>,
-    /// Ends data connections of this verb without close_notify.
-    pub mute: Option<&'static str>,
+    /// Ends data connections of these verbs without close_notify.
+    pub mute: &'static [&'static str],
 }
 
 impl Default for Conduct {
@@ -58,7 +58,7 @@ impl Default for Conduct {
             resumes: true,
             demands: false,
             cut: None,
-            mute: None,
+            mute: &[],
         }
     }
 }
@@ -323,7 +323,7 @@ fn carry(
         records += 1;
         shared.seen.records.fetch_add(1, Ordering::SeqCst);
     }
-    if shared.conduct.mute.is_none_or(|mute| mute != verb) {
+    if !shared.conduct.mute.contains(&verb.as_str()) {
         client.conn.send_close_notify();
         client.flush()?;
     }
