@@ -132,24 +132,12 @@ fn at_commands_without_a_remote_scan() {
         },
         run: &["upload", "--no-remote-scan"],
     };
-    let world = World::of_process("kill-without-scan", |config| {
-        config.accept_timeout = Duration::from_secs(1);
-    });
-    scenario.play(&world);
-    let reference = world.reference(scenario.run);
-    let mut tally = Tally::default();
-    for nth in 1..=reference.commands {
-        let was_killed = kill_at_command(&world, &scenario, nth, true);
-        tally.count(scenario.run[0], was_killed);
-        until(|| world.server().sessions() == 0);
+    after_each_command(&scenario, |world, _, when| {
         for run in [scenario.run, scenario.run, &["upload"]] {
             let ended = world.run(run);
-            let when = format!("killed after command {nth}");
             assert_eq!(ended.code, Some(0), "{when}: {}", ended.printed);
         }
-        world.restore();
-    }
-    tally.expect(90);
+    });
 }
 
 /// A piece of a file may stand under its name then. It is newer than all else, and wins nothing.
@@ -165,18 +153,25 @@ fn at_commands_in_place() {
         },
         run: &["sync", "--inplace", "--resolve", "new"],
     };
-    let world = World::of_process("kill-in-place", |config| {
+    after_each_command(&scenario, |world, reference, when| {
+        world.check_recovers(scenario.run, reference, when);
+    });
+}
+
+/// Kills a run right after each of its commands.
+fn after_each_command(scenario: &Scenario, check: impl Fn(&World, &Reference, &str)) {
+    let world = World::of_process("kill-each-command", |config| {
         config.accept_timeout = Duration::from_secs(1);
     });
     scenario.play(&world);
     let reference = world.reference(scenario.run);
     let mut tally = Tally::default();
     for nth in 1..=reference.commands {
-        let was_killed = kill_at_command(&world, &scenario, nth, true);
+        let was_killed = kill_at_command(&world, scenario, nth, true);
         tally.count(scenario.run[0], was_killed);
         until(|| world.server().sessions() == 0);
-        let when = format!("in place: killed after command {nth}");
-        world.check_recovers(scenario.run, &reference, &when);
+        let when = format!("{}: killed after command {nth}", scenario.name);
+        check(&world, &reference, &when);
         world.restore();
     }
     tally.expect(90);

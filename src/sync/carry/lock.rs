@@ -414,7 +414,7 @@ mod tests {
     use super::*;
     use crate::replica::Precision;
 
-    const CLAIM: Claim<'_> = Claim {
+    pub(super) const CLAIM: Claim<'_> = Claim {
         holder: "me",
         breaks: false,
         may_have_file: true,

@@ -130,14 +130,8 @@ impl Claim<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::CLAIM;
     use super::*;
-
-    const CLAIM: Claim<'_> = Claim {
-        holder: "me",
-        breaks: false,
-        may_have_file: true,
-        now: Timestamp::from_secs(1_000_000),
-    };
 
     fn refused(lock_time: i64, lock_holder: Option<&str>) -> bool {
         let content = Content {
